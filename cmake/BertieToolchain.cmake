@@ -1,0 +1,32 @@
+# Compiler flags shared by every target.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+# FMA is written out where it is wanted, so that results do not depend on the compiler's mood.
+add_compile_options(-Wall -Wextra -Wno-missing-field-initializers -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-Wno-psabi)
+endif()
+
+find_program(BERTIE_CCACHE ccache)
+if(BERTIE_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${BERTIE_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${BERTIE_CCACHE})
+endif()
+
+if(BERTIE_SANITIZE)
+  add_compile_options(-fsanitize=${BERTIE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${BERTIE_SANITIZE})
+endif()
+if(BERTIE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+endif()
