@@ -1,0 +1,85 @@
+// What a backend offers: kernels that each take a step of the network or refuse it with a reason.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "bertie/network.h"
+#include "bertie/tensor.h"
+
+namespace bertie {
+
+// The packed batch under execution: which rows of a [T, ...] tensor belong to which sequence.
+struct PackedBatch {
+  int64_t tokens = 0;                           // T
+  int64_t sequences = 0;                        // B
+  int64_t longest = 0;                          // S
+  int64_t rows = 0;                             // R
+  const int32_t* cumulative_lengths = nullptr;  // [B+1], from 0 to T
+  const int32_t* columns = nullptr;             // [T] place of each token in its padded row; nullptr: 0, 1, ... in each sequence
+};
+
+// Upper bounds of PackedBatch that a session is planned for.
+struct BatchLimits {
+  int64_t tokens = 0;
+  int64_t sequences = 0;
+  int64_t longest = 0;
+  int64_t rows = 0;
+};
+
+struct KernelContext {
+  std::span<const TensorView> inputs;  // as the node's; one left out has null data
+  std::span<const MutableTensorView> outputs;
+  const PackedBatch& batch;
+  std::span<std::byte> workspace;  // 64-byte aligned, at least workspace_bytes(limits)
+  ThreadPool& pool;
+};
+
+// One prepared step. Immutable after preparation: run() may be called from several sessions at once.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  // Allocates nothing and does not throw: everything was checked when the step was prepared.
+  virtual void run(const KernelContext& context) const = 0;
+  // Scratch that run() needs for any batch within the limits, shared by all threads of the pool.
+  virtual size_t workspace_bytes(const BatchLimits&, int /*threads*/) const { return 0; }
+  // Whether run() still reads the bytes of constant input `index` (false where they were packed).
+  virtual bool reads_constant(size_t /*index*/) const { return true; }
+  virtual size_t packed_bytes() const { return 0; }  // memory the kernel owns
+};
+
+struct KernelRequest {
+  const Network& network;
+  const Node& node;
+  ThreadPool& pool;  // for packing weights
+};
+
+struct Refusal {
+  std::string reason;
+};
+struct Preparation {
+  std::unique_ptr<Kernel> kernel;
+  std::string reason;  // why this kernel suits, one phrase for `inspect`
+};
+using PrepareResult = std::variant<Preparation, Refusal>;
+
+struct KernelEntry {
+  std::string_view op;    // the op's file stem
+  std::string_view name;  // "cpu_avx512_f32_linear"
+  PrepareResult (*prepare)(const KernelRequest&);
+};
+
+// Kernels in the order in which they are asked.
+struct Backend {
+  std::string_view name;
+  std::span<const KernelEntry> (*kernels)();
+};
+
+}  // namespace bertie

@@ -1,0 +1,72 @@
+#include "bertie/tensor.h"
+
+#include <cstring>
+
+#include "base/error.h"
+
+namespace bertie {
+
+std::string_view dtype_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "f32";
+    case DType::f16: return "f16";
+    case DType::bf16: return "bf16";
+    case DType::f64: return "f64";
+    case DType::i8: return "i8";
+    case DType::u8: return "u8";
+    case DType::i32: return "i32";
+    case DType::i64: return "i64";
+    case DType::boolean: return "bool";
+  }
+  return "?";
+}
+
+size_t dtype_size(DType dtype) {
+  switch (dtype) {
+    case DType::i8:
+    case DType::u8:
+    case DType::boolean: return 1;
+    case DType::f16:
+    case DType::bf16: return 2;
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::f64:
+    case DType::i64: return 8;
+  }
+  return 0;
+}
+
+Shape::Shape(std::span<const int64_t> extents) {
+  if (extents.size() > kMaxRank) fail(ErrorCode::unsupported, "a shape of rank {}: at most {}", extents.size(), kMaxRank);
+  rank_ = static_cast<int>(extents.size());
+  std::copy(extents.begin(), extents.end(), extents_.begin());
+}
+
+int64_t Shape::elements() const {
+  int64_t product = 1;
+  for (int64_t extent : *this) product *= extent;
+  return product;
+}
+
+std::string Shape::to_string() const { return fmt::format("[{}]", fmt::join(begin(), end(), ", ")); }
+
+bool Shape::operator==(const Shape& other) const {
+  return rank_ == other.rank_ && std::equal(begin(), end(), other.begin());
+}
+
+namespace {
+template <typename T>
+Tensor copied(DType dtype, const Shape& shape, std::span<const T> values) {
+  if (shape.elements() != static_cast<int64_t>(values.size())) {
+    fail(ErrorCode::invalid_argument, "a tensor of shape {} from {} values", shape.to_string(), values.size());
+  }
+  std::shared_ptr<T[]> storage(new T[values.size()]);
+  std::copy(values.begin(), values.end(), storage.get());
+  return {dtype, shape, std::shared_ptr<const void>(storage, storage.get())};
+}
+}  // namespace
+
+Tensor Tensor::from_floats(const Shape& shape, std::span<const float> values) { return copied(DType::f32, shape, values); }
+Tensor Tensor::from_int64s(const Shape& shape, std::span<const int64_t> values) { return copied(DType::i64, shape, values); }
+
+}  // namespace bertie
