@@ -1,0 +1,140 @@
+// Engine: a network made ready to run on a device. Session: one stream of execution over it. Batch: what it runs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bertie/network.h"
+#include "bertie/tensor.h"
+
+namespace bertie {
+
+// Sequences packed end to end, without padding. The spans are the caller's and need only live through Session::run.
+// T tokens, B sequences, R rows wanted from the head.
+struct Batch {
+  std::span<const int32_t> token_ids;           // [T]
+  std::span<const int32_t> type_ids;            // [T], or empty: all 0
+  std::span<const int32_t> position_ids;        // [T], or empty: by the model's own rule (Engine's position rule)
+  std::span<const int32_t> cumulative_lengths;  // [B+1]: sequence b is tokens [cumulative_lengths[b], cumulative_lengths[b+1])
+  std::span<const int32_t> head_rows;           // [R] token rows, for engines built with `select_rows`; ascending, may repeat
+  std::span<const int32_t> columns;             // [T] column of each token in its padded row where attended tokens have holes
+                                                // between them; empty: 0, 1, 2, ... in each sequence
+};
+
+// How position ids follow from token ids where the batch gives none.
+struct PositionRule {
+  int32_t first = 0;       // the first token's position
+  int32_t padding_id = -1; // RoBERTa's rule where >= 0: this token gets position `padding_id` and is not counted
+};
+
+struct EngineOptions {
+  std::string device = "cpu";      // cpu, reference
+  std::string precision = "fp32";  // what the device offers: see `devices()`
+  int threads = 0;                 // 0: all usable CPUs
+  std::vector<std::string> outputs;  // network outputs wanted; empty: all
+  // Outputs of which only Batch::head_rows are computed: [R, ...] in place of [T, ...]. Work that no wanted row needs is not
+  // done, in the last layer too.
+  std::vector<std::string> select_rows;
+  std::vector<std::string> disabled_passes;
+  PositionRule positions;
+};
+
+// One executed step, for `inspect` and profiles.
+struct StepInfo {
+  std::string name, op, kernel, device, precision, reason;
+  std::string output_shape;     // "[tokens, 384]"
+  size_t weight_bytes = 0;      // as they run
+  double flops_per_token = 0;   // of matrix products whose size depends on T only; attention's are per run
+};
+
+struct PassReport {
+  int number = 0;
+  std::string name;
+  int matches = 0;
+  double milliseconds = 0;
+  std::vector<std::string> lines;  // what matched and what it became; near-misses with the reason
+};
+
+// Upper bounds a session plans its memory for.
+struct SessionLimits {
+  int64_t tokens = 4096;
+  int64_t sequences = 512;
+  int64_t longest = 512;
+  int64_t rows = 0;  // head rows; 0: as many as tokens
+};
+
+// Immutable; shared by any number of sessions and threads.
+class BERTIE_API Engine {
+ public:
+  // Runs the passes, chooses a kernel for each step and packs the weights. Takes any batch and any length: no shape is
+  // baked in. Throws Error(invalid_argument, not_found, unsupported).
+  static std::shared_ptr<const Engine> build(const Network& network, const EngineOptions& options = {});
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  const Network& network() const;  // after the passes
+  std::span<const StepInfo> steps() const;
+  std::span<const PassReport> passes() const;
+  const EngineOptions& options() const;
+  size_t weight_bytes() const;  // held for running, packed or mapped
+  int threads() const;
+
+ private:
+  friend class Session;
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct StepTime {
+  double milliseconds = 0;
+  double flops = 0;
+  double bytes = 0;  // weights and activations read and written once
+};
+
+// Owns its workspace; use it from one thread at a time.
+class BERTIE_API Session {
+ public:
+  explicit Session(std::shared_ptr<const Engine> engine, const SessionLimits& limits = {});
+  ~Session();
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+
+  // Allocates nothing. Throws Error(limit_exceeded) naming the limit, Error(invalid_argument) for ids out of range or lengths
+  // that do not add up; nothing is computed then. T = 0 and sequences of length 0 are fine.
+  void run(const Batch& batch);
+
+  // A network output of the last run, valid until the next: [T, ...], [R, ...] or [B, ...]. Throws Error(not_found).
+  TensorView output(std::string_view name) const;
+
+  const SessionLimits& limits() const;
+  const Engine& engine() const;
+  size_t workspace_bytes() const;
+
+  // Times each step of further runs; `step_times` has one entry a step, of the last run.
+  void set_profiling(bool on);
+  std::span<const StepTime> step_times() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct DeviceInfo {
+  std::string name;         // "cpu"
+  std::string description;  // processor name
+  int threads = 0;
+  std::vector<std::string> instruction_sets;  // usable ones, the one in use first
+  std::vector<std::string> precisions;
+  double peak_gflops = 0;       // measured, fp32, all threads
+  double bandwidth_gbs = 0;     // measured, all threads
+};
+// Measures for a few milliseconds.
+BERTIE_API std::vector<DeviceInfo> devices();
+
+}  // namespace bertie
