@@ -1,21 +1,27 @@
 # bertie_library(name DEPENDS folder... LIBRARIES external...)
 #
-# A source folder is a static library `bertie_<name>` made of every *.cc beside its CMakeLists.txt.
-# `x_test.cc` files become one test program `<name>_test`; `x_fuzz.cc` files become one libFuzzer program each.
+# A source folder is a static library `bertie_<name>` made of every *.cc beside its CMakeLists.txt (header-only where
+# there is none). `x_test.cc` files become one test program `<name>_test`; `x_fuzz.cc` files become one libFuzzer
+# program each.
 function(bertie_library name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LIBRARIES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   file(GLOB tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
   file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_fuzz.cc)
-  list(REMOVE_ITEM sources ${tests} ${fuzzers})
+  list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cc$")
+  list(TRANSFORM ARG_DEPENDS PREPEND bertie_)
 
-  add_library(bertie_${name} STATIC ${sources})
-  target_include_directories(bertie_${name} PUBLIC
-    ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
-  foreach(dependency ${ARG_DEPENDS})
-    target_link_libraries(bertie_${name} PUBLIC bertie_${dependency})
-  endforeach()
-  target_link_libraries(bertie_${name} PUBLIC ${ARG_LIBRARIES})
+  if(sources)
+    add_library(bertie_${name} STATIC ${sources})
+    set_property(GLOBAL APPEND PROPERTY BERTIE_COMPILED_LIBRARIES bertie_${name})
+    set(scope PUBLIC)
+  else()
+    add_library(bertie_${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  set_property(GLOBAL APPEND PROPERTY BERTIE_LIBRARIES bertie_${name})
+  target_include_directories(bertie_${name} ${scope} ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(bertie_${name} ${scope} ${ARG_DEPENDS} ${ARG_LIBRARIES})
 
   if(tests AND BERTIE_TESTS)
     bertie_test(${name}_test SOURCES ${tests} LIBRARIES bertie_${name})
