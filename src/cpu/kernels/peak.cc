@@ -1,0 +1,21 @@
+#include "cpu/kernels/peak.h"
+
+#include "cpu/kernels/vec.h"
+
+namespace bertie::cpu::BERTIE_ISA {
+
+int64_t fma_peak(int64_t rounds, float* sink) {
+  // Enough independent chains to cover the latency, few enough to stay in registers.
+  constexpr int kChains = (kVectorRegisters == 32 ? 16 : 12) / kRegistersPerVec16;
+  const Vec16 factor = broadcast(0.999f), term = broadcast(0.001f);
+  Vec16 chains[kChains];
+  for (int i = 0; i < kChains; ++i) chains[i] = broadcast(static_cast<float>(i));
+  for (int64_t round = 0; round < rounds; ++round)
+    for (Vec16& chain : chains) chain = fma(chain, factor, term);
+  Vec16 sum = zero();
+  for (const Vec16 chain : chains) sum = sum + chain;
+  *sink = reduce_add(sum);
+  return rounds * kChains * 16 * 2;
+}
+
+}  // namespace bertie::cpu::BERTIE_ISA
