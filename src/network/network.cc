@@ -1,0 +1,241 @@
+#include "bertie/network.h"
+
+#include <algorithm>
+#include <set>
+
+#include "network/op.h"
+
+namespace bertie {
+namespace {
+
+template <typename T>
+T attribute_or(const Node& node, std::string_view name, T fallback) {
+  const auto found = node.attributes.find(name);
+  if (found == node.attributes.end()) return fallback;
+  const T* value = std::get_if<T>(&found->second);
+  if (!value) fail(ErrorCode::invalid_argument, "{} '{}': attribute '{}' has another type", node.op, node.name, name);
+  return *value;
+}
+
+SymbolicShape to_symbolic(const Shape& shape) { return SymbolicShape(shape.begin(), shape.end()); }
+
+}  // namespace
+
+int64_t Node::integer(std::string_view attribute, int64_t fallback) const { return attribute_or<int64_t>(*this, attribute, fallback); }
+double Node::real(std::string_view attribute, double fallback) const { return attribute_or<double>(*this, attribute, fallback); }
+std::string Node::text(std::string_view attribute, std::string fallback) const {
+  return attribute_or<std::string>(*this, attribute, std::move(fallback));
+}
+
+std::string Network::unique_name(std::string wanted) {
+  int& uses = names_[wanted];
+  if (++uses == 1) return wanted;
+  return unique_name(fmt::format("{}.{}", wanted, uses));
+}
+
+ValueId Network::add_input(std::string name, DType dtype, SymbolicShape shape) {
+  const ValueId id = static_cast<ValueId>(values_.size());
+  values_.push_back({unique_name(std::move(name)), dtype, std::move(shape), kNone, std::nullopt});
+  inputs_.push_back(id);
+  return id;
+}
+
+ValueId Network::add_constant(std::string name, Tensor tensor) {
+  if (!tensor.data && tensor.bytes() > 0) fail(ErrorCode::invalid_argument, "constant '{}': no data", name);
+  const ValueId id = static_cast<ValueId>(values_.size());
+  const DType dtype = tensor.dtype;
+  SymbolicShape shape = to_symbolic(tensor.shape);
+  values_.push_back({unique_name(std::move(name)), dtype, std::move(shape), kNone, std::move(tensor)});
+  return id;
+}
+
+void Network::add_output(std::string name, ValueId value) {
+  if (value < 0 || static_cast<size_t>(value) >= values_.size()) fail(ErrorCode::invalid_argument, "output '{}': no such value", name);
+  for (const Output& output : outputs_) {
+    if (output.name == name) fail(ErrorCode::invalid_argument, "output '{}': named twice", name);
+  }
+  outputs_.push_back({std::move(name), value});
+}
+
+std::vector<ValueId> Network::add_node(std::string op, std::vector<ValueId> inputs, Attributes attributes, std::string name) {
+  const OpDescriptor& descriptor = find_op(op);
+  while (!inputs.empty() && inputs.back() == kNone) inputs.pop_back();
+  const NodeId id = static_cast<NodeId>(nodes_.size());
+  if (name.empty()) name = op;
+  Node node{std::move(op), unique_name(name), std::move(inputs), {}, std::move(attributes)};
+  for (const auto& [attribute, value] : node.attributes) {
+    if (std::find(descriptor.attributes.begin(), descriptor.attributes.end(), attribute) == descriptor.attributes.end()) {
+      fail(ErrorCode::invalid_argument, "{} '{}': unknown attribute '{}'", node.op, node.name, attribute);
+    }
+  }
+  nodes_.push_back(std::move(node));
+  try {
+    infer_node(id);
+  } catch (...) {
+    nodes_.pop_back();
+    throw;
+  }
+  return nodes_.back().outputs;
+}
+
+void Network::infer_node(NodeId id) {
+  Node& node = nodes_[static_cast<size_t>(id)];
+  const OpDescriptor& descriptor = find_op(node.op);
+  if (node.inputs.size() > descriptor.inputs.size()) {
+    fail(ErrorCode::invalid_argument, "{} '{}': {} inputs, at most {}", node.op, node.name, node.inputs.size(), descriptor.inputs.size());
+  }
+  for (size_t i = 0; i < std::max(node.inputs.size(), descriptor.required_inputs); ++i) {
+    const ValueId input = node.input(i);
+    if (input >= static_cast<ValueId>(values_.size()) || input < kNone) {
+      fail(ErrorCode::invalid_argument, "{} '{}': input '{}' is no value of this network", node.op, node.name, descriptor.inputs[i]);
+    }
+    // A required input in the middle may be left out where the op's own rule allows it; the last required one may not.
+    if (input == kNone && i >= node.inputs.size()) {
+      fail(ErrorCode::invalid_argument, "{} '{}': input '{}' is missing", node.op, node.name, descriptor.inputs[i]);
+    }
+  }
+  if (node.input(0) == kNone) fail(ErrorCode::invalid_argument, "{} '{}': input '{}' is missing", node.op, node.name, descriptor.inputs[0]);
+  OpContext context(*this, node, descriptor);
+  descriptor.infer(context);
+  auto results = context.take_outputs();
+  const bool first_time = node.outputs.empty();
+  for (size_t i = 0; i < results.size(); ++i) {
+    auto& [dtype, shape] = results[i];
+    if (first_time) {
+      node.outputs.push_back(static_cast<ValueId>(values_.size()));
+      values_.push_back({unique_name(i == 0 ? node.name + ":out" : fmt::format("{}:out{}", node.name, i)), dtype, std::move(shape), id, std::nullopt});
+    } else {
+      Value& value = values_[static_cast<size_t>(node.outputs[i])];
+      value.dtype = dtype;
+      value.shape = std::move(shape);
+    }
+  }
+}
+
+std::vector<NodeId> Network::order() const {
+  // Depth-first from each live node in creation order, so that an untouched network keeps the order it was written in.
+  enum : uint8_t { kNew, kOpen, kDone };
+  std::vector<uint8_t> state(nodes_.size(), kNew);
+  std::vector<NodeId> sorted;
+  std::vector<std::pair<NodeId, size_t>> stack;
+  for (size_t root = 0; root < nodes_.size(); ++root) {
+    if (nodes_[root].op.empty() || state[root] != kNew) continue;
+    stack.emplace_back(static_cast<NodeId>(root), 0);
+    state[root] = kOpen;
+    while (!stack.empty()) {
+      auto& [id, next] = stack.back();
+      const Node& node = nodes_[static_cast<size_t>(id)];
+      if (next == node.inputs.size()) {
+        state[static_cast<size_t>(id)] = kDone;
+        sorted.push_back(id);
+        stack.pop_back();
+        continue;
+      }
+      const ValueId input = node.inputs[next++];
+      const NodeId producer = input == kNone ? kNone : value(input).producer;
+      if (producer == kNone || state[static_cast<size_t>(producer)] == kDone) continue;
+      if (state[static_cast<size_t>(producer)] == kOpen) {
+        fail(ErrorCode::invalid_argument, "the network has a cycle through '{}'", nodes_[static_cast<size_t>(producer)].name);
+      }
+      state[static_cast<size_t>(producer)] = kOpen;
+      stack.emplace_back(producer, 0);
+    }
+  }
+  return sorted;
+}
+
+std::vector<NodeId> Network::consumers(ValueId id) const {
+  std::vector<NodeId> found;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    const auto& inputs = nodes_[i].inputs;
+    if (!nodes_[i].op.empty() && std::find(inputs.begin(), inputs.end(), id) != inputs.end()) found.push_back(static_cast<NodeId>(i));
+  }
+  return found;
+}
+
+void Network::replace_uses(ValueId old_value, ValueId new_value) {
+  for (Node& node : nodes_) std::replace(node.inputs.begin(), node.inputs.end(), old_value, new_value);
+  for (Output& output : outputs_) {
+    if (output.value == old_value) output.value = new_value;
+  }
+}
+
+void Network::erase_node(NodeId id) {
+  Node& node = mutable_node(id);
+  for (ValueId output : node.outputs) mutable_value(output).producer = kNone;
+  node = Node{};
+}
+
+size_t Network::remove_dead_nodes() {
+  std::vector<bool> live(nodes_.size(), false);
+  std::vector<ValueId> pending;
+  for (const Output& output : outputs_) pending.push_back(output.value);
+  while (!pending.empty()) {
+    const ValueId id = pending.back();
+    pending.pop_back();
+    const NodeId producer = id == kNone ? kNone : value(id).producer;
+    if (producer == kNone || live[static_cast<size_t>(producer)]) continue;
+    live[static_cast<size_t>(producer)] = true;
+    const auto& inputs = node(producer).inputs;
+    pending.insert(pending.end(), inputs.begin(), inputs.end());
+  }
+  size_t removed = 0;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].op.empty() || live[i]) continue;
+    erase_node(static_cast<NodeId>(i));
+    ++removed;
+  }
+  return removed;
+}
+
+void Network::keep_outputs(std::span<const std::string> names) {
+  std::vector<Output> kept;
+  for (const std::string& name : names) {
+    const auto found = std::find_if(outputs_.begin(), outputs_.end(), [&](const Output& output) { return output.name == name; });
+    if (found == outputs_.end()) {
+      std::vector<std::string_view> available;
+      for (const Output& output : outputs_) available.push_back(output.name);
+      fail(ErrorCode::not_found, "no output '{}': the network has {}", name, fmt::join(available, ", "));
+    }
+    kept.push_back(*found);
+  }
+  outputs_ = std::move(kept);
+}
+
+void Network::remove_input(ValueId id) { std::erase(inputs_, id); }
+
+void Network::infer_shapes() {
+  for (NodeId id : order()) infer_node(id);
+}
+
+void Network::verify() const {
+  if (outputs_.empty()) fail(ErrorCode::invalid_argument, "the network has no outputs");
+  std::set<std::string_view> names;
+  for (NodeId id : order()) {
+    const Node& node = this->node(id);
+    if (!names.insert(node.name).second) fail(ErrorCode::invalid_argument, "{} '{}': the name is taken twice", node.op, node.name);
+    for (ValueId input : node.inputs) {
+      if (input == kNone) continue;
+      const Value& value = this->value(input);
+      const bool known = value.producer != kNone || value.constant || std::find(inputs_.begin(), inputs_.end(), input) != inputs_.end();
+      if (!known) fail(ErrorCode::invalid_argument, "{} '{}': input '{}' has no producer", node.op, node.name, value.name);
+    }
+    OpContext context(*this, node, find_op(node.op));
+    find_op(node.op).infer(context);
+    const auto results = context.take_outputs();
+    for (size_t i = 0; i < results.size(); ++i) {
+      const Value& value = this->value(node.outputs.at(i));
+      if (value.dtype != results[i].first || !(value.shape == results[i].second)) {
+        fail(ErrorCode::invalid_argument, "{} '{}': its value says {} {}, its rule {} {}", node.op, node.name, dtype_name(value.dtype),
+             bertie::to_string(value.shape), dtype_name(results[i].first), bertie::to_string(results[i].second));
+      }
+    }
+  }
+  for (const Output& output : outputs_) {
+    const Value& value = this->value(output.value);
+    const bool known = value.producer != kNone || value.constant || std::find(inputs_.begin(), inputs_.end(), output.value) != inputs_.end();
+    if (!known) fail(ErrorCode::invalid_argument, "output '{}': '{}' has no producer", output.name, value.name);
+  }
+}
+
+}  // namespace bertie
