@@ -37,11 +37,24 @@ function(bertie_library name)
   endif()
 endfunction()
 
-# bertie_test(name SOURCES file... LIBRARIES target...): a GoogleTest program, run by ctest from the source root.
+# bertie_test(name SOURCES file... LIBRARIES target... [LONG]): a GoogleTest program, run by ctest from the source root.
+# LONG ones are left out of the sanitizer builds.
 function(bertie_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "LONG" "" "SOURCES;LIBRARIES" ${ARGN})
+  if(ARG_LONG AND BERTIE_SANITIZE)
+    return()
+  endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main)
-  add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+  bertie_add_test(${name} COMMAND ${name})
+endfunction()
+
+# bertie_add_test(name COMMAND command... [TIMEOUT seconds]): any command as a ctest test, run from the source root.
+function(bertie_add_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "COMMAND" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 600)
+  endif()
+  add_test(NAME ${BERTIE_TEST_PREFIX}${name} COMMAND ${ARG_COMMAND} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${BERTIE_TEST_PREFIX}${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
 endfunction()

@@ -1,0 +1,38 @@
+# Short names for the presets of CMakePresets.json; each target installs what it needs first (tools/install_deps.sh).
+.PHONY: demo test bench format lint install clean
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc)
+PREFIX ?= /usr/local
+
+demo:
+	@tools/install_deps.sh build
+	@cmake --preset release >build/.configure.log || { cat build/.configure.log; exit 1; }
+	@cmake --build --preset release --target bertie
+	build/bertie run models/minilm-l6-mlm --task fill-mask \
+	  --text "The capital of France, [MASK], contains the Eiffel Tower."
+
+test:
+	@tools/install_deps.sh build test
+	@tools/run_tests.sh
+
+bench:
+	@tools/install_deps.sh build bench
+	@cmake --preset release -DBERTIE_BENCH=ON
+	@cmake --build --preset release
+	@bench/run.sh
+
+format:
+	@tools/install_deps.sh lint
+	@tools/format.sh
+
+lint:
+	@tools/install_deps.sh build test lint
+	@tools/lint.sh
+
+install:
+	@tools/install_deps.sh build
+	@cmake --preset release
+	@cmake --build --preset release
+	@cmake --install build/release --prefix $(PREFIX)
+
+clean:
+	rm -rf build
