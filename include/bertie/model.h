@@ -1,0 +1,97 @@
+// A model family's network, built from a Hugging Face folder, with what a caller must know to feed it and to read its outputs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bertie/network.h"
+#include "bertie/tokenizer.h"
+
+namespace bertie {
+
+// How a position id follows from a token's place.
+enum class PositionRule {
+  arange,         // offset, offset + 1, ...: one a token, padding or not
+  count_non_pad,  // offset + (tokens before it whose id is not pad_id); a token whose id is pad_id gets offset - 1
+};
+
+// What the logits of a classification head mean.
+enum class ProblemType { none, single_label, multi_label, regression };
+
+// A dense layer of a sentence-transformers folder, applied to the pooled vector.
+struct DenseInfo {
+  int64_t in_features = 0;
+  int64_t out_features = 0;
+  std::string activation;  // an activation of the `unary` or `gelu` op, "identity" for none
+};
+
+// What a sentence-transformers folder does to the tokens' last hidden state: pool, then the dense layers, then normalise.
+struct PoolingInfo {
+  std::string mode;  // of the `pool` op: mean, cls, max, mean_sqrt_length
+  std::vector<DenseInfo> dense;
+  bool normalize = false;
+};
+
+struct BERTIE_API ModelInfo {
+  std::string source;        // the folder, or "random:SPEC"
+  std::string family;        // config.json's model_type: "bert", "xlm-roberta", ...
+  std::string architecture;  // "BertForMaskedLM"; empty where config.json names none
+  int64_t layers = 0;
+  int64_t hidden_size = 0;
+  int64_t heads = 0;
+  int64_t head_dim = 0;
+  int64_t ffn = 0;
+  int64_t vocabulary = 0;
+  int64_t max_positions = 0;    // longest usable sequence in tokens
+  int64_t type_vocabulary = 0;  // 0: no type embeddings, no token_type_ids input
+  PositionRule position_rule = PositionRule::arange;
+  int64_t position_offset = 0;      // the position id of a sequence's first token
+  std::optional<int64_t> pad_id;
+  std::vector<std::string> labels;  // by class id; empty without a classification head
+  ProblemType problem_type = ProblemType::none;
+  std::vector<std::string> tasks;   // what the heads can do: fill-mask, classify, rerank, tag, answer, embed
+  std::optional<PoolingInfo> pooling;           // set for a sentence-transformers folder
+  std::optional<int64_t> max_sequence_length;   // tokens to which that folder's library truncates; never over max_positions
+  bool lower_case = false;                      // that library lower-cases a text before it tokenises it
+  // Outputs of the network that end in an axis of extent 1 which Hugging Face's output of that name does not have.
+  std::vector<std::string> squeezed_outputs;
+  int64_t parameters = 0;                       // elements of the weights in use, a shared tensor counted once
+  std::vector<std::string> surplus_tensors;     // in the files, but no part of the network
+};
+
+struct ModelOptions {
+  std::string tokenizer;  // a folder or tokenizer.json to use instead of the model folder's own
+};
+
+// Immutable, cheap to copy, shareable between threads. The weights stay in the mapped files in their stored dtype.
+//
+// Inputs of the network, all i64 [batch, sequence]: input_ids, attention_mask, token_type_ids (where there are type
+// embeddings), position_ids. Outputs: last_hidden_state [batch, sequence, E]; where the folder has what they need,
+// pooler_output [batch, E], logits ([batch, sequence, V], [batch, labels] or [batch, sequence, labels]; an ELECTRA
+// discriminator's is [batch, sequence, 1]), start_logits and end_logits [batch, sequence, 1], sentence_embedding [batch, E'].
+// `ModelInfo::squeezed_outputs` names those whose last axis is to be dropped for Hugging Face's shape.
+class BERTIE_API Model {
+ public:
+  // A folder with config.json and model.safetensors (or its sharded index), or a sentence-transformers folder around one.
+  // Throws Error(not_found) for a missing file or tensor, Error(invalid_file) for broken bytes or a tensor of a wrong shape,
+  // Error(unsupported) naming the field or tensor that bertie cannot honour.
+  static Model load(const std::string& folder, const ModelOptions& options = {});
+  // A BERT encoder without pooler or head, weights drawn by `seed` to a trained model's statistics.
+  // spec: "base", "large", "minilm" or "L,H,A,F" (layers, hidden size, heads, feed-forward size).
+  static Model random(const std::string& spec, uint64_t seed = 0);
+
+  const Network& network() const;
+  const ModelInfo& info() const;
+  // Loaded when first asked for. Throws Error(not_found) naming the folder where there is none.
+  std::shared_ptr<const Tokenizer> tokenizer() const;
+
+ private:
+  struct State;
+  explicit Model(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace bertie
