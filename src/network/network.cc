@@ -155,6 +155,10 @@ std::vector<NodeId> Network::consumers(ValueId id) const {
 
 void Network::replace_uses(ValueId old_value, ValueId new_value) {
   for (Node& node : nodes_) std::replace(node.inputs.begin(), node.inputs.end(), old_value, new_value);
+  replace_output(old_value, new_value);
+}
+
+void Network::replace_output(ValueId old_value, ValueId new_value) {
   for (Output& output : outputs_) {
     if (output.value == old_value) output.value = new_value;
   }

@@ -1,0 +1,66 @@
+#include "passes/pass.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace bertie {
+
+const std::vector<Pass>& all_passes() {
+  static const std::vector<Pass> passes = {
+      {"remove_dead_nodes", remove_dead_nodes},
+      {"fuse_embedding_layer_norm", fuse_embedding_layer_norm},
+      {"fuse_skip_layer_norm", fuse_skip_layer_norm},
+      {"fuse_linear_activation", fuse_linear_activation},
+      {"merge_qkv", merge_qkv},
+      {"remove_padding", remove_padding},
+      {"select_rows", select_rows},
+  };
+  return passes;
+}
+
+std::vector<PassReport> run_passes(Network& network, const PassOptions& options) {
+  const auto& passes = all_passes();
+  for (const std::string& name : options.disabled) {
+    if (std::none_of(passes.begin(), passes.end(), [&](const Pass& pass) { return pass.name == name; })) {
+      std::vector<std::string_view> names;
+      for (const Pass& pass : passes) names.push_back(pass.name);
+      fail(ErrorCode::invalid_argument, "no pass '{}': there are {}", name, fmt::join(names, ", "));
+    }
+  }
+  network.verify();
+  std::vector<PassReport> reports;
+  for (size_t i = 0; i < passes.size(); ++i) {
+    const Pass& pass = passes[i];
+    if (std::find(options.disabled.begin(), options.disabled.end(), pass.name) != options.disabled.end()) continue;
+    PassReport& report = reports.emplace_back();
+    report.number = static_cast<int>(i + 1);
+    report.name = pass.name;
+    PassLog log_lines(report);
+    const auto start = std::chrono::steady_clock::now();
+    pass.run(network, options, log_lines);
+    network.verify();
+    report.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    log(LogLevel::info, "pass {} {}: {} matches, {:.2f} ms", report.number, report.name, report.matches, report.milliseconds);
+    for (const std::string& line : report.lines) log(LogLevel::debug, "  {}", line);
+  }
+  return reports;
+}
+
+const Node* producer(const Network& network, ValueId value) {
+  const NodeId id = value == kNone ? kNone : network.value(value).producer;
+  return id == kNone ? nullptr : &network.node(id);
+}
+
+bool is_output(const Network& network, ValueId value) {
+  const auto outputs = network.outputs();
+  return std::any_of(outputs.begin(), outputs.end(), [&](const Network::Output& output) { return output.value == value; });
+}
+
+bool has_one_reader(const Network& network, ValueId value) {
+  return !is_output(network, value) && network.consumers(value).size() == 1;
+}
+
+}  // namespace bertie

@@ -1,0 +1,66 @@
+// A pass rewrites the network in place and says what it did. The network is verified after each.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bertie/engine.h"
+#include "bertie/network.h"
+
+namespace bertie {
+
+// Collects one pass's lines for the build log.
+class PassLog {
+ public:
+  explicit PassLog(PassReport& report) : report_(report) {}
+
+  template <typename... Args>
+  void matched(fmt::format_string<Args...> format, Args&&... args) {
+    ++report_.matches;
+    report_.lines.push_back(fmt::format(format, std::forward<Args>(args)...));
+  }
+  template <typename... Args>
+  void refused(fmt::format_string<Args...> format, Args&&... args) {
+    report_.lines.push_back("refused: " + fmt::format(format, std::forward<Args>(args)...));
+  }
+
+ private:
+  PassReport& report_;
+};
+
+struct PassOptions {
+  std::vector<std::string> select_rows;  // see EngineOptions
+  std::vector<std::string> disabled;     // names
+};
+
+struct Pass {
+  std::string_view name;  // the file stem
+  void (*run)(Network&, const PassOptions&, PassLog&);
+};
+
+// In the order in which they run; a pass's number is its place here, from 1.
+const std::vector<Pass>& all_passes();
+
+// Runs every pass that is not disabled. Throws Error(invalid_argument) for an unknown name in `disabled`.
+std::vector<PassReport> run_passes(Network& network, const PassOptions& options);
+
+// One definition each, in the pass's file.
+void fuse_embedding_layer_norm(Network&, const PassOptions&, PassLog&);
+void fuse_linear_activation(Network&, const PassOptions&, PassLog&);
+void fuse_skip_layer_norm(Network&, const PassOptions&, PassLog&);
+void merge_qkv(Network&, const PassOptions&, PassLog&);
+void remove_dead_nodes(Network&, const PassOptions&, PassLog&);
+void remove_padding(Network&, const PassOptions&, PassLog&);
+void select_rows(Network&, const PassOptions&, PassLog&);
+
+// --- What passes ask of a network ---
+// The node that makes `value`, or nullptr for an input or a constant.
+const Node* producer(const Network& network, ValueId value);
+bool is_output(const Network& network, ValueId value);
+// Whether exactly one node, and no network output, reads `value`.
+bool has_one_reader(const Network& network, ValueId value);
+
+}  // namespace bertie
