@@ -7,6 +7,9 @@
 
 namespace bertie {
 
+// CPUs that this process may keep busy: the affinity mask's, at most the cgroup's quota (rounded down), at least 1.
+int usable_cpus();
+
 class ThreadPool {
  public:
   // threads >= 1 counts the calling thread; 0 takes the machine's usable CPUs (affinity mask and cgroup quota counted).
