@@ -1,0 +1,113 @@
+// softmax(scale * q k^T + relative_bias + mask) v, one query row and head at a time.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "reference/kernel.h"
+#include "reference/ops.h"
+
+namespace bertie::reference {
+namespace {
+
+enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows };
+
+class Attention final : public Kernel {
+ public:
+  explicit Attention(const KernelRequest& request)
+      : heads_(request.node.integer("heads")),
+        scale_(request.node.real("scale", 1)),
+        packed_qkv_(request.node.integer("packed_qkv") != 0),
+        head_dim_(request.network.value(request.node.inputs[kQuery]).shape.back().size / heads_ / (packed_qkv_ ? 3 : 1)) {}
+
+  // The scores of one row and its weighted sum of values, for each thread.
+  size_t workspace_bytes(const BatchLimits& limits, int threads) const override {
+    return static_cast<size_t>(threads) * static_cast<size_t>(limits.longest + head_dim_) * sizeof(double);
+  }
+
+  void run(const KernelContext& context) const override {
+    const auto input = [&](size_t index) { return index < context.inputs.size() ? context.inputs[index] : TensorView{}; };
+    const TensorView& q = context.inputs[kQuery];
+    const Shape& shape = q.shape;
+    const bool packed = shape.rank() == 2;
+    const Operands operands{q, packed_qkv_ ? q : input(kKey), packed_qkv_ ? q : input(kValue), input(kMask), input(kRelativeBias),
+                            packed ? context.batch.columns : nullptr};
+    const TensorView query_rows = input(kQueryRows);
+    const int32_t* starts = context.batch.cumulative_lengths;
+    const int64_t longest = packed ? context.batch.longest : shape[1];
+    const int64_t rows = query_rows.data ? query_rows.shape[0] : row_count(shape);
+
+    context.pool.parallel_for(rows, [&](int64_t index, int worker) {
+      const int64_t row = query_rows.data ? integer(query_rows, index) : index;
+      // The sequence that the row belongs to: its rows are [begin, end).
+      int64_t begin = packed ? 0 : row / longest * longest;
+      int64_t end = begin + longest;
+      if (packed) {
+        const int32_t* next = std::upper_bound(starts, starts + context.batch.sequences + 1, static_cast<int32_t>(row));
+        begin = next[-1];
+        end = next[0];
+      }
+      double* scores = reinterpret_cast<double*>(context.workspace.data()) + worker * (longest + head_dim_);
+      float* out = context.outputs[0].as<float>() + index * heads_ * head_dim_;
+      for (int64_t head = 0; head < heads_; ++head) {
+        attend(operands, row, begin, end, head, scores, scores + longest, out + head * head_dim_);
+      }
+    });
+  }
+
+ private:
+  struct Operands {
+    const TensorView& q;
+    TensorView k, v, mask, relative_bias;
+    const int32_t* columns;
+  };
+
+  // `scores` has room for end - begin values, `sum` for head_dim. A row that attends to nothing gives 0.
+  void attend(const Operands& in, int64_t row, int64_t begin, int64_t end, int64_t head, double* scores, double* sum,
+              float* out) const {
+    const int64_t width = in.q.shape.back();
+    const int64_t key_offset = head * head_dim_ + (packed_qkv_ ? heads_ * head_dim_ : 0);
+    const int64_t value_offset = head * head_dim_ + (packed_qkv_ ? 2 * heads_ * head_dim_ : 0);
+    const auto column = [&](int64_t token) { return in.columns ? in.columns[token] : token - begin; };
+
+    double largest = -std::numeric_limits<double>::infinity();
+    for (int64_t key = begin; key < end; ++key) {
+      double score = -std::numeric_limits<double>::infinity();
+      if (attended(in.mask, key)) {
+        double dot = 0;
+        for (int64_t d = 0; d < head_dim_; ++d) {
+          dot += number(in.q, row * width + head * head_dim_ + d) * number(in.k, key * width + key_offset + d);
+        }
+        score = scale_ * dot;
+        if (in.relative_bias.data) {
+          const int64_t entries = in.relative_bias.shape[1];  // 2P-1, the middle one for a token and itself
+          score += number(in.relative_bias, head * entries + entries / 2 + column(key) - column(row));
+        }
+      }
+      scores[key - begin] = score;
+      largest = std::max(largest, score);
+    }
+
+    std::fill(sum, sum + head_dim_, 0.0);
+    double total = 0;
+    for (int64_t key = begin; key < end; ++key) {
+      if (!attended(in.mask, key)) continue;
+      const double weight = std::exp(scores[key - begin] - largest);
+      total += weight;
+      for (int64_t d = 0; d < head_dim_; ++d) sum[d] += weight * number(in.v, key * width + value_offset + d);
+    }
+    for (int64_t d = 0; d < head_dim_; ++d) out[d] = total == 0 ? 0.0f : static_cast<float>(sum[d] / total);
+  }
+
+  int64_t heads_;
+  double scale_;
+  bool packed_qkv_;
+  int64_t head_dim_;
+};
+
+}  // namespace
+
+PrepareResult prepare_attention(const KernelRequest& request) {
+  return Preparation{std::make_unique<Attention>(request), "plain loops"};
+}
+
+}  // namespace bertie::reference

@@ -1,0 +1,10 @@
+// The oracle backend: plain loops, float32 tensors, arithmetic in double. It takes every op and refuses nothing.
+#pragma once
+
+#include "backend/kernel.h"
+
+namespace bertie {
+
+const Backend& reference_backend();
+
+}  // namespace bertie

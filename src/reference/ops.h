@@ -1,0 +1,21 @@
+// Prepares a step of each op; the definitions are in the files of their names.
+#pragma once
+
+#include "backend/kernel.h"
+
+namespace bertie::reference {
+
+PrepareResult prepare_attention(const KernelRequest& request);
+PrepareResult prepare_elementwise(const KernelRequest& request);
+PrepareResult prepare_embedding(const KernelRequest& request);
+PrepareResult prepare_embedding_layer_norm(const KernelRequest& request);
+PrepareResult prepare_gather_rows(const KernelRequest& request);
+PrepareResult prepare_gelu(const KernelRequest& request);
+PrepareResult prepare_layer_norm(const KernelRequest& request);
+PrepareResult prepare_linear(const KernelRequest& request);
+PrepareResult prepare_normalize(const KernelRequest& request);
+PrepareResult prepare_pool(const KernelRequest& request);
+PrepareResult prepare_skip_layer_norm(const KernelRequest& request);
+PrepareResult prepare_unary(const KernelRequest& request);
+
+}  // namespace bertie::reference
