@@ -1,0 +1,148 @@
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mapped_file.h"
+#include "engine/backends.h"
+#include "engine/engine_impl.h"
+#include "engine/kernel_choice.h"
+#include "passes/pass.h"
+
+namespace bertie {
+namespace {
+
+// The inputs a Session knows how to fill.
+const std::set<std::string_view> kSessionInputs = {"input_ids", "token_type_ids", "position_ids", "head_rows", "first_rows"};
+
+void check_inputs(const Network& network) {
+  for (ValueId id : network.inputs()) {
+    const Value& input = network.value(id);
+    if (!kSessionInputs.contains(input.name)) {
+      fail(ErrorCode::unsupported, "network input '{}' {}: a session fills {}", input.name, to_string(input.shape),
+           fmt::join(kSessionInputs, ", "));
+    }
+    if (input.shape.size() != 1) {
+      fail(ErrorCode::unsupported, "network input '{}' {}: only packed networks run; pass remove_padding was refused or disabled", input.name,
+           to_string(input.shape));
+    }
+  }
+}
+
+// The smallest table that ids from network input `name` index; 0 where none does.
+int64_t table_rows(const Network& network, std::string_view name) {
+  int64_t rows = 0;
+  const auto note = [&](ValueId ids, ValueId table) {
+    if (ids == kNone || network.value(ids).name != name) return;
+    const int64_t extent = network.value(table).shape[0].size;
+    rows = rows == 0 ? extent : std::min(rows, extent);
+  };
+  for (NodeId id : network.order()) {
+    const Node& node = network.node(id);
+    if (node.op == "embedding") note(node.input(1), node.input(0));
+    if (node.op == "embedding_layer_norm") {
+      for (size_t i = 0; i < 3; ++i) note(node.input(i), node.input(i + 3));
+    }
+  }
+  return rows;
+}
+
+int64_t fixed_elements(const SymbolicShape& shape) {
+  int64_t product = 1;
+  for (const Dim& dim : shape) product *= dim.is_fixed() ? dim.size : 1;
+  return product;
+}
+
+StepInfo describe(const Network& network, const Node& node, const KernelChoice& choice, const std::string& precision) {
+  StepInfo info;
+  info.name = node.name;
+  info.op = node.op;
+  info.kernel = choice.name;
+  info.device = choice.backend;
+  info.precision = precision;
+  info.reason = choice.reason;
+  info.output_shape = to_string(network.value(node.outputs[0]).shape);
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.inputs[i] == kNone) continue;
+    const Value& value = network.value(node.inputs[i]);
+    if (value.constant && choice.kernel->reads_constant(i)) info.weight_bytes += value.constant->bytes();
+  }
+  info.weight_bytes += choice.kernel->packed_bytes();
+  if (node.op == "linear" && network.value(node.outputs[0]).shape[0] == Dim("tokens")) {
+    info.flops_per_token = 2.0 * static_cast<double>(fixed_elements(network.value(node.inputs[1]).shape));
+  }
+  return info;
+}
+
+// Lets go of constants whose bytes no kernel reads any more: they were packed.
+void release_packed_constants(Network& network, const std::vector<EngineStep>& steps) {
+  std::set<ValueId> read;
+  for (const EngineStep& step : steps) {
+    const Node& node = network.node(step.node);
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (step.kernel->reads_constant(i)) read.insert(node.inputs[i]);
+    }
+  }
+  for (const Network::Output& output : network.outputs()) read.insert(output.value);
+  for (size_t i = 0; i < network.value_count(); ++i) {
+    const ValueId id = static_cast<ValueId>(i);
+    auto& constant = network.mutable_value(id).constant;
+    if (constant && !read.contains(id)) constant->data.reset();
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  const auto backends = backends_for(options.device);
+  const auto precisions = precisions_of(options.device);
+  if (std::find(precisions.begin(), precisions.end(), options.precision) == precisions.end()) {
+    fail(ErrorCode::unsupported, "precision '{}': device {} has {}", options.precision, options.device, fmt::join(precisions, ", "));
+  }
+  if (options.threads < 0) fail(ErrorCode::invalid_argument, "threads {}: 0 or more", options.threads);
+
+  Network& network = impl->network;
+  network = source;
+  if (!options.outputs.empty()) network.keep_outputs(options.outputs);
+  impl->passes = run_passes(network, {options.select_rows, options.disabled_passes});
+  network.remove_dead_nodes();
+  check_inputs(network);
+  impl->vocabulary = table_rows(network, "input_ids");
+  impl->types = table_rows(network, "token_type_ids");
+  impl->positions = table_rows(network, "position_ids");
+
+  impl->pool = std::make_shared<ThreadPool>(options.threads);
+  KernelChooser chooser(network, backends, *impl->pool);
+  std::set<const Kernel*> counted;
+  for (NodeId id : network.order()) {
+    const Node& node = network.node(id);
+    KernelChoice choice = chooser.choose(node);
+    StepInfo info = describe(network, node, choice, options.precision);
+    if (counted.insert(choice.kernel.get()).second) impl->weight_bytes += info.weight_bytes;
+    impl->infos.push_back(std::move(info));
+    impl->steps.push_back({id, choice.kernel});
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId input = node.inputs[i];
+      if (input == kNone || !network.value(input).constant || choice.kernel->reads_constant(i)) continue;
+      const Tensor& constant = *network.value(input).constant;
+      release_resident(constant.data.get(), constant.bytes());
+    }
+  }
+  release_packed_constants(network, impl->steps);
+  log(LogLevel::info, "engine: {} steps on {}, {:.1f} MB of weights, {} threads", impl->steps.size(), options.device,
+      static_cast<double>(impl->weight_bytes) / 1e6, impl->pool->threads());
+  return std::shared_ptr<const Engine>(new Engine(std::move(impl)));
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+const Network& Engine::network() const { return impl_->network; }
+std::span<const StepInfo> Engine::steps() const { return impl_->infos; }
+std::span<const PassReport> Engine::passes() const { return impl_->passes; }
+const EngineOptions& Engine::options() const { return impl_->options; }
+size_t Engine::weight_bytes() const { return impl_->weight_bytes; }
+int Engine::threads() const { return impl_->pool->threads(); }
+
+}  // namespace bertie

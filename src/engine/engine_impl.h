@@ -1,0 +1,31 @@
+// What an Engine holds; Session reads it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/kernel.h"
+#include "base/thread_pool.h"
+#include "bertie/engine.h"
+
+namespace bertie {
+
+struct EngineStep {
+  NodeId node = kNone;
+  std::shared_ptr<const Kernel> kernel;
+};
+
+struct Engine::Impl {
+  Network network;
+  EngineOptions options;
+  std::shared_ptr<ThreadPool> pool;
+  std::vector<EngineStep> steps;
+  std::vector<StepInfo> infos;
+  std::vector<PassReport> passes;
+  size_t weight_bytes = 0;
+  // Rows of the smallest table each kind of id is looked up in; 0 where the network takes none.
+  int64_t vocabulary = 0, types = 0, positions = 0;
+};
+
+}  // namespace bertie
