@@ -1,0 +1,29 @@
+// RoBERTa (Liu et al. 2019, https://arxiv.org/abs/1907.11692) and the families with its tensors: XLM-RoBERTa, CamemBERT.
+#include "models/family.h"
+
+namespace bertie::models {
+namespace {
+
+constexpr Family roberta_like(std::string_view model_type, std::string_view class_prefix) {
+  return {
+      .model_type = model_type,
+      .class_prefix = class_prefix,
+      .prefix = "roberta.",
+      .position_rule = PositionRule::count_non_pad,
+      .pad_id = 1,
+      .masked = {.dense = "lm_head.dense",
+                 .norm = "lm_head.layer_norm",
+                 .decoder = "lm_head.decoder",
+                 .bias = "lm_head.bias",
+                 .activation = "gelu"},
+      .sequence = {.dense = "classifier.dense", .activation = "tanh", .output = "classifier.out_proj"},
+  };
+}
+
+}  // namespace
+
+const Family kRoberta = roberta_like("roberta", "Roberta");
+const Family kXlmRoberta = roberta_like("xlm-roberta", "XLMRoberta");
+const Family kCamembert = roberta_like("camembert", "Camembert");
+
+}  // namespace bertie::models

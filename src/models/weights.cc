@@ -1,0 +1,76 @@
+#include "models/weights.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace bertie::models {
+namespace {
+
+// TensorFlow's names for a LayerNorm's weight and bias, which old checkpoints keep.
+std::string legacy_spelling(std::string_view name) {
+  for (const auto& [now, before] : {std::pair<std::string_view, std::string_view>{".weight", ".gamma"}, {".bias", ".beta"}}) {
+    if (name.ends_with(now)) return std::string(name.substr(0, name.size() - now.size())) + std::string(before);
+  }
+  return {};
+}
+
+}  // namespace
+
+Weights::Weights(TensorMap tensors, std::string prefix, std::string source)
+    : tensors_(std::move(tensors)), prefix_(std::move(prefix)), source_(std::move(source)) {
+  prefixed_ = std::any_of(tensors_.begin(), tensors_.end(), [&](const auto& entry) { return entry.first.starts_with(prefix_); });
+}
+
+const TensorMap::value_type* Weights::resolve(std::string_view name) const {
+  for (const std::string& spelling : {std::string(name), legacy_spelling(name)}) {
+    if (spelling.empty()) continue;
+    for (const std::string& full_name : {prefix_ + spelling, spelling}) {
+      if (const auto found = tensors_.find(full_name); found != tensors_.end()) return &*found;
+    }
+  }
+  return nullptr;
+}
+
+const TensorMap::value_type& Weights::require(std::string_view name, const Shape& shape) const {
+  if (const auto* found = resolve(name)) return *found;
+  const bool of_encoder = prefixed_ && (name.starts_with("embeddings") || name.starts_with("encoder.") ||
+                                        name.starts_with("transformer.") || name.starts_with("pooler"));
+  fail(ErrorCode::not_found, "{}: tensor '{}{}' {} is missing", source_, of_encoder ? prefix_ : "", name, shape.to_string());
+}
+
+const std::string& Weights::stored_name(std::string_view name, const Shape& shape) const { return require(name, shape).first; }
+
+const Tensor& Weights::tensor(std::string_view name, const Shape& shape) {
+  const auto& [full_name, stored] = require(name, shape);
+  if (!std::equal(stored.shape.begin(), stored.shape.end(), shape.begin(), shape.end())) {
+    fail(ErrorCode::invalid_file, "{}: tensor '{}' has shape [{}], expected {}", source_, full_name,
+         fmt::join(stored.shape, ", "), shape.to_string());
+  }
+  const bool floating = stored.tensor && (stored.tensor->dtype == DType::f32 || stored.tensor->dtype == DType::f16 ||
+                                          stored.tensor->dtype == DType::bf16);
+  if (!floating) {
+    fail(ErrorCode::unsupported, "{}: tensor '{}' is stored as {} (F32, F16 and BF16 are supported)", source_, full_name,
+         stored.stored_dtype);
+  }
+  if (used_.insert(full_name).second) parameters_ += shape.elements();
+  return *stored.tensor;
+}
+
+ValueId Weights::constant(Network& network, std::string_view name, const Shape& shape) {
+  const Tensor& found = tensor(name, shape);
+  const std::string& full_name = stored_name(name, shape);
+  const auto known = constants_.find(full_name);
+  if (known != constants_.end()) return known->second;
+  return constants_[full_name] = network.add_constant(full_name, found);
+}
+
+std::vector<std::string> Weights::unused() const {
+  std::vector<std::string> names;
+  for (const auto& [name, stored] : tensors_) {
+    if (!used_.contains(name)) names.push_back(name);
+  }
+  return names;
+}
+
+}  // namespace bertie::models
