@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 declare -A packages=(
   [build]="cmake ninja-build g++ pkg-config libfmt-dev nlohmann-json3-dev libcli11-dev libutf8proc-dev libonig-dev"
   [test]="git ccache clang libgtest-dev libgmock-dev python3 python3-venv"
-  [lint]="git python3 python3-venv"
+  [lint]="git clang clang-tidy python3 python3-venv"
   [bench]="libbenchmark-dev python3 python3-venv"
 )
 # Where a distribution ships clang's run-time libraries apart, the sanitizers need them.
