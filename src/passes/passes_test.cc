@@ -1,0 +1,158 @@
+// What each pass does to a network, by its printed form; that it changes no value is tested over backends in tests/conformance.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "passes/pass.h"
+
+namespace bertie {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Tensor constant(const Shape& shape, float start = 0) {
+  std::vector<float> values(static_cast<size_t>(shape.elements()));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = start + static_cast<float>(i);
+  return Tensor::from_floats(shape, values);
+}
+
+// One encoder layer of width 4, two heads, as a model family lays it down.
+struct Layer {
+  Network network;
+  ValueId ids = network.add_input("input_ids", DType::i64, {"batch", "sequence"});
+  ValueId mask = network.add_input("attention_mask", DType::i64, {"batch", "sequence"});
+  ValueId types = network.add_input("token_type_ids", DType::i64, {"batch", "sequence"});
+  ValueId positions = network.add_input("position_ids", DType::i64, {"batch", "sequence"});
+  ValueId word_table = network.add_constant("word", constant({9, 4}));
+  ValueId gamma = network.add_constant("gamma", constant({4}, 1));
+  ValueId hidden = kNone;
+
+  ValueId linear(ValueId x, int64_t rows, const std::string& name) {
+    const int64_t columns = network.value(x).shape.back().size;
+    return network.add_linear(x, network.add_constant(name + ".weight", constant({rows, columns})),
+                              network.add_constant(name + ".bias", constant({rows})), name);
+  }
+
+  Layer() {
+    const ValueId word = network.add_embedding(word_table, ids, "word");
+    const ValueId type = network.add_embedding(network.add_constant("type", constant({2, 4})), types, "type");
+    const ValueId position = network.add_embedding(network.add_constant("position", constant({8, 4})), positions, "position");
+    const ValueId sum = network.add_elementwise("add", network.add_elementwise("add", word, type), position);
+    const ValueId x = network.add_layer_norm(sum, gamma, gamma, 1e-12, "embedding_norm");
+    const ValueId context = network.add_attention(linear(x, 4, "query"), linear(x, 4, "key"), linear(x, 4, "value"), mask, kNone, 2, 0.7, "attention");
+    const ValueId y = network.add_layer_norm(network.add_elementwise("add", linear(context, 4, "projection"), x), gamma, gamma, 1e-12, "norm1");
+    const ValueId wide = network.add_gelu(linear(y, 16, "intermediate"), "none", "act");
+    hidden = network.add_layer_norm(network.add_elementwise("add", linear(wide, 4, "output"), y), gamma, gamma, 1e-12, "norm2");
+  }
+
+  std::vector<std::string> ops() const {
+    std::vector<std::string> names;
+    for (NodeId id : network.order()) names.push_back(network.node(id).op);
+    return names;
+  }
+};
+
+const PassReport& report(const std::vector<PassReport>& reports, std::string_view name) {
+  return *std::find_if(reports.begin(), reports.end(), [&](const PassReport& r) { return r.name == name; });
+}
+
+TEST(PassesTest, ALayerBecomesTheFusedPlan) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  run_passes(layer.network, {});
+  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "linear", "attention", "linear", "skip_layer_norm", "linear", "linear", "skip_layer_norm"));
+  EXPECT_THAT(layer.network.to_string(), HasSubstr("activation=gelu -> f32 [tokens, 16]"));
+  EXPECT_EQ(layer.network.inputs().size(), 3u);  // the mask is gone
+}
+
+TEST(PassesTest, MergedWeightsAreStackedInOrder) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  run_passes(layer.network, {});
+  for (NodeId id : layer.network.order()) {
+    const Node& node = layer.network.node(id);
+    if (node.op != "attention") continue;
+    EXPECT_EQ(node.integer("packed_qkv"), 1);
+    const Node* qkv = producer(layer.network, node.input(0));
+    const Tensor& weight = *layer.network.value(qkv->input(1)).constant;
+    EXPECT_EQ(weight.shape, (Shape{12, 4}));
+    for (int64_t i = 0; i < 48; ++i) EXPECT_EQ(weight.view().as<float>()[i], static_cast<float>(i % 16));
+  }
+}
+
+TEST(PassesTest, RowSelectionReachesTheLastAttention) {
+  Layer layer;
+  const ValueId head = layer.linear(layer.network.add_layer_norm(layer.network.add_gelu(layer.linear(layer.hidden, 4, "transform")), layer.gamma, layer.gamma, 1e-12), 9, "decoder");
+  layer.network.add_output("logits", head);
+  run_passes(layer.network, {.select_rows = {"logits"}});
+  EXPECT_EQ(to_string(layer.network.value(layer.network.outputs()[0].value).shape), "[rows, 9]");
+  int on_tokens = 0;
+  for (NodeId id : layer.network.order()) on_tokens += layer.network.value(layer.network.node(id).outputs[0]).shape[0] == Dim("tokens");
+  EXPECT_EQ(on_tokens, 2);  // the embedding and the QKV product
+}
+
+TEST(PassesTest, RowSelectionStopsWhereAllRowsAreWanted) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  layer.network.add_output("logits", layer.linear(layer.hidden, 9, "decoder"));
+  run_passes(layer.network, {.select_rows = {"logits"}});
+  EXPECT_EQ(to_string(layer.network.value(layer.network.outputs()[0].value).shape), "[tokens, 4]");
+  EXPECT_EQ(to_string(layer.network.value(layer.network.outputs()[1].value).shape), "[rows, 9]");
+}
+
+TEST(PassesTest, AClsPoolIsASelectionOfFirstRows) {
+  Layer layer;
+  layer.network.add_output("logits", layer.linear(layer.network.add_pool(layer.hidden, layer.mask, "cls"), 3, "classifier"));
+  run_passes(layer.network, {});
+  const auto ops = layer.ops();
+  EXPECT_EQ(std::count(ops.begin(), ops.end(), "pool"), 0);
+  EXPECT_THAT(layer.network.to_string(), HasSubstr("first_rows"));
+  EXPECT_EQ(to_string(layer.network.value(layer.network.outputs()[0].value).shape), "[batch, 3]");
+}
+
+TEST(PassesTest, AMeanPoolKeepsAllRows) {
+  Layer layer;
+  layer.network.add_output("sentence_embedding", layer.network.add_pool(layer.hidden, layer.mask, "mean"));
+  run_passes(layer.network, {});
+  EXPECT_EQ(layer.ops().back(), "pool");
+}
+
+TEST(PassesTest, PaddingStaysWhereAnOpReadsPaddedRows) {
+  Layer layer;
+  layer.network.add_output("pooled", layer.network.add_pool(layer.hidden, kNone, "mean"));
+  const auto reports = run_passes(layer.network, {});
+  EXPECT_EQ(report(reports, "remove_padding").matches, 0);
+  EXPECT_THAT(report(reports, "remove_padding").lines[0], HasSubstr("it has no mask"));
+}
+
+TEST(PassesTest, AProductReadTwiceIsNotMerged) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  for (NodeId id : layer.network.order()) {
+    const Node& node = layer.network.node(id);
+    if (node.name == "key") {
+      layer.network.add_output("keys", node.outputs[0]);
+      break;
+    }
+  }
+  const auto reports = run_passes(layer.network, {});
+  EXPECT_EQ(report(reports, "merge_qkv").matches, 0);
+  EXPECT_THAT(report(reports, "merge_qkv").lines[0], HasSubstr("read elsewhere"));
+}
+
+TEST(PassesTest, EachCanBeDisabledAndAnUnknownNameIsAnError) {
+  for (const Pass& pass : all_passes()) {
+    Layer layer;
+    layer.network.add_output("last_hidden_state", layer.hidden);
+    const auto reports = run_passes(layer.network, {.disabled = {std::string(pass.name)}});
+    EXPECT_EQ(reports.size() + 1, all_passes().size()) << pass.name;
+  }
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  EXPECT_THROW(run_passes(layer.network, {.disabled = {"fuse_everything"}}), Error);
+}
+
+}  // namespace
+}  // namespace bertie
