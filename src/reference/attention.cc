@@ -42,7 +42,8 @@ class Attention final : public Kernel {
       int64_t begin = packed ? 0 : row / longest * longest;
       int64_t end = begin + longest;
       if (packed) {
-        const int32_t* next = std::upper_bound(starts, starts + context.batch.sequences + 1, static_cast<int32_t>(row));
+        // Row T, "the first" of an empty last sequence, falls to that sequence.
+        const int32_t* next = std::upper_bound(starts + 1, starts + context.batch.sequences, static_cast<int32_t>(row));
         begin = next[-1];
         end = next[0];
       }
