@@ -84,9 +84,10 @@ class BERTIE_API Engine {
   size_t weight_bytes() const;  // held for running, packed or mapped
   int threads() const;
 
+  struct Impl;  // src/engine/engine_impl.h
+
  private:
   friend class Session;
-  struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

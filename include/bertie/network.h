@@ -35,6 +35,7 @@ using SymbolicShape = std::vector<Dim>;
 BERTIE_API std::string to_string(const SymbolicShape& shape);  // "[batch, sequence, 384]"
 
 using Attribute = std::variant<int64_t, double, std::string, std::vector<int64_t>, std::vector<double>>;
+BERTIE_API std::string to_string(const Attribute& attribute);
 using Attributes = std::map<std::string, Attribute, std::less<>>;
 
 using ValueId = int32_t;

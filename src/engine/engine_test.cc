@@ -7,34 +7,13 @@
 
 #include <atomic>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <random>
 #include <thread>
 
+#include "base/error.h"
+#include "engine/counting_new_test.h"
 #include "passes/pass.h"
-
-namespace {
-std::atomic<int64_t> allocations{0};
-}  // namespace
-
-// Counts every allocation of this program; Session::run must add none.
-void* operator new(size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new(size_t size, std::align_val_t alignment) {
-  ++allocations;
-  const size_t align = static_cast<size_t>(alignment);
-  if (void* memory = std::aligned_alloc(align, (size + align) / align * align)) return memory;
-  throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, size_t, std::align_val_t) noexcept { std::free(memory); }
 
 namespace bertie {
 namespace {
@@ -224,9 +203,9 @@ TEST_P(EngineTest, RunAllocatesNothing) {
     batch.rows = {0};
   }
   session.run(batches[0].view());
-  const int64_t before = allocations;
+  const int64_t before = allocation_count();
   for (const Packed& batch : batches) session.run(batch.view());
-  EXPECT_EQ(allocations - before, 0);
+  EXPECT_EQ(allocation_count() - before, 0);
 }
 
 TEST_P(EngineTest, EmptyBatchesAndSequences) {

@@ -16,18 +16,7 @@ std::string KernelChooser::key(const Node& node) const {
       key += fmt::format("|{} {}", dtype_name(value.dtype), to_string(value.shape));
     }
   }
-  for (const auto& [name, attribute] : node.attributes) {
-    key += "|" + name + "=";
-    std::visit(
-        [&](const auto& value) {
-          if constexpr (requires { value.push_back(0); } && !std::is_same_v<std::decay_t<decltype(value)>, std::string>) {
-            key += fmt::format("{}", fmt::join(value, ","));
-          } else {
-            key += fmt::format("{}", value);
-          }
-        },
-        attribute);
-  }
+  for (const auto& [name, attribute] : node.attributes) key += "|" + name + "=" + to_string(attribute);
   return key;
 }
 

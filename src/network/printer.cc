@@ -12,9 +12,7 @@ std::string to_string(const SymbolicShape& shape) {
   return text + "]";
 }
 
-namespace {
-
-std::string attribute_text(const Attribute& attribute) {
+std::string to_string(const Attribute& attribute) {
   return std::visit(
       [](const auto& value) -> std::string {
         using T = std::decay_t<decltype(value)>;
@@ -26,8 +24,6 @@ std::string attribute_text(const Attribute& attribute) {
       },
       attribute);
 }
-
-}  // namespace
 
 std::string Network::to_string() const {
   std::string text;
@@ -43,7 +39,7 @@ std::string Network::to_string() const {
       text += node.inputs[i] == kNone ? "-" : value(node.inputs[i]).name;
     }
     text += ")";
-    for (const auto& [name, attribute] : node.attributes) text += fmt::format(" {}={}", name, attribute_text(attribute));
+    for (const auto& [name, attribute] : node.attributes) text += fmt::format(" {}={}", name, bertie::to_string(attribute));
     for (ValueId output : node.outputs) text += fmt::format(" -> {} {}", dtype_name(value(output).dtype), bertie::to_string(value(output).shape));
     text += "\n";
   }
