@@ -13,12 +13,13 @@
 namespace bertie {
 
 // How a position id follows from a token's place.
-enum class PositionRule {
-  arange,         // offset, offset + 1, ...: one a token, padding or not
-  count_non_pad,  // offset + (tokens before it whose id is not pad_id); a token whose id is pad_id gets offset - 1
+enum class PositionScheme {
+  arange,         // offset + its place
+  count_non_pad,  // offset + (tokens before it that are not padding); padding, the token whose id is offset - 1, gets offset - 1
 };
 
-// What the logits of a classification head mean.
+// How the logits of a classification head become scores: softmax over the labels, a sigmoid each (also for one label where
+// config.json states nothing, as Hugging Face's pipeline does), or as they are.
 enum class ProblemType { none, single_label, multi_label, regression };
 
 // A dense layer of a sentence-transformers folder, applied to the pooled vector.
@@ -47,11 +48,13 @@ struct BERTIE_API ModelInfo {
   int64_t vocabulary = 0;
   int64_t max_positions = 0;    // longest usable sequence in tokens
   int64_t type_vocabulary = 0;  // 0: no type embeddings, no token_type_ids input
-  PositionRule position_rule = PositionRule::arange;
+  PositionScheme position_rule = PositionScheme::arange;
   int64_t position_offset = 0;      // the position id of a sequence's first token
   std::optional<int64_t> pad_id;
   std::vector<std::string> labels;  // by class id; empty without a classification head
   ProblemType problem_type = ProblemType::none;
+  // What a cross-encoder's score is made by from the logit of its only label: "sigmoid" or "identity"; empty where there is none.
+  std::string score_activation;
   std::vector<std::string> tasks;   // what the heads can do: fill-mask, classify, rerank, tag, answer, embed
   std::optional<PoolingInfo> pooling;           // set for a sentence-transformers folder
   std::optional<int64_t> max_sequence_length;   // tokens to which that folder's library truncates; never over max_positions

@@ -27,6 +27,9 @@ void refuse_other_computations(const JsonFields& fields) {
   }
   const nlohmann::json* pruned = fields.find("pruned_heads");
   if (pruned && !pruned->empty()) unsupported(fields, "pruned_heads", "a model with pruned heads");
+  // transformers computes 32 buckets whatever the field says.
+  const int64_t buckets = fields.integer_or("relative_attention_num_buckets", 1, kMaxExtent, 32);
+  if (buckets != 32) unsupported(fields, "relative_attention_num_buckets", std::to_string(buckets));
   if (const nlohmann::json* quantization = fields.find("quantization_config")) {
     if (!quantization->empty()) unsupported(fields, "quantization_config", "a quantised checkpoint");
   }
@@ -54,6 +57,15 @@ std::vector<std::string> read_labels(const JsonFields& fields) {
     }
   }
   return labels;
+}
+
+// Where a cross-encoder's folder says which torch class makes a score from a logit: now, and before sentence-transformers 4.
+std::string read_score_activation(const JsonFields& fields) {
+  if (const nlohmann::json* section = fields.find("sentence_transformers")) {
+    const JsonFields inner(*section, fields.file(), "sentence_transformers.");
+    if (inner.has("activation_fn")) return inner.text("activation_fn");
+  }
+  return fields.text_or("sbert_ce_default_activation_function", "");
 }
 
 std::string first_architecture(const JsonFields& fields) {
@@ -88,8 +100,12 @@ HuggingFaceConfig parse_hugging_face_config(std::string_view text, const std::st
   config.tie_word_embeddings = fields.boolean_or("tie_word_embeddings", true);
   config.hidden_groups = fields.integer_or("num_hidden_groups", 1, kMaxLayers, 1);
   config.inner_groups = fields.integer_or("inner_group_num", 1, kMaxLayers, 1);
+  if (config.layers * config.inner_groups > kMaxLayers) {
+    fields.refuse("inner_group_num", fmt::format("small enough for {} layers in all", kMaxLayers));
+  }
   config.problem_type = fields.text_or("problem_type", "");
   config.labels = read_labels(fields);
+  config.score_activation = read_score_activation(fields);
   return config;
 }
 

@@ -30,6 +30,7 @@ struct HuggingFaceConfig {
   int64_t inner_groups = 1;   // ALBERT: layers in a group
   std::string problem_type;   // empty where it is not stated
   std::vector<std::string> labels;  // id2label in order of the ids; LABEL_0, LABEL_1 where it is not stated
+  std::string score_activation;     // a cross-encoder's: "torch.nn.modules.linear.Identity"; empty where it is not stated
 };
 
 // `text` is config.json's content, `file` its name in errors. Throws Error(invalid_file) naming the field, and Error(unsupported)

@@ -3,7 +3,7 @@
 
 namespace bertie::models {
 
-const Family kAlbert{
+constinit const Family kAlbert{
     .model_type = "albert",
     .class_prefix = "Albert",
     .prefix = "albert.",

@@ -3,7 +3,7 @@
 
 namespace bertie::models {
 
-const Family kBert{
+constinit const Family kBert{
     .model_type = "bert",
     .class_prefix = "Bert",
     .prefix = "bert.",

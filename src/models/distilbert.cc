@@ -3,7 +3,7 @@
 
 namespace bertie::models {
 
-const Family kDistilBert{
+constinit const Family kDistilBert{
     .model_type = "distilbert",
     .class_prefix = "DistilBert",
     .prefix = "distilbert.",

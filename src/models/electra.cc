@@ -3,7 +3,7 @@
 
 namespace bertie::models {
 
-const Family kElectra{
+constinit const Family kElectra{
     .model_type = "electra",
     .class_prefix = "Electra",
     .prefix = "electra.",

@@ -10,4 +10,11 @@ std::span<const Family* const> families() {
   return kFamilies;
 }
 
+const Family* family_of_architecture(std::string_view architecture) {
+  for (const Family* family : families()) {
+    if (architecture.starts_with(family->class_prefix)) return family;
+  }
+  return nullptr;
+}
+
 }  // namespace bertie::models

@@ -52,7 +52,7 @@ struct Family {
   std::string_view output_norm = "output.LayerNorm";
   std::string_view relative_bias = "";  // table [buckets, H], empty: none
 
-  PositionRule position_rule = PositionRule::arange;
+  PositionScheme position_rule = PositionScheme::arange;
   int64_t pad_id = 0;                               // where config.json states none
   std::optional<int64_t> position_pad_id = {};      // what count_non_pad counts by, whatever config.json says
   std::optional<double> layer_norm_eps = {};        // whatever config.json says
@@ -77,5 +77,7 @@ extern const Family kElectra;
 extern const Family kMpnet;
 
 std::span<const Family* const> families();
+// The family whose class_prefix begins "BertForMaskedLM"; nullptr where there is none.
+const Family* family_of_architecture(std::string_view architecture);
 
 }  // namespace bertie::models

@@ -3,7 +3,7 @@
 
 namespace bertie::models {
 
-const Family kMpnet{
+constinit const Family kMpnet{
     .model_type = "mpnet",
     .class_prefix = "MPNet",
     .prefix = "mpnet.",
@@ -15,7 +15,7 @@ const Family kMpnet{
     .attention_output = "attention.attn.o",
     .attention_norm = "attention.LayerNorm",
     .relative_bias = "encoder.relative_attention_bias",
-    .position_rule = PositionRule::count_non_pad,
+    .position_rule = PositionScheme::count_non_pad,
     .pad_id = 1,
     .position_pad_id = 1,
     .masked = {.dense = "lm_head.dense",

@@ -9,7 +9,7 @@ constexpr Family roberta_like(std::string_view model_type, std::string_view clas
       .model_type = model_type,
       .class_prefix = class_prefix,
       .prefix = "roberta.",
-      .position_rule = PositionRule::count_non_pad,
+      .position_rule = PositionScheme::count_non_pad,
       .pad_id = 1,
       .masked = {.dense = "lm_head.dense",
                  .norm = "lm_head.layer_norm",
@@ -22,8 +22,8 @@ constexpr Family roberta_like(std::string_view model_type, std::string_view clas
 
 }  // namespace
 
-const Family kRoberta = roberta_like("roberta", "Roberta");
-const Family kXlmRoberta = roberta_like("xlm-roberta", "XLMRoberta");
-const Family kCamembert = roberta_like("camembert", "Camembert");
+constinit const Family kRoberta = roberta_like("roberta", "Roberta");
+constinit const Family kXlmRoberta = roberta_like("xlm-roberta", "XLMRoberta");
+constinit const Family kCamembert = roberta_like("camembert", "Camembert");
 
 }  // namespace bertie::models

@@ -25,44 +25,44 @@ Weights::Weights(TensorMap tensors, std::string prefix, std::string source)
 const TensorMap::value_type* Weights::resolve(std::string_view name) const {
   for (const std::string& spelling : {std::string(name), legacy_spelling(name)}) {
     if (spelling.empty()) continue;
-    for (const std::string& full_name : {prefix_ + spelling, spelling}) {
-      if (const auto found = tensors_.find(full_name); found != tensors_.end()) return &*found;
-    }
+    if (const auto found = tensors_.find(spelling); found != tensors_.end()) return &*found;
+    if (!spelling.starts_with(prefix_)) continue;
+    if (const auto found = tensors_.find(spelling.substr(prefix_.size())); found != tensors_.end()) return &*found;
   }
   return nullptr;
 }
 
-const TensorMap::value_type& Weights::require(std::string_view name, const Shape& shape) const {
-  if (const auto* found = resolve(name)) return *found;
-  const bool of_encoder = prefixed_ && (name.starts_with("embeddings") || name.starts_with("encoder.") ||
-                                        name.starts_with("transformer.") || name.starts_with("pooler"));
-  fail(ErrorCode::not_found, "{}: tensor '{}{}' {} is missing", source_, of_encoder ? prefix_ : "", name, shape.to_string());
-}
-
-const std::string& Weights::stored_name(std::string_view name, const Shape& shape) const { return require(name, shape).first; }
-
-const Tensor& Weights::tensor(std::string_view name, const Shape& shape) {
-  const auto& [full_name, stored] = require(name, shape);
+std::pair<const std::string&, const Tensor&> Weights::checked(std::string_view name, const Shape& shape) const {
+  const auto* found = resolve(name);
+  if (!found) {
+    if (!prefixed_ && name.starts_with(prefix_)) name.remove_prefix(prefix_.size());
+    fail(ErrorCode::not_found, "{}: tensor '{}' {} is missing", source_, name, shape.to_string());
+  }
+  const auto& [stored_name, stored] = *found;
   if (!std::equal(stored.shape.begin(), stored.shape.end(), shape.begin(), shape.end())) {
-    fail(ErrorCode::invalid_file, "{}: tensor '{}' has shape [{}], expected {}", source_, full_name,
+    fail(ErrorCode::invalid_file, "{}: tensor '{}' has shape [{}], expected {}", source_, stored_name,
          fmt::join(stored.shape, ", "), shape.to_string());
   }
   const bool floating = stored.tensor && (stored.tensor->dtype == DType::f32 || stored.tensor->dtype == DType::f16 ||
                                           stored.tensor->dtype == DType::bf16);
   if (!floating) {
-    fail(ErrorCode::unsupported, "{}: tensor '{}' is stored as {} (F32, F16 and BF16 are supported)", source_, full_name,
+    fail(ErrorCode::unsupported, "{}: tensor '{}' is stored as {} (F32, F16 and BF16 are supported)", source_, stored_name,
          stored.stored_dtype);
   }
-  if (used_.insert(full_name).second) parameters_ += shape.elements();
-  return *stored.tensor;
+  return {stored_name, *stored.tensor};
+}
+
+const Tensor& Weights::tensor(std::string_view name, const Shape& shape) {
+  const auto& [stored_name, tensor] = checked(name, shape);
+  if (used_.insert(stored_name).second) parameters_ += shape.elements();
+  return tensor;
 }
 
 ValueId Weights::constant(Network& network, std::string_view name, const Shape& shape) {
-  const Tensor& found = tensor(name, shape);
-  const std::string& full_name = stored_name(name, shape);
-  const auto known = constants_.find(full_name);
+  const auto& [stored_name, found] = checked(name, shape);
+  const auto known = constants_.find(stored_name);
   if (known != constants_.end()) return known->second;
-  return constants_[full_name] = network.add_constant(full_name, found);
+  return constants_[stored_name] = network.add_constant(stored_name, tensor(name, shape));
 }
 
 std::vector<std::string> Weights::unused() const {

@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "bertie/network.h"
@@ -14,10 +15,10 @@ namespace bertie::models {
 
 class Weights {
  public:
-  // `prefix` ("bert.") may or may not stand before the encoder's tensors; `source` names the files in errors.
+  // Names that begin with `prefix` ("bert.") are also found without it; `source` names the files in errors.
   Weights(TensorMap tensors, std::string prefix, std::string source);
 
-  // Whether a tensor stands under this name, with or without the prefix, or its legacy spelling (gamma, beta).
+  // Whether there is a tensor of this name, or of its legacy spelling (gamma, beta).
   bool has(std::string_view name) const { return resolve(name) != nullptr; }
   // The tensor's constant in `network`, made when first asked for, so that shared tensors are one value. Throws
   // Error(not_found) for a missing tensor, Error(invalid_file) for another shape, Error(unsupported) for another dtype than
@@ -25,8 +26,8 @@ class Weights {
   ValueId constant(Network& network, std::string_view name, const Shape& shape);
   // The tensor itself, checked as above and counted as used.
   const Tensor& tensor(std::string_view name, const Shape& shape);
-  // The name under which the checkpoint has the tensor. Throws Error(not_found).
-  const std::string& stored_name(std::string_view name, const Shape& shape) const;
+  // As `tensor`, not counted as used.
+  const Tensor& peek(std::string_view name, const Shape& shape) const { return checked(name, shape).second; }
 
   int64_t parameters() const { return parameters_; }
   std::vector<std::string> unused() const;
@@ -34,11 +35,12 @@ class Weights {
 
  private:
   const TensorMap::value_type* resolve(std::string_view name) const;
-  const TensorMap::value_type& require(std::string_view name, const Shape& shape) const;
+  // The stored name and the tensor.
+  std::pair<const std::string&, const Tensor&> checked(std::string_view name, const Shape& shape) const;
 
   TensorMap tensors_;
   std::string prefix_;
-  bool prefixed_ = false;  // some tensor has the prefix: missing ones are named with it
+  bool prefixed_ = false;  // some tensor has the prefix: missing ones are named as these are
   std::string source_;
   std::map<std::string, ValueId, std::less<>> constants_;
   std::set<std::string, std::less<>> used_;

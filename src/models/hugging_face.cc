@@ -1,0 +1,105 @@
+#include "models/hugging_face.h"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "models/builder.h"
+#include "models/sentence_transformers.h"
+
+namespace bertie::models {
+namespace {
+
+const Family& family_of(const HuggingFaceConfig& config) {
+  for (const Family* family : families()) {
+    if (family->model_type == config.model_type) return *family;
+  }
+  const Family* named = config.model_type.empty() ? family_of_architecture(config.architecture) : nullptr;
+  if (named) return *named;  // configs from before model_type existed
+  if (config.model_type.empty()) fail(ErrorCode::unsupported, "{}: field 'model_type' is missing", config.file);
+  fail(ErrorCode::unsupported, "{}: field 'model_type': '{}' is not supported", config.file, config.model_type);
+}
+
+// What checkpoints hold beside the network without harm: buffers, next-sentence heads, poolers, repeated decoders.
+bool is_harmless(std::string_view name, const Family& family) {
+  if (name.starts_with(family.prefix)) name.remove_prefix(family.prefix.size());
+  if (name == "embeddings.position_ids" || name == "embeddings.token_type_ids") return true;
+  const std::array<std::string_view, 4> modules = {"cls.seq_relationship", "sop_classifier", "pooler", family.masked.decoder};
+  return std::any_of(modules.begin(), modules.end(), [&](std::string_view module) {
+    return name.starts_with(module) && name.substr(module.size()).starts_with('.');
+  });
+}
+
+void describe_positions(const Family& family, const HuggingFaceConfig& config, ModelInfo& info) {
+  info.position_rule = family.position_rule;
+  if (family.position_rule == PositionScheme::count_non_pad) {
+    info.position_offset = family.position_pad_id.value_or(*info.pad_id) + 1;
+  }
+  info.max_positions = config.max_position_embeddings - info.position_offset;
+  if (info.max_positions < 1) {
+    fail(ErrorCode::invalid_file, "{}: field 'max_position_embeddings' must be over {}", config.file, info.position_offset);
+  }
+}
+
+ModelInfo describe(const Family& family, const HuggingFaceConfig& config, const std::string& source) {
+  ModelInfo info;
+  info.source = source;
+  info.family = family.model_type;
+  info.architecture = config.architecture;
+  info.layers = config.layers * config.inner_groups;
+  info.hidden_size = config.hidden_size;
+  info.heads = config.heads;
+  info.head_dim = config.hidden_size / config.heads;
+  info.ffn = config.intermediate_size;
+  info.vocabulary = config.vocabulary;
+  info.type_vocabulary = family.has_types ? config.type_vocabulary : 0;
+  info.pad_id = config.pad_token_id.value_or(family.pad_id);
+  describe_positions(family, config, info);
+  return info;
+}
+
+LoadedModel build(const HuggingFaceConfig& config, TensorMap tensors, const std::string& folder,
+                  const std::string& transformer_folder, const std::vector<SentenceModule>& modules) {
+  const Family& family = family_of(config);
+  LoadedModel loaded;
+  loaded.info = describe(family, config, folder);
+  Weights weights(std::move(tensors), std::string(family.prefix), transformer_folder);
+  Builder builder{family, config, weights, loaded.network};
+  build_encoder(builder);
+  build_heads(builder, loaded.info);
+  build_sentence_embedding(builder, folder, transformer_folder, modules, loaded.info);
+  loaded.info.parameters += weights.parameters();
+  for (std::string& name : weights.unused()) {
+    if (!is_harmless(name, family)) loaded.info.surplus_tensors.push_back(std::move(name));
+  }
+  return loaded;
+}
+
+bool has_tokenizer(const std::string& folder) {
+  std::error_code ignored;
+  return std::filesystem::exists(folder + "/tokenizer.json", ignored) || std::filesystem::exists(folder + "/vocab.txt", ignored);
+}
+
+}  // namespace
+
+LoadedModel load_hugging_face(const std::string& folder) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored)) fail(ErrorCode::not_found, "{}: no such model folder", folder);
+  const std::vector<SentenceModule> modules = read_sentence_modules(folder);
+  const std::string inner = modules.empty() ? "" : modules.front().path;
+  const std::string transformer_folder = inner.empty() ? folder : folder + "/" + inner;
+  const std::string config_file = transformer_folder + "/config.json";
+  const HuggingFaceConfig config = parse_hugging_face_config(read_text_file(config_file), config_file);
+  family_of(config);  // a clearer error than that of a missing weight file
+  LoadedModel loaded = build(config, read_checkpoint(transformer_folder), folder, transformer_folder, modules);
+  loaded.tokenizer = has_tokenizer(transformer_folder) ? transformer_folder : folder;
+  return loaded;
+}
+
+LoadedModel build_model(const HuggingFaceConfig& config, TensorMap tensors, const std::string& source) {
+  return build(config, std::move(tensors), source, source, {});
+}
+
+}  // namespace bertie::models

@@ -1,0 +1,26 @@
+// From a Hugging Face folder, or from a config and tensors, to a network and what is known about it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bertie/model.h"
+#include "formats/hugging_face_config.h"
+#include "formats/safetensors.h"
+#include "models/family.h"
+
+namespace bertie::models {
+
+struct LoadedModel {
+  Network network;
+  ModelInfo info;
+  std::string tokenizer;  // the folder it would be in
+};
+
+// Throws as Model::load does.
+LoadedModel load_hugging_face(const std::string& folder);
+
+// `source` names the tensors in errors.
+LoadedModel build_model(const HuggingFaceConfig& config, TensorMap tensors, const std::string& source);
+
+}  // namespace bertie::models

@@ -1,0 +1,106 @@
+#include "models/sentence_transformers.h"
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+
+namespace bertie::models {
+namespace {
+
+bool exists(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+std::string activation_of_torch(const std::string& torch_class, const std::string& file) {
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kNames = {{
+      {"Identity", "identity"},
+      {"Tanh", "tanh"},
+      {"ReLU", "relu"},
+      {"GELU", "gelu"},
+      {"SiLU", "silu"},
+      {"Sigmoid", "sigmoid"},
+  }};
+  for (const auto& [name, activation] : kNames) {
+    if (name == torch_class) return std::string(activation);
+  }
+  fail(ErrorCode::unsupported, "{}: field 'activation_function': '{}' is not supported", file, torch_class);
+}
+
+ValueId add_dense(Builder& b, ValueId x, const std::string& folder, const std::string& node, PoolingInfo& pooling,
+                  ModelInfo& info) {
+  const std::string file = folder + "/config.json";
+  const SentenceDense dense = parse_sentence_dense(read_text_file(file), file);
+  if (dense.in_features != b.width(x)) {
+    fail(ErrorCode::invalid_file, "{}: field 'in_features' must be {}", file, b.width(x));
+  }
+  Weights weights(read_checkpoint(folder), "", folder);
+  const ValueId weight = weights.constant(b.network, "linear.weight", Shape{dense.out_features, dense.in_features});
+  const ValueId bias = dense.bias ? weights.constant(b.network, "linear.bias", Shape{dense.out_features}) : kNone;
+  const std::string activation = activation_of_torch(dense.activation, file);
+  pooling.dense.push_back({dense.in_features, dense.out_features, activation});
+  info.parameters += weights.parameters();
+  return add_activation(b.network, activation, b.network.add_linear(x, weight, bias, node), node + ".activation");
+}
+
+// The library's own length limit, else the tokenizer's, else the positions.
+void read_limits(const std::string& transformer_folder, ModelInfo& info) {
+  std::optional<int64_t> limit;
+  const std::string file = transformer_folder + "/sentence_bert_config.json";
+  if (exists(file)) {
+    const SentenceLimits limits = parse_sentence_limits(read_text_file(file), file);
+    limit = limits.max_seq_length;
+    info.lower_case = limits.do_lower_case;
+  }
+  const std::string tokenizer = transformer_folder + "/tokenizer.json";
+  if (!limit && exists(tokenizer)) {
+    const auto mapped = MappedFile::open(tokenizer);
+    limit = tokenizer_truncation({reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size()});
+  }
+  info.max_sequence_length = std::min(limit.value_or(info.max_positions), info.max_positions);
+}
+
+}  // namespace
+
+std::vector<SentenceModule> read_sentence_modules(const std::string& folder) {
+  const std::string file = folder + "/modules.json";
+  return exists(file) ? parse_sentence_modules(read_text_file(file), file) : std::vector<SentenceModule>{};
+}
+
+void build_sentence_embedding(Builder& b, const std::string& folder, const std::string& transformer_folder,
+                              const std::vector<SentenceModule>& modules, ModelInfo& info) {
+  constexpr double kNormEpsilon = 1e-12;  // torch.nn.functional.normalize
+  PoolingInfo pooling;
+  ValueId x = kNone;
+  for (size_t i = 1; i < modules.size(); ++i) {
+    const SentenceModule& module = modules[i];
+    const std::string module_folder = folder + "/" + module.path;
+    if ((module.kind == "Pooling") != (x == kNone)) {
+      fail(ErrorCode::unsupported, "{}/modules.json: a {} at place {} is not supported", folder, module.kind, i);
+    }
+    if (module.kind == "Pooling") {
+      const std::string file = module_folder + "/config.json";
+      const SentencePooling stated = parse_sentence_pooling(read_text_file(file), file);
+      if (stated.dimension != b.config.hidden_size) {
+        fail(ErrorCode::invalid_file, "{}: the embedding dimension must be {}", file, b.config.hidden_size);
+      }
+      pooling.mode = stated.mode;
+      x = b.network.add_pool(b.hidden, b.mask, stated.mode, "sentence.pooling");
+    } else if (module.kind == "Dense") {
+      x = add_dense(b, x, module_folder, "sentence.dense." + std::to_string(pooling.dense.size()), pooling, info);
+    } else if (module.kind == "Normalize") {
+      pooling.normalize = true;
+      x = b.network.add_normalize(x, kNormEpsilon, "sentence.normalize");
+    }
+  }
+  if (x == kNone) return;
+  b.network.add_output("sentence_embedding", x);
+  info.pooling = std::move(pooling);
+  info.tasks.emplace_back("embed");
+  read_limits(transformer_folder, info);
+}
+
+}  // namespace bertie::models
