@@ -58,6 +58,8 @@ class BERTIE_API Tokenizer {
   size_t vocabulary_size() const;  // added tokens included: one more than the largest id
   std::optional<int32_t> token_to_id(std::string_view token) const;
   std::string_view id_to_token(int32_t id) const;  // empty where there is none
+  // What marks a token as the continuation of a word: WordPiece's "##"; empty where the model has no such mark.
+  std::string_view continuing_subword_prefix() const;
   // Text of these tokens as Hugging Face's `decode` gives it, with the tokenizer's own decoder.
   std::string decode(std::span<const int32_t> ids, bool skip_special_tokens = true) const;
 

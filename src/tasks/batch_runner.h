@@ -1,0 +1,75 @@
+// Packs sequences into batches by a token budget and runs them on a session that grows with what it meets.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bertie/engine.h"
+#include "bertie/tasks.h"
+
+namespace bertie::tasks {
+
+// One sequence to run. `rows` are the head rows wanted of it, ascending, for engines built with `select_rows`.
+struct Sequence {
+  std::vector<int32_t> ids;
+  std::vector<int32_t> type_ids;  // empty: all 0
+  std::vector<int32_t> rows;
+};
+
+// The outputs of one sequence of the batch that just ran; valid only inside the call it is handed to.
+class SequenceOutputs {
+ public:
+  // [n, width] of an output: n is the sequence's tokens, its rows, or 1.
+  std::span<const float> values(std::string_view output) const;
+
+ private:
+  friend class BatchRunner;
+  struct Output {
+    std::string_view name;
+    const float* data = nullptr;
+    int64_t width = 0;
+    enum { per_token, per_row, per_sequence } kind = per_token;
+  };
+  std::span<const Output> outputs_;
+  int64_t index_ = 0, first_token_ = 0, tokens_ = 0, first_row_ = 0, rows_ = 0;
+};
+
+class BatchRunner {
+ public:
+  // token_budget 0 takes the default. No sequence is longer than max_length.
+  BatchRunner(std::shared_ptr<const Engine> engine, int64_t token_budget, int64_t max_length);
+
+  using Read = std::function<void(size_t index, const SequenceOutputs& outputs)>;
+  using Failed = std::function<void(size_t index, const Error& error)>;
+  // Runs all, longest first, and calls `read` or `failed` once for each. A batch that the engine refuses is run again one
+  // sequence at a time, so that only those at fault fail. False: cancelled before the last batch.
+  bool run(std::span<const Sequence* const> sequences, const Read& read, const Failed& failed, const Cancelled& cancelled);
+
+  const Engine& engine() const { return *engine_; }
+  int64_t token_budget() const { return token_budget_; }
+  size_t workspace_bytes() const { return session_ ? session_->workspace_bytes() : 0; }
+  TaskTimes& times() { return times_; }
+  const TaskTimes& times() const { return times_; }
+
+ private:
+  void reserve(const SessionLimits& needed);
+  void run_batch(std::span<const Sequence* const> sequences, std::span<const size_t> members, const Read& read,
+                 const Failed& failed);
+
+  std::shared_ptr<const Engine> engine_;
+  int64_t token_budget_;
+  int64_t max_length_;
+  int64_t row_budget_;
+  std::optional<Session> session_;
+  std::vector<SequenceOutputs::Output> outputs_;
+  std::vector<int32_t> ids_, type_ids_, starts_, rows_;
+  TaskTimes times_;
+};
+
+}  // namespace bertie::tasks
