@@ -3,6 +3,9 @@
 namespace bertie::cpu::BERTIE_ISA {
 
 const IsaKernels kKernels = {
+    .gemm = gemm,
+    .gemm_panels_at_once = gemm_panels_at_once,
+    .pack_panels = pack_panels,
     .fma_peak = fma_peak,
 };
 

@@ -142,4 +142,38 @@ BERTIE_INLINE float reduce_min(Vec16 a) {
   return detail::reduce(a, [](__m256 x, __m256 y) { return _mm256_min_ps(x, y); }, [](__m128 x, __m128 y) { return _mm_min_ps(x, y); });
 }
 
+namespace detail {
+BERTIE_INLINE void transpose_eight(__m256 (&square)[8]) {
+  __m256 quads[8];  // quads[4g + j]: in 128-bit lane l, column 4l + j of rows 4g .. 4g+3
+#pragma GCC unroll 2
+  for (int g = 0; g < 8; g += 4) {
+    const __m256d low01 = _mm256_castps_pd(_mm256_unpacklo_ps(square[g], square[g + 1]));
+    const __m256d high01 = _mm256_castps_pd(_mm256_unpackhi_ps(square[g], square[g + 1]));
+    const __m256d low23 = _mm256_castps_pd(_mm256_unpacklo_ps(square[g + 2], square[g + 3]));
+    const __m256d high23 = _mm256_castps_pd(_mm256_unpackhi_ps(square[g + 2], square[g + 3]));
+    quads[g] = _mm256_castpd_ps(_mm256_unpacklo_pd(low01, low23));
+    quads[g + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low01, low23));
+    quads[g + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high01, high23));
+    quads[g + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high01, high23));
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    square[j] = _mm256_permute2f128_ps(quads[j], quads[4 + j], 0x20);
+    square[4 + j] = _mm256_permute2f128_ps(quads[j], quads[4 + j], 0x31);
+  }
+}
+}  // namespace detail
+
+// square[r] lane c becomes square[c] lane r.
+BERTIE_INLINE void transpose(Vec16 (&square)[16]) {
+  __m256 corners[2][2][8];  // [rows' half][columns' half]
+  for (int r = 0; r < 16; ++r) {
+    corners[r / 8][0][r % 8] = square[r].lo;
+    corners[r / 8][1][r % 8] = square[r].hi;
+  }
+  for (auto& half : corners)
+    for (auto& corner : half) detail::transpose_eight(corner);
+  for (int r = 0; r < 16; ++r) square[r] = {corners[0][r / 8][r % 8], corners[1][r / 8][r % 8]};
+}
+
 }  // namespace bertie::cpu::BERTIE_ISA

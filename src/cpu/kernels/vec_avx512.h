@@ -93,4 +93,31 @@ BERTIE_INLINE float reduce_add(Vec16 a) {
 BERTIE_INLINE float reduce_max(Vec16 a) { return _mm512_reduce_max_ps(a.v); }
 BERTIE_INLINE float reduce_min(Vec16 a) { return _mm512_reduce_min_ps(a.v); }
 
+// square[r] lane c becomes square[c] lane r.
+BERTIE_INLINE void transpose(Vec16 (&square)[16]) {
+  __m512 quads[16];  // quads[4g + j]: in 128-bit lane l, column 4l + j of rows 4g .. 4g+3
+#pragma GCC unroll 4
+  for (int g = 0; g < 16; g += 4) {
+    const __m512d low01 = _mm512_castps_pd(_mm512_unpacklo_ps(square[g].v, square[g + 1].v));
+    const __m512d high01 = _mm512_castps_pd(_mm512_unpackhi_ps(square[g].v, square[g + 1].v));
+    const __m512d low23 = _mm512_castps_pd(_mm512_unpacklo_ps(square[g + 2].v, square[g + 3].v));
+    const __m512d high23 = _mm512_castps_pd(_mm512_unpackhi_ps(square[g + 2].v, square[g + 3].v));
+    quads[g] = _mm512_castpd_ps(_mm512_unpacklo_pd(low01, low23));
+    quads[g + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low01, low23));
+    quads[g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high01, high23));
+    quads[g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high01, high23));
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m512 low_ab = _mm512_shuffle_f32x4(quads[j], quads[4 + j], 0x44);
+    const __m512 high_ab = _mm512_shuffle_f32x4(quads[j], quads[4 + j], 0xee);
+    const __m512 low_cd = _mm512_shuffle_f32x4(quads[8 + j], quads[12 + j], 0x44);
+    const __m512 high_cd = _mm512_shuffle_f32x4(quads[8 + j], quads[12 + j], 0xee);
+    square[j].v = _mm512_shuffle_f32x4(low_ab, low_cd, 0x88);
+    square[4 + j].v = _mm512_shuffle_f32x4(low_ab, low_cd, 0xdd);
+    square[8 + j].v = _mm512_shuffle_f32x4(high_ab, high_cd, 0x88);
+    square[12 + j].v = _mm512_shuffle_f32x4(high_ab, high_cd, 0xdd);
+  }
+}
+
 }  // namespace bertie::cpu::BERTIE_ISA

@@ -183,4 +183,13 @@ BERTIE_INLINE float reduce_min(Vec16 a) {
   return detail::reduce(a, [](float x, float y) { return x < y ? x : y; });
 }
 
+// square[r] lane c becomes square[c] lane r.
+BERTIE_INLINE void transpose(Vec16 (&square)[16]) {
+  float lanes[16][16], turned[16][16];
+  for (int r = 0; r < 16; ++r) store(lanes[r], square[r]);
+  for (int r = 0; r < 16; ++r)
+    for (int c = 0; c < 16; ++c) turned[c][r] = lanes[r][c];
+  for (int r = 0; r < 16; ++r) square[r] = load(turned[r]);
+}
+
 }  // namespace bertie::cpu::BERTIE_ISA

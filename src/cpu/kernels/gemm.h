@@ -1,0 +1,66 @@
+// C[M,N] = activation(A[M,K] * W[N,K]^T + bias[N]) + residual[M,N], float32.
+//
+// The order of every sum, whatever the tile, the range, the batch or the number of threads: K is cut into blocks of kGemmBlockK;
+// a block's sum starts at zero and takes one fma a step, k ascending; the first block's sum is stored and the following ones
+// are added in order; then the bias is added, then the activation taken, then the residual added.
+#pragma once
+
+#include <cstdint>
+
+namespace bertie::cpu {
+
+constexpr int64_t kGemmBlockK = 384;
+constexpr int64_t kGemmPanel = 16;      // columns of C, rows of W
+constexpr int64_t kGemmMaxRows = 56;    // of one range
+constexpr int64_t kGemmMaxPanels = 8;   // that one tile may take
+// A's rows in scratch: an odd number of cache lines apart, so that the rows of a tile do not compete for the same cache sets.
+constexpr int64_t kGemmScratchStride = kGemmBlockK + 16;
+constexpr int64_t kGemmScratchFloats = kGemmMaxRows * kGemmScratchStride + kGemmMaxPanels * kGemmPanel * kGemmBlockK;
+
+enum class Activation : uint8_t { none, gelu, gelu_tanh, relu, silu, tanh };
+enum class WeightType : uint8_t { f32, f16, bf16 };
+
+// W as it lies in the file: [n, k], row-major.
+struct GemmWeight {
+  const void* data;
+  WeightType type;
+  int64_t n, k;
+};
+
+struct GemmProblem {
+  const float* a;  // [M, k]
+  int64_t a_stride;
+  GemmWeight weight;
+  const float* panels;  // `weight` packed by pack_panels, 64-byte aligned; nullptr: packed block by block into scratch
+  float* c;             // [M, n]
+  int64_t c_stride;
+  const float* bias;  // [n] or nullptr
+  Activation activation;
+  const float* residual;  // [M, n] or nullptr
+  int64_t residual_stride;
+};
+
+// Of C: at most kGemmMaxRows rows; whole panels of columns.
+struct GemmRange {
+  int64_t row_begin, row_end;
+  int64_t panel_begin, panel_end;
+};
+
+}  // namespace bertie::cpu
+
+#ifdef BERTIE_ISA
+namespace bertie::cpu::BERTIE_ISA {
+
+// Computes one range of C. `scratch`: kGemmScratchFloats floats of this thread, 64-byte aligned.
+void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch);
+
+// Panels of W: [panel][k][kGemmPanel], zeros where n ends within the panel. Writes panels [panel_begin, panel_end) for k in
+// [k_begin, k_end), one panel `panel_stride` floats after the other, the first at `panels`.
+void pack_panels(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int64_t k_begin, int64_t k_end, float* panels,
+                 int64_t panel_stride);
+
+// Panels that a tile of `rows` rows takes at once (a range of as many is without waste).
+int64_t gemm_panels_at_once(int64_t rows);
+
+}  // namespace bertie::cpu::BERTIE_ISA
+#endif

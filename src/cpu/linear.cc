@@ -1,0 +1,125 @@
+// linear: x [..., K] times weight [N, K] transposed, + bias, activation in the GEMM's epilogue.
+#include <optional>
+
+#include "base/float16.h"
+#include "cpu/gemm.h"
+#include "cpu/isa.h"
+#include "cpu/ops.h"
+
+namespace bertie::cpu {
+namespace {
+
+std::optional<Activation> activation_of(std::string_view name) {
+  if (name == "none") return Activation::none;
+  if (name == "gelu") return Activation::gelu;
+  if (name == "gelu_tanh") return Activation::gelu_tanh;
+  if (name == "relu") return Activation::relu;
+  if (name == "silu") return Activation::silu;
+  if (name == "tanh") return Activation::tanh;
+  return std::nullopt;
+}
+
+bool is_packable(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
+
+std::vector<float> to_floats(const Tensor& tensor) {
+  std::vector<float> floats(static_cast<size_t>(tensor.shape.elements()));
+  const TensorView view = tensor.view();
+  for (size_t i = 0; i < floats.size(); ++i) {
+    if (tensor.dtype == DType::f32) floats[i] = view.as<float>()[i];
+    if (tensor.dtype == DType::f16) floats[i] = f16_to_float(view.as<uint16_t>()[i]);
+    if (tensor.dtype == DType::bf16) floats[i] = bf16_to_float(view.as<uint16_t>()[i]);
+  }
+  return floats;
+}
+
+class LinearKernel : public Kernel {
+ public:
+  // `packing` without a weight: packed on the fly from `weight`.
+  LinearKernel(const IsaKernels& kernels, const Tensor& weight, SharedPacking packing, std::vector<float> bias, Activation activation)
+      : kernels_(kernels),
+        weight_(gemm_weight(weight)),
+        packing_(std::move(packing)),
+        bias_(std::move(bias)),
+        activation_(activation) {
+    if (!packing_.weight) source_ = weight;
+  }
+
+  void run(const KernelContext& context) const override {
+    const TensorView& x = context.inputs[0];
+    int64_t rows = 1;
+    for (int axis = 0; axis + 1 < x.shape.rank(); ++axis) rows *= x.shape[axis];
+    GemmProblem problem = {};
+    problem.a = x.as<float>();
+    problem.a_stride = weight_.k;
+    problem.weight = weight_;
+    problem.panels = packing_.weight ? packing_.weight->panels() : nullptr;
+    problem.c = context.outputs[0].as<float>();
+    problem.c_stride = weight_.n;
+    problem.bias = bias_.empty() ? nullptr : bias_.data();
+    problem.activation = activation_;
+    run_gemm(kernels_, problem, rows, context.pool, context.workspace);
+  }
+
+  size_t workspace_bytes(const BatchLimits&, int threads) const override { return gemm_scratch_bytes(packing_.weight != nullptr, threads); }
+  bool reads_constant(size_t index) const override { return index == 1 && !packing_.weight; }
+  size_t packed_bytes() const override {
+    return bias_.size() * sizeof(float) + (packing_.fresh ? packing_.weight->bytes() : 0);
+  }
+
+ private:
+  const IsaKernels& kernels_;
+  GemmWeight weight_;
+  std::optional<Tensor> source_;  // kept alive where it is not packed
+  SharedPacking packing_;
+  std::vector<float> bias_;
+  Activation activation_;
+};
+
+// Whether an embedding gathers rows of these very bytes: the tied decoder's vocabulary matrix is then held once.
+bool is_embedding_table(const Network& network, const Tensor& weight) {
+  for (const NodeId id : network.order()) {
+    const Node& node = network.node(id);
+    if (node.op != "embedding" && node.op != "embedding_layer_norm") continue;
+    for (const ValueId input : node.inputs) {
+      if (input == kNone) continue;
+      const std::optional<Tensor>& table = network.value(input).constant;
+      if (table && table->data == weight.data) return true;
+    }
+  }
+  return false;
+}
+
+// Shared by both entries: `shared` takes the embedding tables, the other one everything else.
+PrepareResult prepare(const KernelRequest& request, bool shared) {
+  const Network& network = request.network;
+  const Node& node = request.node;
+  const Value& x = network.value(node.inputs[0]);
+  if (x.dtype != DType::f32) return Refusal{"x is " + std::string(dtype_name(x.dtype)) + ", not f32"};
+  const std::optional<Tensor>& weight = network.value(node.inputs[1]).constant;
+  if (!weight) return Refusal{"the weight is not constant"};
+  if (!is_packable(weight->dtype)) return Refusal{"the weight is " + std::string(dtype_name(weight->dtype))};
+  std::vector<float> bias;
+  if (node.input(2) != kNone) {
+    const std::optional<Tensor>& constant = network.value(node.inputs[2]).constant;
+    if (!constant) return Refusal{"the bias is not constant"};
+    if (!is_packable(constant->dtype)) return Refusal{"the bias is " + std::string(dtype_name(constant->dtype))};
+    bias = to_floats(*constant);
+  }
+  const std::optional<Activation> activation = activation_of(node.text("activation", "none"));
+  if (!activation) return Refusal{"no activation " + node.text("activation")};
+  if (is_embedding_table(network, *weight) != shared)
+    return Refusal{shared ? "the weight is no embedding table" : "the weight is an embedding table too: packed, it would be held twice"};
+
+  const Isa& isa = active_isa();
+  SharedPacking packing = {};
+  if (!shared) packing = shared_packing(*isa.kernels, *weight, request.pool);
+  return Preparation{std::make_unique<LinearKernel>(*isa.kernels, *weight, std::move(packing), std::move(bias), *activation),
+                     shared ? "weights shared with an embedding, packed on the fly" : "weights packed in panels of 16 columns"};
+}
+
+}  // namespace
+
+PrepareResult prepare_linear(const KernelRequest& request) { return prepare(request, false); }
+PrepareResult prepare_linear_shared(const KernelRequest& request) { return prepare(request, true); }
+
+}  // namespace bertie::cpu
