@@ -48,6 +48,8 @@ struct Value {
   SymbolicShape shape;
   NodeId producer = kNone;         // kNone: a network input or a constant
   std::optional<Tensor> constant;  // its bytes may be f32, f16 or bf16; kernels read them as `dtype` says
+  // What a shape rule knows of the elements of a small integer tensor: numbers and symbols ("Shape(x) is [batch, 128]").
+  std::optional<SymbolicShape> elements;
 };
 
 struct BERTIE_API Node {
@@ -131,6 +133,7 @@ class BERTIE_API Network {
 
  private:
   std::string unique_name(std::string wanted);
+  std::vector<const Value*> input_values(const Node& node) const;
   void infer_node(NodeId id);
 
   std::vector<Value> values_;

@@ -35,7 +35,7 @@ std::string Network::unique_name(std::string wanted) {
 
 ValueId Network::add_input(std::string name, DType dtype, SymbolicShape shape) {
   const ValueId id = static_cast<ValueId>(values_.size());
-  values_.push_back({unique_name(std::move(name)), dtype, std::move(shape), kNone, std::nullopt});
+  values_.push_back({.name = unique_name(std::move(name)), .dtype = dtype, .shape = std::move(shape)});
   inputs_.push_back(id);
   return id;
 }
@@ -45,7 +45,7 @@ ValueId Network::add_constant(std::string name, Tensor tensor) {
   const ValueId id = static_cast<ValueId>(values_.size());
   const DType dtype = tensor.dtype;
   SymbolicShape shape = to_symbolic(tensor.shape);
-  values_.push_back({unique_name(std::move(name)), dtype, std::move(shape), kNone, std::move(tensor)});
+  values_.push_back({.name = unique_name(std::move(name)), .dtype = dtype, .shape = std::move(shape), .constant = std::move(tensor)});
   return id;
 }
 
@@ -78,37 +78,32 @@ std::vector<ValueId> Network::add_node(std::string op, std::vector<ValueId> inpu
   return nodes_.back().outputs;
 }
 
+std::vector<const Value*> Network::input_values(const Node& node) const {
+  std::vector<const Value*> inputs;
+  for (ValueId input : node.inputs) {
+    if (input >= static_cast<ValueId>(values_.size()) || input < kNone) {
+      fail(ErrorCode::invalid_argument, "{} '{}': input {} is no value of this network", node.op, node.name, inputs.size());
+    }
+    inputs.push_back(input == kNone ? nullptr : &value(input));
+  }
+  return inputs;
+}
+
 void Network::infer_node(NodeId id) {
   Node& node = nodes_[static_cast<size_t>(id)];
-  const OpDescriptor& descriptor = find_op(node.op);
-  if (node.inputs.size() > descriptor.inputs.size()) {
-    fail(ErrorCode::invalid_argument, "{} '{}': {} inputs, at most {}", node.op, node.name, node.inputs.size(), descriptor.inputs.size());
-  }
-  for (size_t i = 0; i < std::max(node.inputs.size(), descriptor.required_inputs); ++i) {
-    const ValueId input = node.input(i);
-    if (input >= static_cast<ValueId>(values_.size()) || input < kNone) {
-      fail(ErrorCode::invalid_argument, "{} '{}': input '{}' is no value of this network", node.op, node.name, descriptor.inputs[i]);
-    }
-    // A required input in the middle may be left out where the op's own rule allows it; the last required one may not.
-    if (input == kNone && i >= node.inputs.size()) {
-      fail(ErrorCode::invalid_argument, "{} '{}': input '{}' is missing", node.op, node.name, descriptor.inputs[i]);
-    }
-  }
-  if (node.input(0) == kNone) fail(ErrorCode::invalid_argument, "{} '{}': input '{}' is missing", node.op, node.name, descriptor.inputs[0]);
-  OpContext context(*this, node, descriptor);
-  descriptor.infer(context);
-  auto results = context.take_outputs();
+  auto results = infer_outputs(node, input_values(node));
   const bool first_time = node.outputs.empty();
   for (size_t i = 0; i < results.size(); ++i) {
-    auto& [dtype, shape] = results[i];
     if (first_time) {
       node.outputs.push_back(static_cast<ValueId>(values_.size()));
-      values_.push_back({unique_name(i == 0 ? node.name + ":out" : fmt::format("{}:out{}", node.name, i)), dtype, std::move(shape), id, std::nullopt});
-    } else {
-      Value& value = values_[static_cast<size_t>(node.outputs[i])];
-      value.dtype = dtype;
-      value.shape = std::move(shape);
+      Value& value = values_.emplace_back();
+      value.name = unique_name(i == 0 ? node.name + ":out" : fmt::format("{}:out{}", node.name, i));
+      value.producer = id;
     }
+    Value& value = values_[static_cast<size_t>(node.outputs.at(i))];
+    value.dtype = results[i].dtype;
+    value.shape = std::move(results[i].shape);
+    value.elements = std::move(results[i].elements);
   }
 }
 
@@ -224,14 +219,12 @@ void Network::verify() const {
       const bool known = value.producer != kNone || value.constant || std::find(inputs_.begin(), inputs_.end(), input) != inputs_.end();
       if (!known) fail(ErrorCode::invalid_argument, "{} '{}': input '{}' has no producer", node.op, node.name, value.name);
     }
-    OpContext context(*this, node, find_op(node.op));
-    find_op(node.op).infer(context);
-    const auto results = context.take_outputs();
+    const auto results = infer_outputs(node, input_values(node));
     for (size_t i = 0; i < results.size(); ++i) {
       const Value& value = this->value(node.outputs.at(i));
-      if (value.dtype != results[i].first || !(value.shape == results[i].second)) {
+      if (value.dtype != results[i].dtype || !(value.shape == results[i].shape)) {
         fail(ErrorCode::invalid_argument, "{} '{}': its value says {} {}, its rule {} {}", node.op, node.name, dtype_name(value.dtype),
-             bertie::to_string(value.shape), dtype_name(results[i].first), bertie::to_string(results[i].second));
+             bertie::to_string(value.shape), dtype_name(results[i].dtype), bertie::to_string(results[i].shape));
       }
     }
   }

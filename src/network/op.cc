@@ -5,18 +5,62 @@
 namespace bertie {
 
 void OpContext::reject(std::string_view expected) const {
-  std::string inputs;
-  for (size_t i = 0; i < node_.inputs.size(); ++i) {
-    if (i) inputs += ", ";
+  std::string got;
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (i) got += ", ";
     const std::string label = i < op_.inputs.size() ? std::string(op_.inputs[i]) : fmt::format("input {}", i);
-    if (node_.inputs[i] == kNone) {
-      inputs += label + " absent";
+    if (!inputs_[i]) {
+      got += label + " absent";
       continue;
     }
-    const Value& value = network_.value(node_.inputs[i]);
-    inputs += fmt::format("{} '{}' {} {}", label, value.name, dtype_name(value.dtype), to_string(value.shape));
+    got += fmt::format("{} '{}' {} {}", label, inputs_[i]->name, dtype_name(inputs_[i]->dtype), to_string(inputs_[i]->shape));
   }
-  fail(ErrorCode::invalid_argument, "{} '{}': expected {}; got {}", node_.op, node_.name, expected, inputs);
+  fail(ErrorCode::invalid_argument, "{} '{}': expected {}; got {}", node_.op, node_.name, expected, got);
+}
+
+std::optional<SymbolicShape> known_elements(const Value& value) {
+  constexpr int64_t kSmall = 64;  // longer ones are data, not shapes
+  if (value.elements) return value.elements;
+  if (!value.constant || !value.constant->data || !is_index(value.dtype) || value.shape.size() > 1) return std::nullopt;
+  const int64_t count = value.constant->shape.elements();
+  if (count > kSmall) return std::nullopt;
+  SymbolicShape elements;
+  for (int64_t i = 0; i < count; ++i) {
+    const TensorView view = value.constant->view();
+    elements.emplace_back(value.dtype == DType::i64 ? view.as<int64_t>()[i] : view.as<int32_t>()[i]);
+  }
+  return elements;
+}
+
+std::optional<std::vector<int64_t>> OpContext::integers(size_t input) const {
+  const auto known = elements(input);
+  if (!known) return std::nullopt;
+  std::vector<int64_t> numbers;
+  for (const Dim& element : *known) {
+    if (!element.is_fixed()) return std::nullopt;
+    numbers.push_back(element.size);
+  }
+  return numbers;
+}
+
+size_t OpContext::axis(int64_t axis, size_t rank) const {
+  const int64_t extent = static_cast<int64_t>(rank);
+  if (axis < -extent || axis >= extent) reject(fmt::format("an axis within rank {}, not {}", rank, axis));
+  return static_cast<size_t>(axis < 0 ? axis + extent : axis);
+}
+
+std::vector<InferredOutput> infer_outputs(const Node& node, std::vector<const Value*> inputs) {
+  const OpDescriptor& op = find_op(node.op);
+  if (inputs.size() > op.inputs.size() && !op.variadic) {
+    fail(ErrorCode::invalid_argument, "{} '{}': {} inputs, at most {}", node.op, node.name, inputs.size(), op.inputs.size());
+  }
+  // An input in the middle may be left out where the op's own rule allows it; the first and the last required one may not.
+  if (inputs.size() < op.required_inputs || (!inputs.empty() && !inputs[0])) {
+    fail(ErrorCode::invalid_argument, "{} '{}': input '{}' is missing", node.op, node.name, op.inputs[inputs.empty() || !inputs[0] ? 0 : inputs.size()]);
+  }
+  OpContext context(node, op, std::move(inputs));
+  op.infer(context);
+  return context.take_outputs();
 }
 
 void OpContext::require_float(size_t input) const {

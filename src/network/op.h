@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,15 +18,32 @@ inline bool is_index(DType dtype) { return dtype == DType::i32 || dtype == DType
 
 struct OpDescriptor;
 
+// Elements of a small integer constant, or those a shape rule found.
+std::optional<SymbolicShape> known_elements(const Value& value);
+
+// The result of a shape rule: one output.
+struct InferredOutput {
+  DType dtype = DType::f32;
+  SymbolicShape shape;
+  std::optional<SymbolicShape> elements;  // of small integer tensors, where they are known: see Value
+};
+
 // One node under inspection. Every failure is one line that names the op, the node, its inputs and what was expected.
 class OpContext {
  public:
-  OpContext(const Network& network, const Node& node, const OpDescriptor& op) : network_(network), node_(node), op_(op) {}
+  // `inputs`: one a node input, nullptr where it is left out.
+  OpContext(const Node& node, const OpDescriptor& op, std::vector<const Value*> inputs) : node_(node), op_(op), inputs_(std::move(inputs)) {}
 
   const Node& node() const { return node_; }
-  bool has(size_t input) const { return node_.input(input) != kNone; }
-  const Value& value(size_t input) const { return network_.value(node_.inputs[input]); }
+  size_t input_count() const { return inputs_.size(); }
+  bool has(size_t input) const { return input < inputs_.size() && inputs_[input]; }
+  const Value& value(size_t input) const { return *inputs_[input]; }
   const SymbolicShape& shape(size_t input) const { return value(input).shape; }
+  DType dtype(size_t input) const { return value(input).dtype; }
+  // Elements of an integer scalar or vector, where they are known before the run.
+  std::optional<SymbolicShape> elements(size_t input) const { return known_elements(value(input)); }
+  // As elements(), all of them numbers.
+  std::optional<std::vector<int64_t>> integers(size_t input) const;
 
   void require(bool condition, std::string_view expected) const {
     if (!condition) reject(expected);
@@ -36,17 +54,21 @@ class OpContext {
   void require_vector(size_t input, const Dim& extent) const;  // rank 1 of this extent, floating
   void require_one_of(std::string_view attribute, std::string_view value, std::initializer_list<std::string_view> allowed) const;
   const Dim& last_dim(size_t input) const;  // fails on rank 0
+  // `axis` counted from the front, for a tensor of this rank; fails where it is outside.
+  size_t axis(int64_t axis, size_t rank) const;
 
   [[noreturn]] void reject(std::string_view expected) const;
 
-  void output(DType dtype, SymbolicShape shape) { outputs_.emplace_back(dtype, std::move(shape)); }
-  std::vector<std::pair<DType, SymbolicShape>> take_outputs() { return std::move(outputs_); }
+  void output(DType dtype, SymbolicShape shape, std::optional<SymbolicShape> elements = std::nullopt) {
+    outputs_.push_back({dtype, std::move(shape), std::move(elements)});
+  }
+  std::vector<InferredOutput> take_outputs() { return std::move(outputs_); }
 
  private:
-  const Network& network_;
   const Node& node_;
   const OpDescriptor& op_;
-  std::vector<std::pair<DType, SymbolicShape>> outputs_;
+  std::vector<const Value*> inputs_;
+  std::vector<InferredOutput> outputs_;
 };
 
 struct OpDescriptor {
@@ -55,7 +77,11 @@ struct OpDescriptor {
   std::vector<std::string_view> inputs;      // names, optional ones last
   std::vector<std::string_view> attributes;  // names it knows
   void (*infer)(OpContext&);
+  bool variadic = false;  // the last input may be repeated
 };
+
+// Checks a node's inputs and runs its rule.
+std::vector<InferredOutput> infer_outputs(const Node& node, std::vector<const Value*> inputs);
 
 // Throws Error(unsupported) naming an op that nobody registered.
 const OpDescriptor& find_op(std::string_view name);
