@@ -59,13 +59,13 @@ void Bpe::add_merges(const StringPool& merges, const std::string& file) {
     }
     joined.assign(left);
     joined.append(right.substr(options_.continuation_prefix.size()));
-    const auto require = [&](std::string_view piece) {
-      const int32_t id = vocabulary_.find(piece);
-      if (id < 0) fail(ErrorCode::invalid_file, "{}: model.merges[{}]: \"{}\" is not in model.vocab", file, rank, piece);
-      return id;
-    };
-    const auto pair = static_cast<uint64_t>(require(left)) << 32 | static_cast<uint32_t>(require(right));
-    merged_ids_.push_back(require(joined));
+    const int32_t left_id = vocabulary_.find(left), right_id = vocabulary_.find(right), joined_id = vocabulary_.find(joined);
+    if (left_id < 0 || right_id < 0 || joined_id < 0) {
+      fail(ErrorCode::invalid_file, "{}: model.merges[{}]: \"{}\" and \"{}\", {} not in model.vocab", file, rank, left, right,
+           left_id < 0 ? "the first is" : right_id < 0 ? "the second is" : "joined, are");
+    }
+    const auto pair = static_cast<uint64_t>(left_id) << 32 | static_cast<uint32_t>(right_id);
+    merged_ids_.push_back(joined_id);
     // Of a pair that occurs twice the last place counts.
     merges_[find_slot(pair)] = {pair, static_cast<uint32_t>(rank)};
     every_merge_grows_ = every_merge_grows_ && joined.size() > std::max(left.size(), right.size() - options_.continuation_prefix.size());

@@ -1,0 +1,27 @@
+#include "text/aligned_text.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace bertie::text {
+
+void AlignedText::assign(std::string_view original, uint32_t first) {
+  text.assign(original);
+  source.resize(original.size());
+  start = first;
+  uint32_t character = first;
+  size_t i = 0;
+  while (i < original.size()) {
+    const size_t ascii = ascii_prefix(original.substr(i));
+    std::iota(source.begin() + static_cast<ptrdiff_t>(i), source.begin() + static_cast<ptrdiff_t>(i + ascii), character);
+    i += ascii;
+    character += static_cast<uint32_t>(ascii);
+    while (i < original.size() && static_cast<unsigned char>(original[i]) >= 0x80) {
+      const size_t length = utf8_length(original[i]);
+      std::fill_n(source.begin() + static_cast<ptrdiff_t>(i), length, character++);
+      i += length;
+    }
+  }
+}
+
+}  // namespace bertie::text
