@@ -135,7 +135,7 @@ struct DeviceInfo {
   double peak_gflops = 0;       // measured, fp32, all threads
   double bandwidth_gbs = 0;     // measured, all threads
 };
-// Measures for a few milliseconds.
-BERTIE_API std::vector<DeviceInfo> devices();
+// The devices of this build and machine. Measures for some tens of milliseconds, with this many threads (0: all usable CPUs).
+BERTIE_API std::vector<DeviceInfo> devices(int threads = 0);
 
 }  // namespace bertie
