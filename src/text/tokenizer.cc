@@ -24,6 +24,7 @@ struct Tokenizer::Impl {
   std::unique_ptr<const Pipeline> pipeline;
   PostProcessor post_processor;
   std::unique_ptr<const Decoder> decoder;  // may be nullptr
+  std::string continuing_prefix;
   std::optional<std::string> mask_token, pad_token, unknown_token;
   std::optional<size_t> stated_max_length, model_max_length;
 
@@ -31,6 +32,9 @@ struct Tokenizer::Impl {
     text::TokenizerSource parsed = text::parse_tokenizer_json(json, file);
     const JsonFields fields(parsed.document, file);
     if (!parsed.has_model) fail(ErrorCode::invalid_file, "{}: field 'model' is missing", file);
+    if (const auto found = parsed.model.fields.find("continuing_subword_prefix"); found != parsed.model.fields.end() && found->is_string()) {
+      continuing_prefix = found->get<std::string>();
+    }
     pipeline = std::make_unique<Pipeline>(parsed.document, std::move(parsed.model), file);
     if (const auto* found = fields.find("post_processor")) post_processor = PostProcessor(*found, file);
     if (const auto* found = fields.find("decoder")) decoder = text::make_decoder(*found, file);
@@ -142,6 +146,8 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special_to
   }
   return result;
 }
+
+std::string_view Tokenizer::continuing_subword_prefix() const { return impl_->continuing_prefix; }
 
 std::optional<std::string> Tokenizer::mask_token() const { return impl_->mask_token; }
 
