@@ -11,7 +11,8 @@ constexpr int64_t kMaxLayers = 4096;
 
 // DistilBERT spells some names its own way; transformers reads both.
 std::string_view spelled(const JsonFields& fields, std::string_view name, std::string_view distilbert_name) {
-  return fields.has(distilbert_name) && (fields.text_or("model_type", "") == "distilbert") ? distilbert_name : name;
+  const bool own = fields.text_or("model_type", "") == "distilbert" || !fields.has(name);
+  return own && fields.has(distilbert_name) ? distilbert_name : name;
 }
 
 [[noreturn]] void unsupported(const JsonFields& fields, std::string_view name, std::string_view value) {

@@ -156,4 +156,14 @@ std::optional<int64_t> tokenizer_truncation(std::string_view text) {
   return finder.found;
 }
 
+std::optional<int64_t> tokenizer_model_max_length(std::string_view text) {
+  const nlohmann::json json = nlohmann::json::parse(text.begin(), text.end(), nullptr, false);
+  const auto found = json.is_object() ? json.find("model_max_length") : json.end();
+  constexpr double kVeryLarge = 1e9;  // transformers writes 1e30 for "no limit"
+  if (!json.is_object() || found == json.end() || !found->is_number()) return std::nullopt;
+  const double value = found->get<double>();
+  if (!(value >= 1 && value < kVeryLarge)) return std::nullopt;
+  return static_cast<int64_t>(value);
+}
+
 }  // namespace bertie

@@ -46,5 +46,7 @@ SentenceLimits parse_sentence_limits(std::string_view text, const std::string& f
 
 // truncation.max_length of a tokenizer.json, read without building the rest. Nothing where it states none or is not JSON.
 std::optional<int64_t> tokenizer_truncation(std::string_view text);
+// model_max_length of a tokenizer_config.json. Nothing where it is absent, not JSON, or transformers' "very large".
+std::optional<int64_t> tokenizer_model_max_length(std::string_view text);
 
 }  // namespace bertie

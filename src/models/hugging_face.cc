@@ -25,7 +25,7 @@ const Family& family_of(const HuggingFaceConfig& config) {
 // What checkpoints hold beside the network without harm: buffers, next-sentence heads, poolers, repeated decoders.
 bool is_harmless(std::string_view name, const Family& family) {
   if (name.starts_with(family.prefix)) name.remove_prefix(family.prefix.size());
-  if (name == "embeddings.position_ids" || name == "embeddings.token_type_ids") return true;
+  if (name == "embeddings.position_ids" || name == "embeddings.token_type_ids" || name == family.masked.bias) return true;
   const std::array<std::string_view, 4> modules = {"cls.seq_relationship", "sop_classifier", "pooler", family.masked.decoder};
   return std::any_of(modules.begin(), modules.end(), [&](std::string_view module) {
     return name.starts_with(module) && name.substr(module.size()).starts_with('.');

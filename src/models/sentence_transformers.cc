@@ -46,7 +46,8 @@ ValueId add_dense(Builder& b, ValueId x, const std::string& folder, const std::s
   return add_activation(b.network, activation, b.network.add_linear(x, weight, bias, node), node + ".activation");
 }
 
-// The library's own length limit, else the tokenizer's, else the positions.
+// The library's own length limit, else the tokenizer's truncation, else what the tokenizer calls its maximum (where
+// sentence-transformers 6 keeps it), else the positions.
 void read_limits(const std::string& transformer_folder, ModelInfo& info) {
   std::optional<int64_t> limit;
   const std::string file = transformer_folder + "/sentence_bert_config.json";
@@ -60,6 +61,8 @@ void read_limits(const std::string& transformer_folder, ModelInfo& info) {
     const auto mapped = MappedFile::open(tokenizer);
     limit = tokenizer_truncation({reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size()});
   }
+  const std::string tokenizer_config = transformer_folder + "/tokenizer_config.json";
+  if (!limit && exists(tokenizer_config)) limit = tokenizer_model_max_length(read_text_file(tokenizer_config));
   info.max_sequence_length = std::min(limit.value_or(info.max_positions), info.max_positions);
 }
 

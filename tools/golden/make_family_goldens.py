@@ -260,7 +260,7 @@ def make_sentence(name, pooling, dense=None, normalize=False, max_seq_length=Non
     shutil.rmtree(folder, ignore_errors=True)
     model = transformers.BertModel(make_config("bert"), add_pooling_layer=False)
     randomize(model, zlib.crc32(name.encode()))
-    model.half().float().save_pretrained(inner)
+    model.half().save_pretrained(inner)
     write_tokenizer(inner)
     hidden = model.config.hidden_size
     transformer = st_modules.Transformer(str(inner), max_seq_length=max_seq_length)
