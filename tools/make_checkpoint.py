@@ -59,9 +59,11 @@ def encoder_tensors(draw, layers, hidden, heads, ffn):
     outliers = draw.channels("outliers", max(2, hidden // 192), hidden)
     unit = 1 / np.sqrt(hidden)  # a matrix of this spread keeps the size of what it multiplies
 
-    def matrix(name, rows, columns, spread, row_scale=None):
+    def matrix(name, rows, columns, spread, row_scale=None, like=None):
         def make():
             w = draw.normal(name, rows, columns) * np.float32(spread)
+            if like:  # keys lean to their queries: heads look for similar tokens
+                w = w * np.float32(0.9) + draw.normal(like, rows, columns) * np.float32(0.4 * spread)
             if columns == hidden:
                 w[:, outliers] *= np.float32(0.25)  # trained readers of the residual stream damp its outliers
             return w if row_scale is None else w * row_scale
@@ -73,21 +75,24 @@ def encoder_tensors(draw, layers, hidden, heads, ffn):
     def norm(prefix, gain):
         def gamma():
             g = draw.normal(prefix + "weight", hidden) * np.float32(0.06) + np.float32(gain)
-            g[outliers] *= np.float32(1.4)
+            g[outliers] *= np.float32(1.55)
             return g
 
         def beta():
             b = draw.normal(prefix + "bias", hidden) * np.float32(0.08)
-            b[outliers[::2]] *= np.float32(12)
+            b[outliers[::2]] *= np.float32(16)
             return b
         return [(prefix + "weight", (hidden,), gamma), (prefix + "bias", (hidden,), beta)]
 
     def feed_forward_out(name, spread):
         def make():
             w = draw.normal(name, hidden, ffn) * np.float32(spread)
+            # Rows of mean 0, or GELU's positive mean would pull all tokens to one point. Integers: no rounding in the sum.
+            total = (w * np.float32(1 << 20)).astype(np.int64).sum(axis=1)
+            w -= (total.astype(np.float32) / np.float32(ffn << 20))[:, None]
             for row in outliers:  # a few huge weights write the outlier channels
                 places = draw.channels(f"{name}/{row}", 6, ffn)
-                w[row, places] *= np.float32(30)
+                w[row, places] *= np.float32(60)
             return w
         return name, (hidden, ffn), make
 
@@ -103,9 +108,10 @@ def encoder_tensors(draw, layers, hidden, heads, ffn):
         sharpness = np.abs(sharpness)[:, None].astype(np.float32)
         for part, spread, bias in (("query", 1.7, 0.25), ("key", 1.7, 0.03), ("value", 0.75 + 0.25 * depth, 0.05)):
             name = p + "attention.self." + part
-            yield matrix(name + ".weight", hidden, hidden, spread * unit, None if part == "value" else sharpness)
+            yield matrix(name + ".weight", hidden, hidden, spread * unit, None if part == "value" else sharpness,
+                         name.replace("key", "query") + ".weight" if part == "key" else None)
             yield vector(name + ".bias", hidden, 0.0, bias)
-        yield matrix(p + "attention.output.dense.weight", hidden, hidden, 0.9 * unit)
+        yield matrix(p + "attention.output.dense.weight", hidden, hidden, 0.8 * unit)
         yield vector(p + "attention.output.dense.bias", hidden, 0.0, 0.06)
         yield from norm(p + "attention.output.LayerNorm.", 0.85)
         yield matrix(p + "intermediate.dense.weight", ffn, hidden, (1.0 + 0.2 * depth) * unit)
