@@ -84,7 +84,7 @@ class Word {
   std::vector<TextToken>& out_;
   Buffers& buffers_ = buffers();
   size_t size_ = 0;
-  bool plain_ = true;   // ASCII so far: byte i is character start_ + i
+  bool plain_ = true;  // ASCII so far: byte i is character start_ + i
   uint32_t start_ = 0;
 };
 
@@ -127,34 +127,25 @@ bool BertWords::tokenize(std::string_view text, uint32_t first, const TokenizerM
           word.written_ascii(1, character);
           word.finish();
           break;
-        case Kind::space:
-          word.finish();
-          break;
-        default:
-          word.interrupt();
-          break;
+        case Kind::space: word.finish(); break;
+        default: word.interrupt(); break;
       }
       ++i;
       ++character;
       continue;
     }
     const Decoded c = decode_utf8(text.data() + i);
-    const BertCharacter& entry = pages_.get(c.code_point, [this](uint32_t code_point) { return bert_character(code_point, options_); });
+    const BertCharacter& entry =
+        pages_.get(c.code_point, [this](uint32_t code_point) { return bert_character(code_point, options_); });
     switch (entry.kind) {
-      case Kind::single:
-        word.finish();
-        [[fallthrough]];
+      case Kind::single: word.finish(); [[fallthrough]];
       case Kind::word:
         std::memcpy(word.room(BertCharacter::kMaxText), entry.text, BertCharacter::kMaxText);
         word.written(entry.size, character);
         if (entry.kind == Kind::single) word.finish();
         break;
-      case Kind::space:
-        word.finish();
-        break;
-      case Kind::nothing:
-        word.interrupt();
-        break;
+      case Kind::space: word.finish(); break;
+      case Kind::nothing: word.interrupt(); break;
       case Kind::involved:
         out.resize(size_before);
         word_number = number_before;

@@ -77,15 +77,11 @@ size_t contraction_length(std::string_view after_apostrophe) {
     case 's':
     case 't':
     case 'm':
-    case 'd':
-      return 2;
+    case 'd': return 2;
     case 'r':
-    case 'v':
-      return after_apostrophe.substr(1, 1) == "e" ? 3 : 0;
-    case 'l':
-      return after_apostrophe.substr(1, 1) == "l" ? 3 : 0;
-    default:
-      return 0;
+    case 'v': return after_apostrophe.substr(1, 1) == "e" ? 3 : 0;
+    case 'l': return after_apostrophe.substr(1, 1) == "l" ? 3 : 0;
+    default: return 0;
   }
 }
 

@@ -21,7 +21,8 @@ struct Pattern::Regex {
     });
     const auto* begin = reinterpret_cast<const OnigUChar*>(source.data());
     OnigErrorInfo info{};
-    const int status = onig_new(&handle, begin, begin + source.size(), ONIG_OPTION_NONE, ONIG_ENCODING_UTF8, ONIG_SYNTAX_DEFAULT, &info);
+    const int status =
+        onig_new(&handle, begin, begin + source.size(), ONIG_OPTION_NONE, ONIG_ENCODING_UTF8, ONIG_SYNTAX_DEFAULT, &info);
     if (status == ONIG_NORMAL) return;
     OnigUChar message[ONIG_MAX_ERROR_MESSAGE_LEN + 1];
     const int length = onig_error_code_to_str(message, status, &info);
@@ -61,6 +62,7 @@ Pattern Pattern::parse(const JsonFields& fields) {
 }
 
 void Pattern::for_each_match(std::string_view text, const Visit& visit) const {
+  if (text.empty()) return;  // as Hugging Face has it, even where the expression matches nothing
   if (regex_ == nullptr) {
     for (size_t at = text.find(literal_); at != text.npos; at = text.find(literal_, at + literal_.size())) {
       visit(at, at + literal_.size());
@@ -77,7 +79,8 @@ void Pattern::for_each_match(std::string_view text, const Visit& visit) const {
     const int status = onig_search(regex_->handle, begin, end, begin + from, end, region.handle, ONIG_OPTION_NONE);
     if (status == ONIG_MISMATCH) return;
     if (status < 0) {
-      fail(ErrorCode::invalid_text, "the tokenizer's expression '{}' gave up on this text (Oniguruma error {})", regex_->source, status);
+      fail(ErrorCode::invalid_text, "the tokenizer's expression '{}' gave up on this text (Oniguruma error {})", regex_->source,
+           status);
     }
     const auto first = static_cast<size_t>(region.handle->beg[0]), last = static_cast<size_t>(region.handle->end[0]);
     if (first == last && last == last_match) {  // an empty match right after a match does not count

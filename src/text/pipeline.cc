@@ -122,7 +122,8 @@ void Pipeline::tokenize_part(std::string_view part, uint32_t first, bool with_sp
   text.assign(part, first);
   if (normalizer_) normalizer_->apply(text, pieces.spare_text);
   if (text.text.empty()) return;
-  if (text.text.size() > kMaxTextBytes / 4) fail(ErrorCode::invalid_text, "a text of {} bytes when normalised is too long", text.text.size());
+  if (text.text.size() > kMaxTextBytes / 4)
+    fail(ErrorCode::invalid_text, "a text of {} bytes when normalised is too long", text.text.size());
   pieces.pieces.clear();
   buffers.found.clear();
   const auto add_piece = [&](size_t begin, size_t end, int32_t added) {
@@ -161,8 +162,8 @@ void Pipeline::tokenize_part(std::string_view part, uint32_t first, bool with_sp
       const Span span = text.span(piece.begin + token.begin, piece.begin + token.end);
       out.tokens.push_back({token.id, span.first, span.second, word});
       if (with_spaces) {
-        out.spaces.push_back(count_spaces(tokens_are_text_ ? view.substr(token.begin, token.end - token.begin)
-                                                           : model_->id_to_token(token.id)));
+        out.spaces.push_back(
+            count_spaces(tokens_are_text_ ? view.substr(token.begin, token.end - token.begin) : model_->id_to_token(token.id)));
       }
     }
     ++word;

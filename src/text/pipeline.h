@@ -31,7 +31,8 @@ class Pipeline {
  private:
   struct Buffers;
   // Tokens of a part of the text between added tokens.
-  void tokenize_part(std::string_view part, uint32_t first, bool with_spaces, uint32_t& word, Buffers& buffers, TextTokens& out) const;
+  void tokenize_part(std::string_view part, uint32_t first, bool with_spaces, uint32_t& word, Buffers& buffers,
+                     TextTokens& out) const;
 
   std::unique_ptr<TokenizerModel> model_;
   std::unique_ptr<Normalizer> normalizer_;       // may be nullptr

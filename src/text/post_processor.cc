@@ -92,7 +92,8 @@ std::vector<PostProcessor::Step> PostProcessor::parse_steps(const JsonFields& fi
       const nlohmann::json* ids = token.find("ids");
       if (ids == nullptr || !ids->is_array()) token.refuse("ids", "a list of ids");
       for (const auto& value : *ids) {
-        if (!value.is_number_unsigned() || value.get<uint64_t>() > static_cast<uint64_t>(kMaxId)) token.refuse("ids", "a list of ids");
+        if (!value.is_number_unsigned() || value.get<uint64_t>() > static_cast<uint64_t>(kMaxId))
+          token.refuse("ids", "a list of ids");
         step.ids.push_back(value.get<int32_t>());
       }
     } else {
@@ -104,7 +105,8 @@ std::vector<PostProcessor::Step> PostProcessor::parse_steps(const JsonFields& fi
 }
 
 void PostProcessor::set_templates(const JsonFields& fields, std::vector<Step> single, std::vector<Step> pair) {
-  if (has_template_) fail(ErrorCode::unsupported, "{}: more than one post-processor with special tokens is not supported", fields.file());
+  if (has_template_)
+    fail(ErrorCode::unsupported, "{}: more than one post-processor with special tokens is not supported", fields.file());
   has_template_ = true;
   templates_ = {std::move(single), std::move(pair)};
   for (size_t i = 0; i < templates_.size(); ++i) {

@@ -189,14 +189,13 @@ std::unique_ptr<PreTokenizer> make(const nlohmann::json& json, const std::string
     });
   }
   if (type == "Split") {
-    return simple([pattern = Pattern::parse(fields), behavior = parse_split_behavior(fields),
-                   invert = fields.boolean_or("invert", false)](Pieces& pieces) {
-      split_pattern(pattern, behavior, invert, pieces);
-    });
+    return simple(
+        [pattern = Pattern::parse(fields), behavior = parse_split_behavior(fields),
+         invert = fields.boolean_or("invert", false)](Pieces& pieces) { split_pattern(pattern, behavior, invert, pieces); });
   }
   if (type == "ByteLevel") {
-    return simple([prefix = fields.boolean_or("add_prefix_space", true), regex = fields.boolean_or("use_regex", true)](
-                      Pieces& pieces) { split_byte_level(prefix, regex, pieces); });
+    return simple([prefix = fields.boolean_or("add_prefix_space", true),
+                   regex = fields.boolean_or("use_regex", true)](Pieces& pieces) { split_byte_level(prefix, regex, pieces); });
   }
   if (type == "Metaspace") {
     return simple([metaspace = Metaspace::parse(fields)](Pieces& pieces) { metaspace.split(pieces); });

@@ -14,9 +14,9 @@ namespace bertie::text {
 
 // A part of a text on its way to being a pre-token, or an added token found in it.
 struct Piece {
-  uint32_t begin, end;     // bytes of the text
-  uint32_t start;          // the original's character where it was cut out
-  int32_t added = kNone;   // index into the caller's list of added tokens found
+  uint32_t begin, end;    // bytes of the text
+  uint32_t start;         // the original's character where it was cut out
+  int32_t added = kNone;  // index into the caller's list of added tokens found
 
   static constexpr int32_t kNone = -1;
 };

@@ -23,9 +23,7 @@ class Splitter {
       case SplitBehavior::removed:
         if (!delimiter) put(begin, end);
         break;
-      case SplitBehavior::isolated:
-        put(begin, end);
-        break;
+      case SplitBehavior::isolated: put(begin, end); break;
       case SplitBehavior::merged_with_previous:
         if (delimiter && held_ && !held_delimiter_) {
           put(held_begin_, end);

@@ -32,7 +32,8 @@ struct Tokenizer::Impl {
     text::TokenizerSource parsed = text::parse_tokenizer_json(json, file);
     const JsonFields fields(parsed.document, file);
     if (!parsed.has_model) fail(ErrorCode::invalid_file, "{}: field 'model' is missing", file);
-    if (const auto found = parsed.model.fields.find("continuing_subword_prefix"); found != parsed.model.fields.end() && found->is_string()) {
+    if (const auto found = parsed.model.fields.find("continuing_subword_prefix");
+        found != parsed.model.fields.end() && found->is_string()) {
       continuing_prefix = found->get<std::string>();
     }
     pipeline = std::make_unique<Pipeline>(parsed.document, std::move(parsed.model), file);
@@ -111,7 +112,8 @@ std::vector<Encoding> Tokenizer::encode_windows(std::string_view first, std::opt
   }
   const size_t limit = truncation.max_length - special;
   if (truncation.stride >= limit) {
-    fail(ErrorCode::invalid_argument, "a stride of {} tokens does not fit windows of {} tokens of the text", truncation.stride, limit);
+    fail(ErrorCode::invalid_argument, "a stride of {} tokens does not fit windows of {} tokens of the text", truncation.stride,
+         limit);
   }
   const std::span<const TextTokens> texts = impl_->tokenize(first, second);
   const std::array<size_t, 2> lengths{texts[0].tokens.size(), second ? texts[1].tokens.size() : 0};
@@ -151,9 +153,7 @@ std::string_view Tokenizer::continuing_subword_prefix() const { return impl_->co
 
 std::optional<std::string> Tokenizer::mask_token() const { return impl_->mask_token; }
 
-std::optional<int32_t> Tokenizer::mask_id() const {
-  return impl_->mask_token ? impl_->id_of(*impl_->mask_token) : std::nullopt;
-}
+std::optional<int32_t> Tokenizer::mask_id() const { return impl_->mask_token ? impl_->id_of(*impl_->mask_token) : std::nullopt; }
 
 std::optional<int32_t> Tokenizer::pad_id() const { return impl_->pad_token ? impl_->id_of(*impl_->pad_token) : std::nullopt; }
 

@@ -59,8 +59,8 @@ struct FolderConfig {
 };
 
 json added_token(const std::string& content, bool special, bool lstrip, bool normalized) {
-  return {{"content", content},  {"special", special},  {"lstrip", lstrip},
-          {"rstrip", false}, {"single_word", false}, {"normalized", normalized}};
+  return {{"content", content}, {"special", special},   {"lstrip", lstrip},
+          {"rstrip", false},    {"single_word", false}, {"normalized", normalized}};
 }
 
 // The tokens of tokenizer_config.json's "added_tokens_decoder" by id, else `special` ones.
@@ -168,7 +168,8 @@ json from_vocab_json(const fs::path& folder, const std::string& file) {
   const std::string cls = config.token_or("cls_token", "<s>"), sep = config.token_or("sep_token", "</s>");
   const std::string mask = config.token_or("mask_token", "<mask>");
   std::vector<json> special;
-  for (const std::string& token : {cls, config.token_or("pad_token", "<pad>"), sep, config.token_or("unk_token", "<unk>"), mask}) {
+  for (const std::string& token :
+       {cls, config.token_or("pad_token", "<pad>"), sep, config.token_or("unk_token", "<unk>"), mask}) {
     if (vocabulary.contains(token)) special.push_back(added_token(token, true, token == mask, false));
   }
   const bool prefix = fields.boolean_or("add_prefix_space", false);

@@ -53,8 +53,7 @@ std::array<Windows, 2> truncate(std::array<size_t, 2> lengths, bool pair, size_t
       limits[target] = lengths[target] - excess;
     }
   }
-  return {cut(lengths[0], limits[0], truncation.stride),
-          pair ? cut(lengths[1], limits[1], truncation.stride) : Windows{{0, 0}}};
+  return {cut(lengths[0], limits[0], truncation.stride), pair ? cut(lengths[1], limits[1], truncation.stride) : Windows{{0, 0}}};
 }
 
 }  // namespace bertie::text

@@ -76,8 +76,8 @@ ClassBits make_class(uint32_t c) {
                         (between(UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO) && !in(exceptions::kPunctuationAbsent, c)));
   set(kControl, c != '\t' && c != '\n' && c != '\r' && !in(exceptions::kControlAbsent, c) &&
                     (category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_CO));
-  set(kNonspacing, in(exceptions::kNonspacingOnly, c) ||
-                       (category == UTF8PROC_CATEGORY_MN && !in(exceptions::kNonspacingAbsent, c)));
+  set(kNonspacing,
+      in(exceptions::kNonspacingOnly, c) || (category == UTF8PROC_CATEGORY_MN && !in(exceptions::kNonspacingAbsent, c)));
   set(kMark, in(exceptions::kMarkOnly, c) || (mark && !in(exceptions::kMarkAbsent, c)));
   set(kNumeric, number || in(exceptions::kNumericOnly, c));
   set(kLetter, letter || in(exceptions::kLetterOnly, c));
@@ -176,9 +176,8 @@ Mapping decompose(uint32_t code_point, bool compatibility) {
   int boundary = 0;
   int options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
   if (compatibility) options |= UTF8PROC_COMPAT;
-  const utf8proc_ssize_t count =
-      utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code_point), parts, kMaxMapping,
-                              static_cast<utf8proc_option_t>(options), &boundary);
+  const utf8proc_ssize_t count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code_point), parts, kMaxMapping,
+                                                         static_cast<utf8proc_option_t>(options), &boundary);
   if (count < 1 || count > static_cast<utf8proc_ssize_t>(kMaxMapping)) return result;
   result.size = static_cast<size_t>(count);
   std::copy_n(parts, count, result.code_points.begin());

@@ -106,7 +106,8 @@ class CodePointPages {
   template <typename Make>
   const Entry& get(uint32_t code_point, const Make& make) {
     const Page* page = pages_[code_point >> 8].load(std::memory_order_acquire);
-    if (page == nullptr) [[unlikely]] page = fill(code_point >> 8, make);
+    if (page == nullptr) [[unlikely]]
+      page = fill(code_point >> 8, make);
     return (*page)[code_point & 0xff];
   }
 
