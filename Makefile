@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 
 demo:
 	@tools/install_deps.sh build
-	@cmake --preset release >build/.configure.log || { cat build/.configure.log; exit 1; }
+	@cmake --preset release
 	@cmake --build --preset release --target bertie
 	build/bertie run models/minilm-l6-mlm --task fill-mask \
 	  --text "The capital of France, [MASK], contains the Eiffel Tower."
