@@ -30,6 +30,7 @@ struct TaskOptions {
   // Cut a text that is longer than the model's positions; otherwise it is an error. Models whose folder states a maximum
   // length for embeddings always cut to that.
   bool truncate = false;
+  std::vector<std::string> disabled_passes;
 };
 
 // An answer, or what was wrong with this one item.
@@ -258,6 +259,7 @@ struct EmbedOptions : TaskOptions {
 class BERTIE_API Embed : public Task<std::string, std::vector<float>> {
  public:
   explicit Embed(const Model& model, const EmbedOptions& options = {});
+  int64_t width() const;  // numbers in an embedding
 };
 
 // ---- rerank ----

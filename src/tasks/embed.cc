@@ -94,4 +94,9 @@ class EmbedDriver final : public tasks::Batcher<std::string, std::vector<float>,
 
 Embed::Embed(const Model& model, const EmbedOptions& options) : Task(std::make_unique<EmbedDriver>(model, options)) {}
 
+int64_t Embed::width() const {
+  const Network& network = engine().network();
+  return network.value(network.outputs()[0].value).shape.back().size;
+}
+
 }  // namespace bertie

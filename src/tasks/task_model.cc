@@ -64,6 +64,7 @@ BatchRunner make_runner(const Model& model, const Network& network, const TaskOp
   engine.device = options.device;
   engine.precision = options.precision;
   engine.threads = options.threads;
+  engine.disabled_passes = options.disabled_passes;
   engine.outputs = std::move(outputs);
   engine.select_rows = std::move(select_rows);
   engine.positions = position_rule(model.info());

@@ -1,0 +1,243 @@
+// `bertie bench`: how long Session::run takes, from packed ids to the outputs.
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <random>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+#include "bench_cases.h"
+#include "interrupt.h"
+#include "json.h"
+#include "options.h"
+#include "output.h"
+
+namespace bertie::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kFewestRuns = 5;
+constexpr double kWarmUpSeconds = 0.2;
+
+struct BenchOptions {
+  CommonOptions common;
+  std::string random;
+  std::vector<int64_t> batches = {1}, sequences = {128};
+  std::string lengths;
+  int64_t lines = 0;
+  std::vector<std::string> outputs;
+  double seconds = 2;
+  bool profile = false;
+  bool has_batches = false;
+};
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// `sorted` must not be empty.
+double percentile(const std::vector<double>& sorted, double share) {
+  const double at = share * static_cast<double>(sorted.size() - 1);
+  const auto low = static_cast<size_t>(at);
+  const size_t high = std::min(low + 1, sorted.size() - 1);
+  return sorted[low] + (sorted[high] - sorted[low]) * (at - static_cast<double>(low));
+}
+
+// What the network is for: one head row a sequence of a masked-language model, the embedding, the logits, or the hidden state.
+std::vector<std::string> default_outputs(const Model& model) {
+  const auto has = [&](std::string_view name) {
+    const auto outputs = model.network().outputs();
+    return std::any_of(outputs.begin(), outputs.end(), [&](const auto& output) { return output.name == name; });
+  };
+  if (has("sentence_embedding")) return {"sentence_embedding"};
+  if (has("logits")) return {"logits"};
+  if (has("start_logits")) return {"start_logits", "end_logits"};
+  return {"last_hidden_state"};
+}
+
+bool predicts_tokens(const Model& model) {
+  const auto& tasks = model.info().tasks;
+  return std::find(tasks.begin(), tasks.end(), "fill-mask") != tasks.end();
+}
+
+class Bench {
+ public:
+  explicit Bench(const BenchOptions& options)
+      : options_(options), model_(options.random.empty() ? options.common.load_model() : Model::random(options.random)) {
+    EngineOptions engine = options.common.engine_options(model_.info());
+    engine.outputs = options.outputs.empty() ? default_outputs(model_) : options.outputs;
+    const bool logits = std::find(engine.outputs.begin(), engine.outputs.end(), "logits") != engine.outputs.end();
+    selects_rows_ = logits && predicts_tokens(model_);
+    if (selects_rows_) engine.select_rows = {"logits"};
+    engine_ = Engine::build(model_.network(), engine);
+    if (options.common.verbose) note_engine(*engine_);
+    for (const DeviceInfo& device : devices()) {
+      // The peak is of all the device's threads.
+      if (device.name == engine.device && device.threads > 0) peak_ = device.peak_gflops * 1e9 * std::min(1.0, engine_->threads() / static_cast<double>(device.threads));
+    }
+  }
+
+  void run() {
+    if (!options_.common.json) {
+      write_line(fmt::format("{} on {} in {}, {} threads; output {}{}", model_.info().source, engine_->options().device,
+                             engine_->options().precision, engine_->threads(), fmt::join(engine_->options().outputs, ", "),
+                             selects_rows_ ? " (one row a sequence)" : ""));
+      write_line(fmt::format("{:>6} {:>8} {:>8} {:>10} {:>10} {:>10} {:>12} {:>12} {:>6}", "batch", "sequence", "tokens", "p50 ms",
+                             "p90 ms", "p99 ms", "tokens/s", "sequences/s", "peak"));
+    }
+    if (!options_.lengths.empty()) {
+      std::vector<int64_t> lengths = read_lengths(options_.lengths, model_, options_.lines);
+      run_case(options_.has_batches ? sorted_batches(std::move(lengths), options_.batches.front())
+                                    : std::vector<std::vector<int64_t>>{std::move(lengths)});
+      return;
+    }
+    for (int64_t batch : options_.batches) {
+      for (int64_t sequence : options_.sequences) {
+        if (interrupted()) return;
+        run_case({std::vector<int64_t>(static_cast<size_t>(batch), sequence)});
+      }
+    }
+  }
+
+ private:
+  // One case: batches run one after the other, timed together.
+  void run_case(const std::vector<std::vector<int64_t>>& lengths) {
+    std::vector<BenchBatch> batches;
+    SessionLimits limits{0, 0, 0, 1};
+    int64_t tokens = 0, sequences = 0;
+    for (const auto& each : lengths) {
+      const BenchBatch& batch = batches.emplace_back(model_.info(), each, selects_rows_);
+      limits.tokens = std::max(limits.tokens, batch.tokens());
+      limits.sequences = std::max(limits.sequences, static_cast<int64_t>(each.size()));
+      limits.longest = std::max(limits.longest, batch.longest());
+      limits.rows = std::max(limits.rows, batch.rows());
+      tokens += batch.tokens();
+      sequences += static_cast<int64_t>(each.size());
+    }
+    if (tokens == 0) fail(ErrorCode::invalid_argument, "nothing to run: no tokens");
+    Session session(engine_, limits);
+    const auto run_all = [&] {
+      for (const BenchBatch& batch : batches) session.run(batch.batch());
+    };
+
+    const auto warm_up = Clock::now();
+    do run_all();
+    while (seconds_since(warm_up) < std::min(kWarmUpSeconds, options_.seconds) && !interrupted());
+    std::vector<double> times;
+    const auto start = Clock::now();
+    while ((times.size() < kFewestRuns || seconds_since(start) < options_.seconds) && !interrupted()) {
+      const auto begin = Clock::now();
+      run_all();
+      times.push_back(seconds_since(begin) * 1e3);
+    }
+    if (times.empty()) return;
+    std::sort(times.begin(), times.end());
+
+    // Operations are counted by one more run, under the profile.
+    session.set_profiling(true);
+    double flops = 0;
+    std::vector<StepTime> profile(engine_->steps().size());
+    for (const BenchBatch& batch : batches) {
+      session.run(batch.batch());
+      for (size_t i = 0; i < profile.size(); ++i) {
+        profile[i].milliseconds += session.step_times()[i].milliseconds;
+        profile[i].flops += session.step_times()[i].flops;
+        profile[i].bytes += session.step_times()[i].bytes;
+        flops += session.step_times()[i].flops;
+      }
+    }
+    report(static_cast<int64_t>(lengths.front().size()), limits.longest, tokens, sequences, times, flops);
+    if (options_.profile) print_profile(profile);
+  }
+
+  void report(int64_t batch, int64_t longest, int64_t tokens, int64_t sequences, const std::vector<double>& times, double flops) const {
+    const double p50 = percentile(times, 0.5), p90 = percentile(times, 0.9), p99 = percentile(times, 0.99);
+    const double tokens_per_s = static_cast<double>(tokens) / p50 * 1e3, sequences_per_s = static_cast<double>(sequences) / p50 * 1e3;
+    const double share = peak_ > 0 ? flops / (p50 * 1e-3) / peak_ : 0;
+    if (options_.common.json) {
+      const auto rounded = [](double value) { return static_cast<float>(value); };
+      write_line(to_line(Json{{"model", model_.info().source},
+                              {"device", engine_->options().device},
+                              {"precision", engine_->options().precision},
+                              {"threads", engine_->threads()},
+                              {"batch", batch},
+                              {"sequence", longest},
+                              {"tokens", tokens},
+                              {"sequences", sequences},
+                              {"runs", times.size()},
+                              {"p50_ms", rounded(p50)},
+                              {"p90_ms", rounded(p90)},
+                              {"p99_ms", rounded(p99)},
+                              {"tokens_per_s", rounded(tokens_per_s)},
+                              {"sequences_per_s", rounded(sequences_per_s)},
+                              {"peak_share", rounded(share)}}));
+    } else {
+      write_line(fmt::format("{:>6} {:>8} {:>8} {:>10.3f} {:>10.3f} {:>10.3f} {:>12.0f} {:>12.1f} {:>5.1f}%", batch, longest, tokens, p50,
+                             p90, p99, tokens_per_s, sequences_per_s, 100 * share));
+    }
+    flush_output();
+  }
+
+  // On standard error with --json, so that the rows stay rows.
+  void print_profile(const std::vector<StepTime>& profile) const {
+    const auto put = [&](const std::string& line) { options_.common.json ? note(line) : write_line(line); };
+    const double total = std::accumulate(profile.begin(), profile.end(), 0.0, [](double sum, const StepTime& time) { return sum + time.milliseconds; });
+    put(fmt::format("  {:>9} {:>6} {:>9} {:>8}  {:<20} {:<24} {}", "ms", "share", "GFLOP/s", "GB/s", "op", "kernel", "step"));
+    for (size_t i = 0; i < profile.size(); ++i) {
+      const StepInfo& step = engine_->steps()[i];
+      const double ms = profile[i].milliseconds, seconds = std::max(ms, 1e-9) * 1e-3;
+      put(fmt::format("  {:>9.4f} {:>5.1f}% {:>9.1f} {:>8.1f}  {:<20} {:<24} {}", ms, total > 0 ? 100 * ms / total : 0,
+                      profile[i].flops / seconds * 1e-9, profile[i].bytes / seconds * 1e-9, step.op, step.kernel, step.name));
+    }
+  }
+
+  const BenchOptions& options_;
+  Model model_;
+  std::shared_ptr<const Engine> engine_;
+  bool selects_rows_ = false;
+  double peak_ = 0;  // operations a second
+};
+
+constexpr const char* kFooter = R"(Times Session::run alone: no tokenizer, no reading of outputs. Of a masked-language model one head row a sequence is
+computed. peak_share is the operations of matrix products over this machine's measured fp32 peak. --lengths runs all its lines
+as one batch, or, with --batch N, sorted and N at a time; the time is of all of them together.)";
+
+}  // namespace
+
+void add_bench(CLI::App& app, Action& action) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App& command = *app.add_subcommand("bench", "Latency, throughput and share of the machine's peak");
+  command.footer(kFooter);
+  BenchOptions& o = *options;
+  o.common.add_model(command, false);
+  command.add_option("--random", o.random, "base, large, minilm or L,H,A,F (layers, hidden, heads, feed-forward): no files needed");
+  auto* batch = command.add_option("--batch", o.batches, "Sequences a batch, a comma-separated list (default 1)")
+                    ->delimiter(',')
+                    ->check(CLI::Range(1, 1 << 20));
+  command.add_option("--sequence", o.sequences, "Tokens a sequence, a comma-separated list (default 128)")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 20));
+  command.add_option("--lengths", o.lengths, "A file of one length, or one text, a line");
+  command.add_option("--lines", o.lines, "Use only this many lines of --lengths")->check(CLI::Range(1, 1 << 30));
+  command.add_option("--outputs", o.outputs, "Network outputs to compute, a comma-separated list")->delimiter(',');
+  command.add_option("--seconds", o.seconds, "Seconds of measuring a case (default 2), at least 5 runs")->check(CLI::Range(0.0, 1e6));
+  command.add_flag("--profile", o.profile, "Time each step");
+  o.common.add_tokenizer(command);
+  o.common.add_device(command);
+  o.common.add_output(command);
+  command.callback([options, batch, &action] {
+    if (options->common.model.empty() == options->random.empty()) throw UsageError("bench needs MODEL or --random");
+    options->has_batches = batch->count() > 0;
+    if (!options->lengths.empty() && options->batches.size() > 1) throw UsageError("--lengths takes one --batch");
+    action = [options] {
+      options->common.start_log();
+      Bench(*options).run();
+      return 0;
+    };
+  });
+}
+
+}  // namespace bertie::cli

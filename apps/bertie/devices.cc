@@ -1,0 +1,51 @@
+// `bertie devices`: what this machine offers.
+#include <memory>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "bertie/engine.h"
+#include "json.h"
+#include "options.h"
+#include "output.h"
+
+namespace bertie::cli {
+namespace {
+
+Json to_json(const DeviceInfo& device) {
+  return {{"name", device.name},
+          {"description", device.description},
+          {"threads", device.threads},
+          {"instruction_sets", device.instruction_sets},
+          {"precisions", device.precisions},
+          {"peak_gflops", static_cast<float>(device.peak_gflops)},
+          {"bandwidth_gbs", static_cast<float>(device.bandwidth_gbs)}};
+}
+
+std::string to_table(const DeviceInfo& device) {
+  std::string table = fmt::format("{}: {}\n", device.name, device.description);
+  table += fmt::format("  threads           {}\n", device.threads);
+  if (!device.instruction_sets.empty()) {
+    table += fmt::format("  instruction sets  {} (the first is in use)\n", fmt::join(device.instruction_sets, ", "));
+  }
+  table += fmt::format("  precisions        {}", fmt::join(device.precisions, ", "));
+  if (device.peak_gflops > 0) table += fmt::format("\n  measured peak     {:.0f} GFLOP/s in fp32", device.peak_gflops);
+  if (device.bandwidth_gbs > 0) table += fmt::format("\n  measured memory   {:.1f} GB/s", device.bandwidth_gbs);
+  return table;
+}
+
+}  // namespace
+
+void add_devices(CLI::App& app, Action& action) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App& command = *app.add_subcommand("devices", "Processors, instruction sets, precisions and measured peaks");
+  command.add_flag("--json", *json, "One JSON object a line on standard output");
+  command.callback([json, &action] {
+    action = [json] {
+      for (const DeviceInfo& device : devices()) write_line(*json ? to_line(to_json(device)) : to_table(device));
+      return 0;
+    };
+  });
+}
+
+}  // namespace bertie::cli

@@ -1,0 +1,145 @@
+// `bertie inspect`: a model's network, steps, kernels, weights and memory.
+#include <memory>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "json.h"
+#include "options.h"
+#include "output.h"
+
+namespace bertie::cli {
+namespace {
+
+struct InspectOptions {
+  CommonOptions common;
+  bool network = false;
+};
+
+std::string megabytes(size_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6); }
+
+Json value_json(const Network& network, ValueId id, const std::string& name) {
+  const Value& value = network.value(id);
+  return {{"name", name}, {"dtype", std::string(dtype_name(value.dtype))}, {"shape", to_string(value.shape)}};
+}
+
+Json model_json(const Model& model) {
+  const ModelInfo& info = model.info();
+  Json inputs = Json::array(), outputs = Json::array();
+  for (ValueId input : model.network().inputs()) {
+    inputs.push_back(value_json(model.network(), input, model.network().value(input).name));
+  }
+  for (const auto& output : model.network().outputs()) outputs.push_back(value_json(model.network(), output.value, output.name));
+  return {{"model", info.source},
+          {"family", info.family},
+          {"architecture", info.architecture},
+          {"layers", info.layers},
+          {"hidden_size", info.hidden_size},
+          {"heads", info.heads},
+          {"head_dim", info.head_dim},
+          {"ffn", info.ffn},
+          {"vocabulary", info.vocabulary},
+          {"max_positions", info.max_positions},
+          {"parameters", info.parameters},
+          {"tasks", info.tasks},
+          {"labels", info.labels},
+          {"inputs", std::move(inputs)},
+          {"outputs", std::move(outputs)},
+          {"surplus_tensors", info.surplus_tensors}};
+}
+
+Json to_json(const Model& model, const Session& session) {
+  const Engine& engine = session.engine();
+  Json json = model_json(model);
+  json["device"] = engine.options().device;
+  json["precision"] = engine.options().precision;
+  json["threads"] = engine.threads();
+  json["weight_bytes"] = engine.weight_bytes();
+  json["session"] = {{"tokens", session.limits().tokens},
+                     {"sequences", session.limits().sequences},
+                     {"longest", session.limits().longest},
+                     {"workspace_bytes", session.workspace_bytes()}};
+  Json passes = Json::array(), steps = Json::array();
+  for (const PassReport& pass : engine.passes()) {
+    passes.push_back({{"number", pass.number},
+                      {"name", pass.name},
+                      {"matches", pass.matches},
+                      {"ms", static_cast<float>(pass.milliseconds)},
+                      {"lines", pass.lines}});
+  }
+  for (const StepInfo& step : engine.steps()) {
+    steps.push_back({{"name", step.name},
+                     {"op", step.op},
+                     {"kernel", step.kernel},
+                     {"device", step.device},
+                     {"precision", step.precision},
+                     {"reason", step.reason},
+                     {"output_shape", step.output_shape},
+                     {"weight_bytes", step.weight_bytes}});
+  }
+  json["passes"] = std::move(passes);
+  json["steps"] = std::move(steps);
+  return json;
+}
+
+void print(const Model& model, const Session& session, bool network) {
+  const ModelInfo& info = model.info();
+  const Engine& engine = session.engine();
+  write_line(fmt::format("{}: {}{}", info.source, info.family, info.architecture.empty() ? "" : " (" + info.architecture + ")"));
+  write_line(fmt::format("  {} layers, hidden {}, {} heads of {}, feed-forward {}, vocabulary {}, {} positions", info.layers,
+                         info.hidden_size, info.heads, info.head_dim, info.ffn, info.vocabulary, info.max_positions));
+  write_line(fmt::format("  {} parameters; tasks: {}", info.parameters, fmt::join(info.tasks, ", ")));
+  write_line(fmt::format("  weights as they run {}; a session of {} tokens in {} sequences needs {}", megabytes(engine.weight_bytes()),
+                         session.limits().tokens, session.limits().sequences, megabytes(session.workspace_bytes())));
+  for (ValueId input : model.network().inputs()) {
+    const Value& value = model.network().value(input);
+    write_line(fmt::format("  input   {:<20} {} {}", value.name, dtype_name(value.dtype), to_string(value.shape)));
+  }
+  for (const auto& output : model.network().outputs()) {
+    const Value& value = model.network().value(output.value);
+    write_line(fmt::format("  output  {:<20} {} {}", output.name, dtype_name(value.dtype), to_string(value.shape)));
+  }
+  write_line("\npasses");
+  for (const PassReport& pass : engine.passes()) {
+    write_line(fmt::format("  {:>2} {:<24} {:>4} matches  {:6.1f} ms", pass.number, pass.name, pass.matches, pass.milliseconds));
+  }
+  write_line(fmt::format("\nsteps on {} in {}, {} threads", engine.options().device, engine.options().precision, engine.threads()));
+  for (const StepInfo& step : engine.steps()) {
+    write_line(fmt::format("  {:<40} {:<22} {:<28} {:>10}  {}", step.name, step.op, step.kernel, megabytes(step.weight_bytes),
+                           step.reason));
+  }
+  if (!info.surplus_tensors.empty()) {
+    write_line("\ntensors that are no part of the network");
+    for (const std::string& tensor : info.surplus_tensors) write_line("  " + tensor);
+  }
+  if (network) {
+    write_line("\nnetwork");
+    write_line(model.network().to_string());
+    write_line("\nnetwork after the passes");
+    write_line(engine.network().to_string());
+  }
+}
+
+int inspect(const InspectOptions& options) {
+  options.common.start_log();
+  const Model model = options.common.load_model();
+  const Session session(Engine::build(model.network(), options.common.engine_options(model.info())));
+  if (options.common.json) write_line(to_line(to_json(model, session)));
+  else print(model, session, options.network);
+  if (options.common.verbose) note_engine(session.engine());
+  return 0;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Action& action) {
+  auto options = std::make_shared<InspectOptions>();
+  CLI::App& command = *app.add_subcommand("inspect", "Network, steps, kernels with reasons, weights and memory of a model");
+  options->common.add_model(command);
+  command.add_flag("--network", options->network, "Print the network too, before and after the passes");
+  options->common.add_device(command);
+  options->common.add_output(command);
+  command.callback([options, &action] { action = [options] { return inspect(*options); }; });
+}
+
+}  // namespace bertie::cli

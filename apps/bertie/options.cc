@@ -1,0 +1,91 @@
+#include "options.h"
+
+#include <fmt/format.h>
+
+#include "output.h"
+#include "tasks/task_model.h"
+
+namespace bertie::cli {
+
+void CommonOptions::add_model(CLI::App& command, bool required) {
+  auto* option = command.add_option("MODEL", model, "A Hugging Face folder");
+  if (required) option->required();
+}
+
+void CommonOptions::add_tokenizer(CLI::App& command) {
+  command.add_option("--tokenizer", tokenizer, "Folder or tokenizer.json to use instead of the model's own");
+}
+
+void CommonOptions::add_device(CLI::App& command) {
+  command.add_option("--device", device, "cpu (default), reference, cuda or cuda:N")
+      ->check([](const std::string& value) {
+        const bool numbered = value.size() > 5 && value.compare(0, 5, "cuda:") == 0 &&
+                              value.find_first_not_of("0123456789", 5) == std::string::npos;
+        return value == "cpu" || value == "reference" || value == "cuda" || numbered ? "" : "unknown device " + value;
+      });
+  command.add_option("--precision", precision, "fp32 (default), tf32, fp16, bf16, int8, fp8 or auto")
+      ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
+  command.add_option("--threads", threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
+  command.add_option("--disable-pass", disabled_passes, "Switch a pass off by its name")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void CommonOptions::add_output(CLI::App& command) {
+  command.add_flag("--json", json, "One JSON object a line on standard output");
+  command.add_flag("--verbose", verbose, "Log lines, passes and unused tensors on standard error");
+}
+
+void CommonOptions::start_log() const {
+  if (!verbose) return;
+  set_log_callback([](LogLevel level, std::string_view message) {
+    const char* name = level == LogLevel::warning ? "warning: " : level == LogLevel::debug ? "debug: " : "";
+    note(fmt::format("bertie: {}{}", name, message));
+  });
+}
+
+Model CommonOptions::load_model() const {
+  ModelOptions options;
+  options.tokenizer = tokenizer;
+  return Model::load(model, options);
+}
+
+EngineOptions CommonOptions::engine_options(const ModelInfo& info) const {
+  EngineOptions options;
+  options.device = device;
+  options.precision = precision;
+  options.threads = threads;
+  options.disabled_passes = disabled_passes;
+  options.positions = tasks::position_rule(info);
+  return options;
+}
+
+void CommonOptions::copy_to(TaskOptions& options) const {
+  options.device = device;
+  options.precision = precision;
+  options.threads = threads;
+  options.disabled_passes = disabled_passes;
+}
+
+CLI::Option* add_texts(CLI::App& command, const std::string& flag, std::vector<std::string>& values,
+                       const std::string& description) {
+  // With extra arguments allowed, CLI11 would read "[MASK] ... [MASK]" as a list.
+  return command.add_option(flag, values, description)
+      ->type_size(1)
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void note_engine(const Engine& engine) {
+  for (const PassReport& pass : engine.passes()) {
+    note(fmt::format("pass {} {}: {} matches, {:.1f} ms", pass.number, pass.name, pass.matches, pass.milliseconds));
+    for (const std::string& line : pass.lines) note("  " + line);
+  }
+}
+
+void note_surplus(const ModelInfo& info) {
+  for (const std::string& tensor : info.surplus_tensors) note("unused tensor " + tensor);
+}
+
+}  // namespace bertie::cli

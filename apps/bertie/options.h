@@ -1,0 +1,62 @@
+// Flags that several subcommands share, and what they open.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "bertie/engine.h"
+#include "bertie/model.h"
+#include "bertie/tasks.h"
+
+namespace bertie::cli {
+
+// What a subcommand does once the command line has been read; returns the exit status.
+using Action = std::function<int()>;
+
+// The command line is well-formed, but its flags do not go together: exit status 2.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct CommonOptions {
+  std::string model;
+  std::string tokenizer;
+  std::string device = "cpu";
+  std::string precision = "fp32";
+  int threads = 0;
+  std::vector<std::string> disabled_passes;
+  bool json = false;
+  bool verbose = false;
+
+  void add_model(CLI::App& command, bool required = true);
+  void add_tokenizer(CLI::App& command);
+  void add_device(CLI::App& command);
+  void add_output(CLI::App& command);
+
+  // Sends log lines to standard error under --verbose.
+  void start_log() const;
+  Model load_model() const;
+  // Device, precision, threads and passes; `info` gives the position rule.
+  EngineOptions engine_options(const ModelInfo& info) const;
+  void copy_to(TaskOptions& options) const;
+};
+
+// A text option that may be given several times, and whose values are never taken apart.
+CLI::Option* add_texts(CLI::App& command, const std::string& flag, std::vector<std::string>& values,
+                       const std::string& description);
+
+// Under --verbose: what the passes did and which tensors the model does not use.
+void note_engine(const Engine& engine);
+void note_surplus(const ModelInfo& info);
+
+void add_run(CLI::App& app, Action& action);
+void add_tokenize(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
+void add_bench(CLI::App& app, Action& action);
+void add_devices(CLI::App& app, Action& action);
+
+}  // namespace bertie::cli
