@@ -25,6 +25,7 @@ struct BERTIE_API Dim {
   std::string symbol;  // empty: fixed
 
   Dim(int64_t extent) : size(extent) {}
+  Dim(int extent) : size(extent) {}
   Dim(const char* name) : symbol(name) {}
   Dim(std::string name) : symbol(std::move(name)) {}
   bool is_fixed() const { return symbol.empty(); }
@@ -63,6 +64,7 @@ struct BERTIE_API Node {
   int64_t integer(std::string_view attribute, int64_t fallback = 0) const;
   double real(std::string_view attribute, double fallback = 0) const;
   std::string text(std::string_view attribute, std::string fallback = "") const;
+  std::vector<int64_t> integers(std::string_view attribute) const;
   ValueId input(size_t index) const { return index < inputs.size() ? inputs[index] : kNone; }
 };
 
@@ -82,9 +84,11 @@ class BERTIE_API Network {
   ValueId add_embedding(ValueId table, ValueId ids, std::string name = "");
   // x [..., K] times weight [N, K] transposed, plus bias [N] (or kNone). -> [..., N]
   ValueId add_linear(ValueId x, ValueId weight, ValueId bias, std::string name = "");
-  // function: add, sub, mul, div, pow, min, max; NumPy broadcasting.
+  // function: add, sub, mul, div, pow, min, max, mod, fmod, equal, greater, greater_or_equal, less, less_or_equal, and, or, xor;
+  // NumPy broadcasting.
   ValueId add_elementwise(std::string function, ValueId a, ValueId b, std::string name = "");
-  // function: relu, silu, tanh, sigmoid, erf, exp, log, sqrt, reciprocal, neg, abs.
+  // function: identity, relu, silu, tanh, sigmoid, softplus, erf, exp, log, sqrt, reciprocal, sin, cos, neg, abs, sign, floor, ceil,
+  // round, not, is_nan.
   ValueId add_unary(std::string function, ValueId x, std::string name = "");
   // approximate: "none" (erf, exact) or "tanh".
   ValueId add_gelu(ValueId x, std::string approximate = "none", std::string name = "");
@@ -99,6 +103,22 @@ class BERTIE_API Network {
   ValueId add_pool(ValueId x, ValueId mask, std::string mode, std::string name = "");
   // x / max(||x||_2, epsilon) over the last axis.
   ValueId add_normalize(ValueId x, double epsilon, std::string name = "");
+  // a [..., M, K] times b [..., K, N], batched as NumPy's matmul.
+  ValueId add_matmul(ValueId a, ValueId b, std::string name = "");
+  ValueId add_softmax(ValueId x, int64_t axis, std::string name = "");
+  // function: mean, sum, max, min, prod, l1, l2, sum_square, log_sum, log_sum_exp.
+  ValueId add_reduce(std::string function, ValueId x, std::span<const int64_t> axes, bool keep_dims, std::string name = "");
+  // 0 keeps an extent, -1 takes what is left.
+  ValueId add_reshape(ValueId x, std::span<const int64_t> shape, std::string name = "");
+  ValueId add_transpose(ValueId x, std::vector<int64_t> permutation, std::string name = "");
+  ValueId add_gather(ValueId x, ValueId indices, int64_t axis, std::string name = "");
+  // x[start:end] along one axis; negative places count from the end.
+  ValueId add_slice(ValueId x, int64_t axis, int64_t start, int64_t end, std::string name = "");
+  ValueId add_concat(std::vector<ValueId> parts, int64_t axis, std::string name = "");
+  ValueId add_cast(ValueId x, DType to, std::string name = "");
+  ValueId add_where(ValueId condition, ValueId a, ValueId b, std::string name = "");
+  // A constant i64 vector, for ops that take shapes and axes as inputs.
+  ValueId add_integers(std::span<const int64_t> numbers);
   // Any op by name, plugins included.
   std::vector<ValueId> add_node(std::string op, std::vector<ValueId> inputs, Attributes attributes, std::string name = "");
 

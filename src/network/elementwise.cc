@@ -1,32 +1,64 @@
+// Functions of two tensors, with NumPy broadcasting. Comparisons and logic give bool; the rest give the dtype of their inputs, floats of
+// any width f32. Integer add, sub, mul and div of known elements are known too, so that computed shapes stay readable.
+#include <algorithm>
+
+#include "network/dim.h"
 #include "network/op.h"
 
 namespace bertie {
 namespace {
 
-// NumPy's rule; a symbol fits itself and 1.
-SymbolicShape broadcast(const OpContext& context) {
-  const SymbolicShape& a = context.shape(0);
-  const SymbolicShape& b = context.shape(1);
-  SymbolicShape result(std::max(a.size(), b.size()), Dim(1));
-  for (size_t i = 0; i < result.size(); ++i) {
-    const Dim x = i < a.size() ? a[a.size() - 1 - i] : Dim(1);
-    const Dim y = i < b.size() ? b[b.size() - 1 - i] : Dim(1);
-    if (!(x == y) && !(x == Dim(1)) && !(y == Dim(1))) context.reject("shapes that broadcast");
-    result[result.size() - 1 - i] = x == Dim(1) ? y : x;
+constexpr std::string_view kComparisons[] = {"equal", "greater", "greater_or_equal", "less", "less_or_equal"};
+constexpr std::string_view kLogic[] = {"and", "or", "xor"};
+
+bool is_among(std::span<const std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::optional<Dim> apply(std::string_view function, const Dim& a, const Dim& b) {
+  if (function == "add") return a + b;
+  if (function == "sub") return a - b;
+  if (function == "mul") return a * b;
+  if (function == "div" && !(b == Dim(0))) {
+    if (a.is_fixed() && b.is_fixed()) return Dim(a.size / b.size);  // ONNX truncates towards zero
+    return divide(a, b);
+  }
+  return std::nullopt;
+}
+
+std::optional<SymbolicShape> known_result(const OpContext& context, std::string_view function, const SymbolicShape& shape) {
+  const auto a = context.elements(0);
+  const auto b = context.elements(1);
+  if (!a || !b || shape.size() > 1) return std::nullopt;
+  SymbolicShape result;
+  for (size_t i = 0; i < std::max(a->size(), b->size()); ++i) {
+    const auto element = apply(function, (*a)[a->size() == 1 ? 0 : i], (*b)[b->size() == 1 ? 0 : i]);
+    if (!element) return std::nullopt;
+    result.push_back(*element);
   }
   return result;
+}
+
+void infer(OpContext& context) {
+  const std::string function = context.node().text("function");
+  context.require_one_of("function", function,
+                         {"add", "sub", "mul", "div", "pow", "min", "max", "mod", "fmod", "equal", "greater", "greater_or_equal", "less",
+                          "less_or_equal", "and", "or", "xor"});
+  const DType a = context.dtype(0);
+  const DType b = context.dtype(1);
+  const bool both_float = is_float(a) && is_float(b);
+  context.require(both_float || a == b || function == "pow", "inputs of one dtype");
+  if (is_among(kLogic, function)) context.require(a == DType::boolean, "bool inputs");
+  const auto shape = broadcast(context.shape(0), context.shape(1));
+  if (!shape) context.reject("shapes that broadcast");
+  const bool boolean = is_among(kComparisons, function) || is_among(kLogic, function);
+  context.output(boolean ? DType::boolean : is_float(a) ? DType::f32 : a, *shape, known_result(context, function, *shape));
 }
 
 }  // namespace
 
 const OpDescriptor& elementwise_op() {
-  static const OpDescriptor op{"elementwise", 2, {"a", "b"}, {"function"}, [](OpContext& context) {
-                                 context.require_float(0);
-                                 context.require_float(1);
-                                 context.require_one_of("function", context.node().text("function"),
-                                                        {"add", "sub", "mul", "div", "pow", "min", "max"});
-                                 context.output(DType::f32, broadcast(context));
-                               }};
+  static const OpDescriptor op{"elementwise", 2, {"a", "b"}, {"function"}, infer};
   return op;
 }
 

@@ -27,6 +27,12 @@ std::string Node::text(std::string_view attribute, std::string fallback) const {
   return attribute_or<std::string>(*this, attribute, std::move(fallback));
 }
 
+std::vector<int64_t> Node::integers(std::string_view attribute) const { return attribute_or<std::vector<int64_t>>(*this, attribute, {}); }
+
+ValueId Network::add_integers(std::span<const int64_t> numbers) {
+  return add_constant("integers", Tensor::from_int64s({static_cast<int64_t>(numbers.size())}, numbers));
+}
+
 std::string Network::unique_name(std::string wanted) {
   int& uses = names_[wanted];
   if (++uses == 1) return wanted;

@@ -1,7 +1,5 @@
 #include "network/op.h"
 
-#include <array>
-
 namespace bertie {
 
 void OpContext::reject(std::string_view expected) const {
@@ -97,9 +95,9 @@ const Dim& OpContext::last_dim(size_t input) const {
 
 namespace {
 using Getter = const OpDescriptor& (*)();
-constexpr std::array<Getter, 12> kOps = {attention_op,  elementwise_op, embedding_op,  embedding_layer_norm_op,
-                                         gather_rows_op, gelu_op,        layer_norm_op, linear_op,
-                                         normalize_op,   pool_op,        skip_layer_norm_op, unary_op};
+constexpr Getter kOps[] = {
+    attention_op, cast_op, clip_op, concat_op, constant_of_shape_op, cumulative_sum_op, dequantize_linear_op, dynamic_quantize_linear_op, elementwise_op, embedding_op, embedding_layer_norm_op, expand_op, gather_op, gather_elements_op, gather_rows_op, gelu_op, layer_norm_op, linear_op, matmul_op, matmul_integer_op, normalize_op, pool_op, quantize_linear_op, range_op, reduce_op, reshape_op, shape_op, size_op, skip_layer_norm_op, slice_op, softmax_op, split_op, squeeze_op, tile_op, transpose_op, unary_op, unsqueeze_op, where_op,
+};
 }  // namespace
 
 const OpDescriptor& find_op(std::string_view name) {

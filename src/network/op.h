@@ -16,6 +16,9 @@ namespace bertie {
 inline bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f64; }
 inline bool is_index(DType dtype) { return dtype == DType::i32 || dtype == DType::i64; }
 
+// "f32" -> DType::f32.
+std::optional<DType> dtype_named(std::string_view name);
+
 struct OpDescriptor;
 
 // Elements of a small integer constant, or those a shape rule found.
@@ -89,16 +92,42 @@ std::vector<std::string_view> op_names();
 
 // One definition each, in the op's file.
 const OpDescriptor& attention_op();
+const OpDescriptor& cast_op();
+const OpDescriptor& clip_op();
+const OpDescriptor& concat_op();
+const OpDescriptor& constant_of_shape_op();
+const OpDescriptor& cumulative_sum_op();
+const OpDescriptor& dequantize_linear_op();
+const OpDescriptor& dynamic_quantize_linear_op();
 const OpDescriptor& elementwise_op();
 const OpDescriptor& embedding_op();
 const OpDescriptor& embedding_layer_norm_op();
+const OpDescriptor& expand_op();
+const OpDescriptor& gather_op();
+const OpDescriptor& gather_elements_op();
 const OpDescriptor& gather_rows_op();
 const OpDescriptor& gelu_op();
 const OpDescriptor& layer_norm_op();
 const OpDescriptor& linear_op();
+const OpDescriptor& matmul_op();
+const OpDescriptor& matmul_integer_op();
 const OpDescriptor& normalize_op();
 const OpDescriptor& pool_op();
+const OpDescriptor& quantize_linear_op();
+const OpDescriptor& range_op();
+const OpDescriptor& reduce_op();
+const OpDescriptor& reshape_op();
+const OpDescriptor& shape_op();
+const OpDescriptor& size_op();
 const OpDescriptor& skip_layer_norm_op();
+const OpDescriptor& slice_op();
+const OpDescriptor& softmax_op();
+const OpDescriptor& split_op();
+const OpDescriptor& squeeze_op();
+const OpDescriptor& tile_op();
+const OpDescriptor& transpose_op();
 const OpDescriptor& unary_op();
+const OpDescriptor& unsqueeze_op();
+const OpDescriptor& where_op();
 
 }  // namespace bertie

@@ -3,13 +3,21 @@
 namespace bertie {
 
 const OpDescriptor& unary_op() {
-  static const OpDescriptor op{"unary", 1, {"x"}, {"function"}, [](OpContext& context) {
-                                 context.require_float(0);
-                                 context.require_one_of("function", context.node().text("function"),
-                                                        {"relu", "silu", "tanh", "sigmoid", "erf", "exp", "log", "sqrt",
-                                                         "reciprocal", "neg", "abs"});
-                                 context.output(DType::f32, context.shape(0));
-                               }};
+  static const OpDescriptor op{
+      "unary", 1, {"x"}, {"function"}, [](OpContext& context) {
+        const std::string function = context.node().text("function");
+        context.require_one_of("function", function,
+                               {"identity", "relu", "silu", "tanh", "sigmoid", "softplus", "erf", "exp", "log", "sqrt", "reciprocal", "sin",
+                                "cos", "neg", "abs", "sign", "floor", "ceil", "round", "not", "is_nan"});
+        const DType x = context.dtype(0);
+        if (function == "not") {
+          context.require(x == DType::boolean, "a bool x");
+        } else if (function != "identity" && function != "neg" && function != "abs" && function != "sign" && function != "relu") {
+          context.require_float(0);
+        }
+        const DType result = function == "is_nan" ? DType::boolean : is_float(x) ? DType::f32 : x;
+        context.output(result, context.shape(0), function == "identity" ? context.elements(0) : std::nullopt);
+      }};
   return op;
 }
 

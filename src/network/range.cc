@@ -1,0 +1,38 @@
+// start, start + step, ... below limit.
+#include <algorithm>
+
+#include "network/dim.h"
+#include "network/op.h"
+
+namespace bertie {
+namespace {
+
+void infer(OpContext& context) {
+  for (size_t input : {0, 1, 2}) {
+    context.require(context.shape(input).size() <= 1, "scalars");
+    context.require(context.dtype(input) == context.dtype(0), "start, limit and step of one dtype");
+  }
+  const auto start = context.elements(0);
+  const auto limit = context.elements(1);
+  const auto step = context.integers(2);
+  Dim extent = unknown_dim(context.node().name, 0);
+  if (start && limit && step && step->at(0) != 0) {
+    const Dim distance = limit->at(0) - start->at(0);
+    const int64_t stride = step->at(0);
+    if (distance.is_fixed()) {
+      extent = Dim(std::max<int64_t>(0, stride > 0 ? (distance.size + stride - 1) / stride : (distance.size + stride + 1) / stride));
+    } else if (stride == 1) {
+      extent = distance;
+    }
+  }
+  context.output(is_float(context.dtype(0)) ? DType::f32 : context.dtype(0), {extent});
+}
+
+}  // namespace
+
+const OpDescriptor& range_op() {
+  static const OpDescriptor op{"range", 3, {"start", "limit", "step"}, {}, infer};
+  return op;
+}
+
+}  // namespace bertie
