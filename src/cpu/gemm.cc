@@ -13,7 +13,7 @@ namespace {
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-constexpr int64_t kScratchRowsFloats = kGemmMaxRows * kGemmScratchStride;
+constexpr int64_t kScratchRowsFloats = kGemmScratchRows * kGemmScratchStride;
 
 int64_t scratch_floats(bool packed) { return packed ? kScratchRowsFloats : kGemmScratchFloats; }
 

@@ -1,5 +1,6 @@
-// For each block of K: the range's rows of A are copied to scratch, where a tile's rows lie at a fixed distance and stay in the first
-// level cache; then for each group of panels (from the second level, after its first use) every tile of rows is computed in registers.
+// The range's rows of A are copied to scratch, where a tile's rows lie at a fixed distance. Then for each group of panels, and each
+// block of K, every tile of rows is computed in registers: the group's block is in the second level cache after the first tile.
+// A tile fetches the following block of weights into the second level as it goes (measured in docs/performance/gemm.md).
 #include "cpu/kernels/gemm.h"
 
 #include "cpu/kernels/math.h"
@@ -22,6 +23,12 @@ constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 2, 1};
 constexpr int kMaxTilePanels = kPanelsByRows[1];
 static_assert(kMaxTilePanels <= kGemmMaxPanels);
 
+struct TileWeights {
+  const float* panels;
+  const float* ahead;  // those wanted next, at the same stride; need not exist
+  int64_t stride;      // from panel to panel
+};
+
 struct TileOutput {
   float* c;
   int64_t stride;
@@ -30,18 +37,27 @@ struct TileOutput {
   bool accumulate;    // not the first block
 };
 
-using TileFunction = void (*)(const float* a, const float* panels, int64_t panel_stride, int64_t k, const TileOutput& out);
+using TileFunction = void (*)(const float* a, const TileWeights& weights, int64_t k, const TileOutput& out);
 
 template <int rows, int count>
-void tile(const float* a, const float* panels, int64_t panel_stride, int64_t k, const TileOutput& out) {
+void tile(const float* a, const TileWeights& weights, int64_t k, const TileOutput& out) {
+  const float* const panels = weights.panels;
+  const float* const ahead = weights.ahead;
+  const int64_t panel_stride = weights.stride;
   Vec16 sums[rows][count];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 16
     for (int p = 0; p < count; ++p) sums[r][p] = zero();
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 16
+    for (int p = 0; p < count; ++p) prefetch_for_write(out.c + r * out.stride + p * kGemmPanel);
 
   for (int64_t i = 0; i < k; ++i) {
     Vec16 w[count];
+#pragma GCC unroll 16
+    for (int p = 0; p < count; ++p) prefetch_l2(ahead + p * panel_stride + i * kGemmPanel);
 #pragma GCC unroll 16
     for (int p = 0; p < count; ++p) w[p] = load(panels + p * panel_stride + i * kGemmPanel);
 #pragma GCC unroll 16
@@ -135,7 +151,10 @@ void finish(const GemmProblem& problem, int64_t row, int64_t column, int64_t row
 void copy_rows(const float* a, int64_t stride, int64_t rows, int64_t columns, float* to) {
   for (int64_t r = 0; r < rows; ++r, a += stride, to += kGemmScratchStride) {
     int64_t i = 0;
-    for (; i + 16 <= columns; i += 16) store(to + i, load(a + i));
+    for (; i + 16 <= columns; i += 16) {
+      prefetch(a + i + 2 * stride);  // rows are too short for the hardware to run ahead
+      store(to + i, load(a + i));
+    }
     for (; i < columns; ++i) to[i] = a[i];
   }
 }
@@ -152,41 +171,47 @@ void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch) {
   const int64_t k = problem.weight.k, n = problem.weight.n;
   const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
   const int64_t group = gemm_panels_at_once(rows);
-  float* const a_block = scratch;
-  float* const panel_block = scratch + kGemmMaxRows * kGemmScratchStride;
+  const int64_t blocks = max(1, (k + kGemmBlockK - 1) / kGemmBlockK);  // with k = 0 the result is the bias
+  // All of K at once where A's rows fit in scratch, so that the weights are read in one stream; else a block a pass.
+  const int64_t blocks_a_pass = rows * blocks <= kGemmScratchRows ? blocks : 1;
+  float* const panel_block = scratch + kGemmScratchRows * kGemmScratchStride;
 
-  int64_t k_begin = 0;
-  do {  // at least once: with k = 0 the result is the bias
-    const int64_t k_end = min(k, k_begin + kGemmBlockK), depth = k_end - k_begin;
-    const bool last = k_end == k;
-    copy_rows(problem.a + range.row_begin * problem.a_stride + k_begin, problem.a_stride, rows, depth, a_block);
-
+  for (int64_t begin = 0; begin < blocks; begin += blocks_a_pass) {
+    const int64_t end = begin + blocks_a_pass;
+    for (int64_t block = begin; block < end; ++block) {
+      copy_rows(problem.a + range.row_begin * problem.a_stride + block * kGemmBlockK, problem.a_stride, rows,
+                min(kGemmBlockK, k - block * kGemmBlockK), scratch + (block - begin) * rows * kGemmScratchStride);
+    }
     for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += group) {
       const int64_t count = min(group, range.panel_end - panel), column = panel * kGemmPanel;
-      const float* panels;
-      int64_t panel_stride;
-      if (problem.panels) {
-        panels = problem.panels + (panel * k + k_begin) * kGemmPanel;
-        panel_stride = k * kGemmPanel;
-      } else {
-        panels = panel_block;
-        panel_stride = kGemmBlockK * kGemmPanel;
-        pack_panels(problem.weight, panel, panel + count, k_begin, k_end, panel_block, panel_stride);
-      }
+      for (int64_t block = begin; block < end; ++block) {
+        const int64_t k_begin = block * kGemmBlockK, k_end = min(k, k_begin + kGemmBlockK);
+        const bool last = block == blocks - 1;
+        TileWeights weights;
+        if (problem.panels) {
+          weights.panels = problem.panels + (panel * k + k_begin) * kGemmPanel;
+          weights.stride = k * kGemmPanel;
+          weights.ahead = block + 1 < end ? weights.panels + kGemmBlockK * kGemmPanel
+                                          : problem.panels + ((panel + count) * k + begin * kGemmBlockK) * kGemmPanel;
+        } else {
+          weights = {panel_block, panel_block, kGemmBlockK * kGemmPanel};
+          pack_panels(problem.weight, panel, panel + count, k_begin, k_end, panel_block, weights.stride);
+        }
 
-      int64_t row = 0;
-      for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
-        const int64_t tile_rows = (rows - row) / (tiles - t);
-        const int64_t columns = min(count * kGemmPanel, n - column);
-        TileOutput out = {problem.c + (range.row_begin + row) * problem.c_stride + column, problem.c_stride, columns,
-                          last && problem.bias ? problem.bias + column : nullptr, k_begin > 0};
-        kTiles.at[tile_rows][count](a_block + row * kGemmScratchStride, panels, panel_stride, depth, out);
-        if (last) finish(problem, range.row_begin + row, column, tile_rows, columns);
-        row += tile_rows;
+        const float* a = scratch + (block - begin) * rows * kGemmScratchStride;
+        int64_t row = 0;
+        for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
+          const int64_t tile_rows = (rows - row) / (tiles - t);
+          const int64_t columns = min(count * kGemmPanel, n - column);
+          const TileOutput out = {problem.c + (range.row_begin + row) * problem.c_stride + column, problem.c_stride, columns,
+                                  last && problem.bias ? problem.bias + column : nullptr, block > 0};
+          kTiles.at[tile_rows][count](a + row * kGemmScratchStride, weights, k_end - k_begin, out);
+          if (last) finish(problem, range.row_begin + row, column, tile_rows, columns);
+          row += tile_rows;
+        }
       }
     }
-    k_begin = k_end;
-  } while (k_begin < k);
+  }
 }
 
 }  // namespace bertie::cpu::BERTIE_ISA

@@ -15,7 +15,8 @@ constexpr int64_t kGemmMaxRows = 56;    // of one range
 constexpr int64_t kGemmMaxPanels = 8;   // that one tile may take
 // A's rows in scratch: an odd number of cache lines apart, so that the rows of a tile do not compete for the same cache sets.
 constexpr int64_t kGemmScratchStride = kGemmBlockK + 16;
-constexpr int64_t kGemmScratchFloats = kGemmMaxRows * kGemmScratchStride + kGemmMaxPanels * kGemmPanel * kGemmBlockK;
+constexpr int64_t kGemmScratchRows = 112;  // each of one block of K
+constexpr int64_t kGemmScratchFloats = kGemmScratchRows * kGemmScratchStride + kGemmMaxPanels * kGemmPanel * kGemmBlockK;
 
 enum class Activation : uint8_t { none, gelu, gelu_tanh, relu, silu, tanh };
 enum class WeightType : uint8_t { f32, f16, bf16 };

@@ -35,6 +35,7 @@ namespace bertie::cpu::BERTIE_ISA {
 // A hint to fetch the cache line of `address` into the first level, or into the second.
 BERTIE_INLINE void prefetch(const void* address) { __builtin_prefetch(address, 0, 3); }
 BERTIE_INLINE void prefetch_l2(const void* address) { __builtin_prefetch(address, 0, 2); }
+BERTIE_INLINE void prefetch_for_write(const void* address) { __builtin_prefetch(address, 1, 3); }
 
 BERTIE_INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 BERTIE_INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
