@@ -15,8 +15,19 @@ constexpr struct {
   std::string_view op, name;  // the kernel's name is cpu_<isa>_f32_<name>
   PrepareResult (*prepare)(const KernelRequest&);
 } kTable[] = {
+    {"attention", "attention", cpu::prepare_attention},
+    {"elementwise", "elementwise", cpu::prepare_elementwise},
+    {"embedding", "embedding", cpu::prepare_embedding},
+    {"embedding_layer_norm", "embedding_layer_norm", cpu::prepare_embedding_layer_norm},
+    {"gather_rows", "gather_rows", cpu::prepare_gather_rows},
+    {"gelu", "gelu", cpu::prepare_gelu},
+    {"layer_norm", "layer_norm", cpu::prepare_layer_norm},
     {"linear", "linear", cpu::prepare_linear},
     {"linear", "linear_shared", cpu::prepare_linear_shared},
+    {"normalize", "normalize", cpu::prepare_normalize},
+    {"pool", "pool", cpu::prepare_pool},
+    {"skip_layer_norm", "skip_layer_norm", cpu::prepare_skip_layer_norm},
+    {"unary", "unary", cpu::prepare_unary},
 };
 
 // Entries for each instruction set, made once: their names must outlive every engine.

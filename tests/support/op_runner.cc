@@ -98,7 +98,11 @@ OpResult run_op(const Backend& backend, const OpCase& op_case, int threads) {
   batch.cumulative_lengths = starts.data();
   batch.columns = op_case.columns.empty() ? nullptr : op_case.columns.data();
   // A padded [batch, sequence, ...] tensor has the limits of its shape.
-  if (op_case.lengths.empty() && views[0].shape.rank() == 3) batch.longest = views[0].shape[1];
+  if (op_case.lengths.empty() && views[0].shape.rank() == 3) {
+    batch.sequences = views[0].shape[0];
+    batch.longest = views[0].shape[1];
+    batch.tokens = batch.sequences * batch.longest;
+  }
 
   OpResult result;
   const SymbolicShape& symbolic = network.value(output).shape;

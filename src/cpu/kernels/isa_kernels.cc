@@ -3,10 +3,20 @@
 namespace bertie::cpu::BERTIE_ISA {
 
 const IsaKernels kKernels = {
+    .attention = attention,
+    .attention_scratch_floats = attention_scratch_floats,
+    .layer_norm = layer_norm,
+    .embedding_layer_norm = embedding_layer_norm,
+    .gather_rows = gather_rows,
+    .normalize = normalize,
+    .elementwise = elementwise,
+    .pool = pool,
+    .unary = unary,
     .gemm = gemm,
     .gemm_panels_at_once = gemm_panels_at_once,
     .pack_panels = pack_panels,
     .fma_peak = fma_peak,
+    .read_peak = read_peak,
 };
 
 }  // namespace bertie::cpu::BERTIE_ISA

@@ -4,12 +4,31 @@
 // function in bertie::cpu::BERTIE_ISA; isa_kernels.cc puts its address into the table below. vec.h states the rules.
 #pragma once
 
+#include "cpu/kernels/attention.h"
+#include "cpu/kernels/elementwise.h"
+#include "cpu/kernels/gather_rows.h"
 #include "cpu/kernels/gemm.h"
+#include "cpu/kernels/layer_norm.h"
+#include "cpu/kernels/normalize.h"
 #include "cpu/kernels/peak.h"
+#include "cpu/kernels/pool.h"
+#include "cpu/kernels/unary.h"
 
 namespace bertie::cpu {
 
 struct IsaKernels {
+  // attention.h
+  void (*attention)(const AttentionProblem& problem, const AttentionItem& item, int64_t head, float* scratch);
+  int64_t (*attention_scratch_floats)(int64_t head_dim);
+  // layer_norm.h, gather_rows.h, normalize.h, elementwise.h: rows [begin, end)
+  void (*layer_norm)(const LayerNormRows& rows, int64_t begin, int64_t end);
+  void (*embedding_layer_norm)(const EmbeddingLayerNormRows& rows, int64_t begin, int64_t end);
+  void (*gather_rows)(const GatherRows& rows, int64_t begin, int64_t end);
+  void (*normalize)(const NormalizeRows& rows, int64_t begin, int64_t end);
+  void (*elementwise)(const BinaryRows& rows, int64_t begin, int64_t end);
+  // pool.h, unary.h
+  void (*pool)(const PoolSequence& sequence, int64_t begin, int64_t end);
+  void (*unary)(UnaryFunction function, const float* x, float* out, int64_t count);
   // gemm.h
   void (*gemm)(const GemmProblem& problem, const GemmRange& range, float* scratch);
   int64_t (*gemm_panels_at_once)(int64_t rows);
@@ -17,6 +36,7 @@ struct IsaKernels {
                       int64_t panel_stride);
   // peak.h
   int64_t (*fma_peak)(int64_t rounds, float* sink);
+  void (*read_peak)(const float* data, int64_t count, float* sink);
 };
 
 namespace generic {

@@ -93,6 +93,10 @@ BERTIE_INLINE Vec16 tanh(Vec16 x) {
   return expm1 / (expm1 + broadcast(2.0f));
 }
 
+// NaN where either is.
+BERTIE_INLINE Vec16 minimum(Vec16 a, Vec16 b) { return select(a == a, min(a, b), a); }
+BERTIE_INLINE Vec16 maximum(Vec16 a, Vec16 b) { return select(a == a, max(a, b), a); }
+
 BERTIE_INLINE Vec16 relu(Vec16 x) { return max(zero(), x); }
 
 BERTIE_INLINE Vec16 silu(Vec16 x) { return x / (broadcast(1.0f) + exp(negate(x))); }

@@ -18,4 +18,12 @@ int64_t fma_peak(int64_t rounds, float* sink) {
   return rounds * kChains * 16 * 2;
 }
 
+void read_peak(const float* data, int64_t count, float* sink) {
+  Vec16 sums[4] = {zero(), zero(), zero(), zero()};
+  for (int64_t i = 0; i < count; i += 64) {
+    for (int lane = 0; lane < 4; ++lane) sums[lane] = sums[lane] + load(data + i + lane * 16);
+  }
+  *sink = reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
 }  // namespace bertie::cpu::BERTIE_ISA

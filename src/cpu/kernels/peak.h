@@ -1,4 +1,4 @@
-// A loop of nothing but multiply-adds in registers: what this instruction set can do at most.
+// What this machine can do at most: a loop of nothing but multiply-adds in registers, and one of nothing but loads.
 #pragma once
 
 #include <cstdint>
@@ -7,5 +7,7 @@
 namespace bertie::cpu::BERTIE_ISA {
 // Runs `rounds` rounds and returns the floating-point operations done (two a multiply-add). `sink` keeps the work alive.
 int64_t fma_peak(int64_t rounds, float* sink);
+// Reads `count` floats (a multiple of 64), each once.
+void read_peak(const float* data, int64_t count, float* sink);
 }  // namespace bertie::cpu::BERTIE_ISA
 #endif

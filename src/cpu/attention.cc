@@ -1,0 +1,191 @@
+// attention over packed q, k, v (or one packed qkv) without transposes; a padded batch's masked keys are left out before any work.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "cpu/isa.h"
+#include "cpu/operands.h"
+#include "cpu/ops.h"
+
+namespace bertie::cpu {
+namespace {
+
+enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows };
+
+// Whether element `index` of a mask is not zero.
+bool attended(const TensorView& mask, int64_t index) {
+  switch (mask.dtype) {
+    case DType::f32: return mask.as<float>()[index] != 0;
+    case DType::i64: return mask.as<int64_t>()[index] != 0;
+    case DType::i32: return mask.as<int32_t>()[index] != 0;
+    default: return mask.as<uint8_t>()[index] != 0;  // bool, i8, u8: all that is prepared
+  }
+}
+
+size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+class Attention final : public Kernel {
+ public:
+  Attention(const KernelRequest& request, const Operands& operands)
+      : kernels_(*active_isa().kernels),
+        packed_qkv_(request.node.integer("packed_qkv") != 0),
+        padded_(operands.value(kQuery).shape.size() == 3),
+        masked_(operands.has(kMask)),
+        heads_(request.node.integer("heads")),
+        head_dim_(operands.fixed_width(kQuery, "q") / heads_ / (packed_qkv_ ? 3 : 1)),
+        scale_(static_cast<float>(request.node.real("scale", 1) * M_LOG2E)),
+        scratch_bytes_(aligned(static_cast<size_t>(kernels_.attention_scratch_floats(head_dim_)) * sizeof(float))) {}
+
+  // A block of scratch for each thread, then what a mask leaves, then the work list.
+  size_t workspace_bytes(const BatchLimits& limits, int threads) const override {
+    const int64_t rows = padded_ ? limits.sequences * limits.longest : limits.tokens;
+    const int64_t items = limits.sequences + std::max(rows, limits.rows) / kLeastQueries + limits.rows + 1;
+    size_t bytes = scratch_bytes_ * static_cast<size_t>(threads) + aligned(static_cast<size_t>(items) * sizeof(AttentionItem));
+    if (masked_) bytes += 2 * aligned(static_cast<size_t>(rows) * sizeof(int32_t));
+    return bytes;
+  }
+
+  void run(const KernelContext& context) const override {
+    const auto input = [&](size_t index) { return index < context.inputs.size() ? context.inputs[index] : TensorView{}; };
+    const int64_t width = heads_ * head_dim_;
+    AttentionProblem problem = {};
+    problem.q = context.inputs[kQuery].as<float>();
+    problem.k = packed_qkv_ ? problem.q + width : context.inputs[kKey].as<float>();
+    problem.v = packed_qkv_ ? problem.q + 2 * width : context.inputs[kValue].as<float>();
+    problem.row_stride = packed_qkv_ ? 3 * width : width;
+    problem.heads = heads_;
+    problem.head_dim = head_dim_;
+    problem.scale = scale_;
+    problem.out = context.outputs[0].as<float>();
+    const TensorView bias = input(kRelativeBias);
+    if (bias.data) {
+      problem.relative_bias = bias.as<float>();
+      problem.bias_entries = bias.shape[1];
+    }
+    const TensorView query_rows = input(kQueryRows);
+    problem.query_rows = query_rows.as<int32_t>();
+    if (!padded_) problem.columns = context.batch.columns;
+
+    const int threads = context.pool.threads();
+    std::byte* memory = context.workspace.data() + scratch_bytes_ * static_cast<size_t>(threads);
+    const TensorView mask = input(kMask);
+    int32_t *key_rows = nullptr, *columns = nullptr;
+    if (masked_) {
+      const size_t bytes = aligned(static_cast<size_t>(mask.shape.elements()) * sizeof(int32_t));
+      problem.key_rows = key_rows = reinterpret_cast<int32_t*>(memory);
+      problem.columns = columns = reinterpret_cast<int32_t*>(memory + bytes);
+      memory += 2 * bytes;
+    }
+    WorkList list{reinterpret_cast<AttentionItem*>(memory), 0, queries_at_once(context, query_rows)};
+    if (masked_) {
+      list_masked(mask, key_rows, columns, list);
+    } else if (padded_) {
+      for (int64_t b = 0; b < context.inputs[kQuery].shape[0]; ++b) {
+        const int64_t length = context.inputs[kQuery].shape[1];
+        list.add(b * length, length, b * length, length);
+      }
+    } else if (query_rows.data) {
+      list_query_rows(context.batch, query_rows, list);
+    } else {
+      const int32_t* starts = context.batch.cumulative_lengths;
+      for (int64_t b = 0; b < context.batch.sequences; ++b) list.add(starts[b], starts[b + 1] - starts[b], starts[b], starts[b + 1] - starts[b]);
+    }
+
+    // Heads are taken together where single ones would be too many tasks.
+    const int64_t heads_at_once = std::clamp<int64_t>(list.count * heads_ / (kTasksPerThread * threads), 1, heads_);
+    const int64_t groups = (heads_ + heads_at_once - 1) / heads_at_once;
+    context.pool.parallel_for(list.count * groups, [&](int64_t task, int worker) {
+      float* scratch = reinterpret_cast<float*>(context.workspace.data() + scratch_bytes_ * static_cast<size_t>(worker));
+      const int64_t first = task % groups * heads_at_once;
+      for (int64_t head = first; head < std::min(heads_, first + heads_at_once); ++head) {
+        kernels_.attention(problem, list.items[task / groups], head, scratch);
+      }
+    });
+  }
+
+ private:
+  static constexpr int64_t kTasksPerThread = 16;
+  static constexpr int64_t kLeastQueries = 32;  // worth packing the keys for
+
+  struct WorkList {
+    AttentionItem* items;
+    int64_t count;
+    int64_t queries_at_once;
+
+    void add(int64_t query_begin, int64_t query_count, int64_t key_begin, int64_t key_count) {
+      for (int64_t done = 0; done < query_count; done += queries_at_once) {
+        items[count++] = {static_cast<int32_t>(query_begin + done), static_cast<int32_t>(std::min(queries_at_once, query_count - done)),
+                          static_cast<int32_t>(key_begin), static_cast<int32_t>(key_count)};
+      }
+    }
+  };
+
+  // Fewer where there would not be enough tasks for all threads. No effect on the result.
+  int64_t queries_at_once(const KernelContext& context, const TensorView& query_rows) const {
+    const int64_t rows = query_rows.data ? query_rows.shape[0] : row_count(context.inputs[kQuery].shape);
+    int64_t queries = kAttentionQueryBlock;
+    while (queries > kLeastQueries && rows * heads_ < queries * 3 * context.pool.threads()) queries /= 2;
+    return queries;
+  }
+
+  static void list_query_rows(const PackedBatch& batch, const TensorView& query_rows, WorkList& list) {
+    const int32_t* starts = batch.cumulative_lengths;
+    const int32_t* rows = query_rows.as<int32_t>();
+    for (int64_t i = 0; i < query_rows.shape[0];) {
+      // Row T, "the first" of an empty last sequence, falls to that sequence.
+      const int32_t* next = std::upper_bound(starts + 1, starts + batch.sequences, rows[i]);
+      const int32_t begin = next[-1], end = next[0];
+      int64_t last = i + 1;  // of the run of rows in this sequence
+      while (last < query_rows.shape[0] && rows[last] >= begin && rows[last] < end) ++last;
+      list.add(i, last - i, begin, end - begin);
+      i = last;
+    }
+  }
+
+  // Writes the rows of the keys that the mask [B, S] leaves, and the columns of all rows.
+  static void list_masked(const TensorView& mask, int32_t* key_rows, int32_t* columns, WorkList& list) {
+    const int64_t sequences = mask.shape[0], length = mask.shape[1];
+    int64_t keys = 0;
+    for (int64_t b = 0; b < sequences; ++b) {
+      const int64_t first_key = keys;
+      for (int64_t i = 0; i < length; ++i) {
+        const int64_t row = b * length + i;
+        columns[row] = static_cast<int32_t>(i);
+        if (attended(mask, row)) key_rows[keys++] = static_cast<int32_t>(row);
+      }
+      list.add(b * length, length, first_key, keys - first_key);
+    }
+  }
+
+  const IsaKernels& kernels_;
+  bool packed_qkv_, padded_, masked_;
+  int64_t heads_, head_dim_;
+  float scale_;
+  size_t scratch_bytes_;
+};
+
+}  // namespace
+
+PrepareResult prepare_attention(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    const Operands operands(request);
+    operands.require_f32(kQuery, "q");
+    if (!request.node.integer("packed_qkv")) {
+      operands.require_f32(kKey, "k");
+      operands.require_f32(kValue, "v");
+    }
+    if (operands.has(kRelativeBias)) operands.require_f32(kRelativeBias, "the relative bias");
+    if (operands.has(kQueryRows) && operands.value(kQueryRows).dtype != DType::i32) throw Refused{"query_rows are not i32"};
+    if (operands.has(kMask)) {
+      const DType mask = operands.value(kMask).dtype;
+      if (mask == DType::f16 || mask == DType::bf16 || mask == DType::f64) throw Refused{fmt::format("the mask is {}", dtype_name(mask))};
+    }
+    const int64_t heads = request.node.integer("heads");
+    const int64_t head_dim = operands.fixed_width(kQuery, "q") / heads / (request.node.integer("packed_qkv") ? 3 : 1);
+    if (head_dim > kAttentionMaxHeadDim) throw Refused{fmt::format("heads of {}: at most {}", head_dim, kAttentionMaxHeadDim)};
+    return Preparation{std::make_unique<Attention>(request, operands), "scores, online softmax and values in cached tiles"};
+  });
+}
+
+}  // namespace bertie::cpu

@@ -1,0 +1,96 @@
+// layer_norm, skip_layer_norm and embedding_layer_norm: rows shared between the threads.
+#include "cpu/isa.h"
+#include "cpu/operands.h"
+#include "cpu/ops.h"
+
+namespace bertie::cpu {
+namespace {
+
+// gamma and beta, widened and held.
+struct Affine {
+  Affine(const Operands& operands, const Node& node, size_t gamma_input)
+      : gamma(operands.constant(gamma_input, "gamma")),
+        beta(operands.constant(gamma_input + 1, "beta")),
+        epsilon(static_cast<float>(node.real("epsilon"))) {}
+  LayerNormScale scale() const { return {gamma.data(), beta.data(), static_cast<int64_t>(gamma.size()), epsilon}; }
+  size_t bytes() const { return (gamma.size() + beta.size()) * sizeof(float); }
+
+  std::vector<float> gamma, beta;
+  float epsilon;
+};
+
+class LayerNorm final : public Kernel {
+ public:
+  LayerNorm(const KernelRequest& request, bool with_residual)
+      : kernels_(*active_isa().kernels), affine_(Operands(request), request.node, with_residual ? 2 : 1), with_residual_(with_residual) {}
+
+  void run(const KernelContext& context) const override {
+    const TensorView& x = context.inputs[0];
+    const LayerNormRows rows{x.as<float>(), with_residual_ ? context.inputs[1].as<float>() : nullptr, affine_.scale(),
+                             context.outputs[0].as<float>()};
+    for_row_pieces(context.pool, row_count(x.shape), rows.scale.extent,
+                   [&](int64_t begin, int64_t end) { kernels_.layer_norm(rows, begin, end); });
+  }
+  bool reads_constant(size_t index) const override { return index < (with_residual_ ? 2 : 1); }
+  size_t packed_bytes() const override { return affine_.bytes(); }
+
+ private:
+  const IsaKernels& kernels_;
+  Affine affine_;
+  bool with_residual_;
+};
+
+class EmbeddingLayerNorm final : public Kernel {
+ public:
+  explicit EmbeddingLayerNorm(const KernelRequest& request)
+      : kernels_(*active_isa().kernels), affine_(Operands(request), request.node, 2 * kTables) {
+    const Operands operands(request);
+    for (size_t table : {0, 1, 2}) {
+      if (!operands.has(table)) continue;
+      types_[table] = operands.float_type(table + kTables, "a table");
+      wide_[table] = operands.value(table).dtype == DType::i64;
+    }
+  }
+
+  void run(const KernelContext& context) const override {
+    EmbeddingLayerNormRows rows = {};
+    for (size_t table = 0; table < kTables; ++table) {
+      const TensorView& ids = context.inputs[table];
+      if (ids.data) rows.tables[rows.table_count++] = {context.inputs[table + kTables].data, ids.data, types_[table], wide_[table]};
+    }
+    rows.scale = affine_.scale();
+    rows.out = context.outputs[0].as<float>();
+    for_row_pieces(context.pool, context.inputs[0].shape.elements(), rows.scale.extent,
+                   [&](int64_t begin, int64_t end) { kernels_.embedding_layer_norm(rows, begin, end); });
+  }
+  bool reads_constant(size_t index) const override { return index < 2 * kTables; }
+  size_t packed_bytes() const override { return affine_.bytes(); }
+
+ private:
+  static constexpr size_t kTables = EmbeddingLayerNormRows::kMaxTables;
+  const IsaKernels& kernels_;
+  Affine affine_;
+  FloatType types_[kTables] = {};
+  bool wide_[kTables] = {};
+};
+
+PrepareResult prepare(const KernelRequest& request, bool with_residual) {
+  return prepare_or_refuse([&] {
+    const Operands operands(request);
+    operands.require_f32(0, "x");
+    if (with_residual) operands.require_f32(1, "the residual");
+    return Preparation{std::make_unique<LayerNorm>(request, with_residual), "two passes over rows in the first-level cache"};
+  });
+}
+
+}  // namespace
+
+PrepareResult prepare_layer_norm(const KernelRequest& request) { return prepare(request, false); }
+PrepareResult prepare_skip_layer_norm(const KernelRequest& request) { return prepare(request, true); }
+
+PrepareResult prepare_embedding_layer_norm(const KernelRequest& request) {
+  return prepare_or_refuse(
+      [&] { return Preparation{std::make_unique<EmbeddingLayerNorm>(request), "tables read where they lie, summed and normalised in one pass"}; });
+}
+
+}  // namespace bertie::cpu

@@ -1,0 +1,66 @@
+// What kernels of this folder check and fetch when a step is prepared.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backend/kernel.h"
+#include "cpu/kernels/float_type.h"
+
+namespace bertie::cpu {
+
+// A step that these kernels do not take: becomes a Refusal. Thrown and caught within this folder.
+struct Refused {
+  std::string reason;
+};
+
+// Prepares by `make()`, which returns a Preparation or throws Refused.
+template <typename Make>
+PrepareResult prepare_or_refuse(Make make) {
+  try {
+    return make();
+  } catch (Refused& refused) {
+    return Refusal{std::move(refused.reason)};
+  }
+}
+
+// Reads a step's inputs as it is prepared; each throws Refused naming the input.
+class Operands {
+ public:
+  explicit Operands(const KernelRequest& request) : network_(request.network), node_(request.node) {}
+
+  bool has(size_t input) const { return node_.input(input) != kNone; }
+  const Value& value(size_t input) const { return network_.value(node_.inputs[input]); }
+  void require_f32(size_t input, std::string_view name) const;
+  // Extent of the last axis.
+  int64_t fixed_width(size_t input, std::string_view name) const;
+  // The float type of an input that may stay as it is in its file.
+  FloatType float_type(size_t input, std::string_view name) const;
+  // A copy of a constant, widened.
+  std::vector<float> constant(size_t input, std::string_view name) const;
+
+ private:
+  const Network& network_;
+  const Node& node_;
+};
+
+std::optional<FloatType> float_type_of(DType dtype);
+std::vector<float> widened(const Tensor& tensor);  // f32, f16 or bf16
+
+// Rows of a tensor seen as [rows, last extent].
+int64_t row_count(const Shape& shape);
+
+// Calls body(begin, end) for pieces of [0, rows), each of about `kPieceElements` elements of rows of `extent`.
+template <typename Body>
+void for_row_pieces(ThreadPool& pool, int64_t rows, int64_t extent, Body body) {
+  constexpr int64_t kPieceElements = 8192;  // 32 KiB: long against the cost of handing it out, short enough to share evenly
+  const int64_t piece = kPieceElements / (extent < 1 ? 1 : extent) + 1;
+  pool.parallel_for((rows + piece - 1) / piece, [&](int64_t task, int) {
+    const int64_t begin = task * piece;
+    body(begin, begin + piece < rows ? begin + piece : rows);
+  });
+}
+
+}  // namespace bertie::cpu

@@ -1,0 +1,52 @@
+#include "cpu/isa.h"
+#include "cpu/operands.h"
+#include "cpu/ops.h"
+
+namespace bertie::cpu {
+namespace {
+
+class Pool final : public Kernel {
+ public:
+  explicit Pool(PoolMode mode) : kernels_(*active_isa().kernels), mode_(mode) {}
+
+  void run(const KernelContext& context) const override {
+    constexpr int64_t kColumns = 256;  // of one task
+    const TensorView& x = context.inputs[0];
+    const bool packed = x.shape.rank() == 2;
+    const int32_t* starts = context.batch.cumulative_lengths;
+    const int64_t sequences = context.outputs[0].shape[0], extent = x.shape.back();
+    const int64_t pieces = (extent + kColumns - 1) / kColumns;
+    context.pool.parallel_for(sequences * pieces, [&](int64_t task, int) {
+      const int64_t b = task / pieces, column = task % pieces * kColumns;
+      const int64_t begin = packed ? starts[b] : b * x.shape[1];
+      const int64_t length = packed ? starts[b + 1] - begin : x.shape[1];
+      const PoolSequence sequence{x.as<float>() + begin * extent, length, extent, mode_, context.outputs[0].as<float>() + b * extent};
+      kernels_.pool(sequence, column, column + kColumns < extent ? column + kColumns : extent);
+    });
+  }
+
+ private:
+  const IsaKernels& kernels_;
+  PoolMode mode_;
+};
+
+PoolMode pool_mode(const std::string& name) {
+  if (name == "mean") return PoolMode::mean;
+  if (name == "cls") return PoolMode::cls;
+  if (name == "max") return PoolMode::max;
+  if (name == "mean_sqrt_length") return PoolMode::mean_sqrt_length;
+  throw Refused{"no pooling mode " + name};
+}
+
+}  // namespace
+
+PrepareResult prepare_pool(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    const Operands operands(request);
+    operands.require_f32(0, "x");
+    if (operands.has(1)) throw Refused{"a mask: packed rows need none"};
+    return Preparation{std::make_unique<Pool>(pool_mode(request.node.text("mode"))), "columns of each sequence in registers"};
+  });
+}
+
+}  // namespace bertie::cpu

@@ -1,0 +1,298 @@
+#include "tests/conformance/cases.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
+#include <numeric>
+
+namespace bertie::test {
+namespace {
+
+constexpr double kEpsilon = 0x1p-24;  // half an ulp of 1
+
+double bound(int64_t terms, double magnitude) { return 8 * kEpsilon * (4 + std::sqrt(static_cast<double>(terms))) * magnitude; }
+
+// Different values for each case, the same ones in every run.
+std::mt19937 generator(const std::string& name) {
+  std::seed_seq seed(name.begin(), name.end());
+  return std::mt19937(seed);
+}
+
+int64_t total(const std::vector<int64_t>& lengths) { return std::accumulate(lengths.begin(), lengths.end(), int64_t{0}); }
+
+std::vector<int64_t> random_ids(std::mt19937& random, int64_t count, int64_t limit) {
+  std::uniform_int_distribution<int64_t> ids(0, limit - 1);
+  std::vector<int64_t> values(static_cast<size_t>(count));
+  for (int64_t& value : values) value = ids(random);
+  return values;
+}
+
+ConformanceCase layer_norm_case(int64_t rows, int64_t extent, float shift, bool skip, DType dtype = DType::f32) {
+  ConformanceCase result;
+  result.name = fmt::format("{} [{}, {}] mean {} gamma {}", skip ? "skip_layer_norm" : "layer_norm", rows, extent, shift, dtype_name(dtype));
+  auto random = generator(result.name);
+  result.op.op = skip ? "skip_layer_norm" : "layer_norm";
+  result.op.attributes = {{"epsilon", 1e-5}};
+  result.op.inputs.push_back({random_tensor(random, {rows, extent}, DType::f32, 1, shift)});
+  if (skip) result.op.inputs.push_back({random_tensor(random, {rows, extent})});
+  result.op.inputs.push_back({random_tensor(random, {extent}, dtype, 0.2f, 1), true});
+  result.op.inputs.push_back({random_tensor(random, {extent}, dtype), true});
+  // A mean that dwarfs the deviation costs its ratio in digits; of one or two elements the deviation may be anything.
+  const double amplification = 1 + std::abs(shift) + (extent <= 3 ? 100 : 0);
+  result.element_bound = bound(extent, 8 * amplification);
+  result.whole_bound *= amplification;
+  return result;
+}
+
+ConformanceCase embedding_layer_norm_case(int64_t rows, int64_t extent, DType dtype, bool wide, bool types, bool positions) {
+  ConformanceCase result;
+  result.name = fmt::format("embedding_layer_norm [{}, {}] {} {} {}{}", rows, extent, dtype_name(dtype), wide ? "i64" : "i32",
+                            types ? "types " : "", positions ? "positions" : "");
+  auto random = generator(result.name);
+  const DType ids = wide ? DType::i64 : DType::i32;
+  result.op.op = "embedding_layer_norm";
+  result.op.attributes = {{"epsilon", 1e-12}};
+  result.op.inputs.resize(6);
+  const int64_t sizes[] = {50, 2, 20};
+  const bool present[] = {true, types, positions};
+  for (size_t table = 0; table < 3; ++table) {
+    if (!present[table]) continue;
+    result.op.inputs[table] = {indices({rows}, random_ids(random, rows, sizes[table]), ids)};
+    result.op.inputs[table + 3] = {random_tensor(random, {sizes[table], extent}, dtype), true};
+  }
+  result.op.inputs.push_back({random_tensor(random, {extent}, DType::f32, 0.2f, 1), true});
+  result.op.inputs.push_back({random_tensor(random, {extent}, DType::f32), true});
+  result.element_bound = bound(extent, extent <= 3 ? 1000 : 8);
+  result.whole_bound = extent <= 3 ? 1e-4 : 2e-6;
+  return result;
+}
+
+ConformanceCase gather_case(const std::string& op, int64_t rows, int64_t extent, DType dtype, bool wide) {
+  ConformanceCase result;
+  result.name = fmt::format("{} [{}, {}] {} {}", op, rows, extent, dtype_name(dtype), wide ? "i64" : "i32");
+  auto random = generator(result.name);
+  result.op.op = op;
+  result.op.inputs = {{random_tensor(random, {30, extent}, dtype), op == "embedding"},
+                      {indices({rows}, random_ids(random, rows, 30), wide ? DType::i64 : DType::i32)}};
+  result.element_bound = 0;
+  result.whole_bound = 0;
+  return result;
+}
+
+ConformanceCase pool_case(const std::string& mode, std::vector<int64_t> lengths, int64_t extent) {
+  ConformanceCase result;
+  result.name = fmt::format("pool {} {} x {}", mode, fmt::join(lengths, ","), extent);
+  auto random = generator(result.name);
+  result.op.op = "pool";
+  result.op.attributes = {{"mode", mode}};
+  result.op.lengths = std::move(lengths);
+  result.op.inputs = {{random_tensor(random, {total(result.op.lengths), extent})}, {}};
+  result.element_bound = bound(total(result.op.lengths), 8);
+  result.whole_bound = 5e-6;
+  return result;
+}
+
+ConformanceCase unary_case(const std::string& op, const std::string& attribute, const std::string& function, int64_t count, float scale) {
+  ConformanceCase result;
+  result.name = fmt::format("{} {} [{}] of {}", op, function, count, scale);
+  auto random = generator(result.name);
+  result.op.op = op;
+  result.op.attributes = {{attribute, function}};
+  const bool positive = function == "sqrt" || function == "reciprocal";
+  std::uniform_real_distribution<float> values(positive ? 0.1f : -scale, scale);
+  std::vector<float> x(static_cast<size_t>(count));
+  for (float& value : x) value = values(random);
+  result.op.inputs = {{tensor_of({count}, x)}};
+  const double largest = function == "exp" ? std::exp(scale) : function == "reciprocal" ? 10 : std::max(1.0f, scale);
+  result.element_bound = 4 * kEpsilon * largest;
+  if (count < 16) result.whole_bound = 1e-3;  // the GELU's error is absolute: a lone element may lie in its tail
+  return result;
+}
+
+ConformanceCase elementwise_case(const std::string& function, const Shape& a, const Shape& b) {
+  ConformanceCase result;
+  result.name = fmt::format("elementwise {} {} {}", function, a.to_string(), b.to_string());
+  auto random = generator(result.name);
+  result.op.op = "elementwise";
+  result.op.attributes = {{"function", function}};
+  result.op.inputs = {{random_tensor(random, a)}, {random_tensor(random, b, DType::f32, 0.1f, 2)}};
+  result.element_bound = 16 * kEpsilon;
+  result.whole_bound = 1e-7;
+  return result;
+}
+
+ConformanceCase linear_case(int64_t rows, int64_t depth, int64_t columns, DType dtype, const std::string& activation, bool bias) {
+  ConformanceCase result;
+  result.name = fmt::format("linear [{}, {}] x {} {} {}{}", rows, depth, columns, dtype_name(dtype), activation, bias ? " bias" : "");
+  auto random = generator(result.name);
+  result.op.op = "linear";
+  result.op.attributes = {{"activation", activation}};
+  result.op.inputs = {{random_tensor(random, {rows, depth})}, {random_tensor(random, {columns, depth}, dtype), true}, {}};
+  if (bias) result.op.inputs[2] = {random_tensor(random, {columns}, dtype), true};
+  result.element_bound = bound(depth, 4 * (1 + std::sqrt(static_cast<double>(depth))));
+  return result;
+}
+
+}  // namespace
+
+std::string AttentionShape::name() const {
+  return fmt::format("attention {} x {} of {}{}{}{}{}", heads, head_dim, fmt::join(lengths, ","), packed_qkv ? " packed" : "",
+                     relative_bias ? " bias" : "", holes ? " holes" : "", query_rows.empty() ? "" : " rows");
+}
+
+ConformanceCase attention_case(const AttentionShape& shape) {
+  ConformanceCase result;
+  result.name = shape.name();
+  auto random = generator(result.name);
+  const int64_t tokens = total(shape.lengths), width = shape.heads * shape.head_dim;
+  OpCase& op = result.op;
+  op.op = "attention";
+  op.attributes = {{"heads", shape.heads}, {"scale", 1 / std::sqrt(static_cast<double>(shape.head_dim))}};
+  op.lengths = shape.lengths;
+  op.inputs.resize(6);
+  if (shape.packed_qkv) {
+    op.attributes["packed_qkv"] = int64_t{1};
+    op.inputs[0] = {random_tensor(random, {tokens, 3 * width})};
+  } else {
+    for (size_t i = 0; i < 3; ++i) op.inputs[i] = {random_tensor(random, {tokens, width})};
+  }
+  int64_t places = 1;  // P of the relative bias
+  for (int64_t length : shape.lengths) {
+    for (int64_t i = 0; i < length; ++i) {
+      const int64_t column = shape.holes ? i + i / 3 : i;
+      if (shape.holes) op.columns.push_back(static_cast<int32_t>(column));
+      places = std::max(places, column + 1);
+    }
+  }
+  if (shape.relative_bias) op.inputs[4] = {random_tensor(random, {shape.heads, 2 * places - 1}), true};
+  if (!shape.query_rows.empty()) op.inputs[5] = {indices({static_cast<int64_t>(shape.query_rows.size())}, shape.query_rows)};
+  // A score is a few units, so its error is a few epsilons of the dot product's length; the values are at most about 5.
+  result.element_bound = bound(shape.head_dim + 128, 5);
+  return result;
+}
+
+std::vector<ConformanceCase> attention_cases() {
+  std::vector<ConformanceCase> cases;
+  for (int64_t head_dim : {1, 7, 8, 15, 16, 17, 31, 32, 33, 40, 48, 64, 80, 96, 112, 128, 200, 256}) {
+    cases.push_back(attention_case({.head_dim = head_dim, .lengths = {19, 1, 130}}));
+  }
+  for (int64_t length : {0, 1, 2, 3, 5, 6, 7, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 384}) {
+    cases.push_back(attention_case({.heads = 1, .head_dim = 32, .lengths = {length}}));
+  }
+  for (bool packed_qkv : {true, false}) {
+    for (bool relative_bias : {false, true}) {
+      for (bool holes : {false, true}) {
+        AttentionShape shape{.heads = 3, .head_dim = 32, .lengths = {0, 17, 1, 0, 140, 33, 0}, .packed_qkv = packed_qkv,
+                             .relative_bias = relative_bias, .holes = holes};
+        cases.push_back(attention_case(shape));
+        shape.query_rows = {0, 16, 17, 20, 20, 157, 158, 190};
+        cases.push_back(attention_case(shape));
+      }
+    }
+  }
+  cases.push_back(attention_case({.heads = 12, .head_dim = 64, .lengths = {128, 9}}));
+  cases.push_back(attention_case({.heads = 12, .head_dim = 32, .lengths = std::vector<int64_t>(40, 12)}));
+  // First rows of sequences, the last of which is empty: its row T does not exist and gives zeros.
+  cases.push_back(attention_case({.lengths = {3, 5, 0}, .query_rows = {0, 3, 8}}));
+  cases.push_back(attention_case({.heads = 1, .head_dim = 8, .lengths = {8192}, .relative_bias = true, .query_rows = {0, 1, 4095, 8191}}));
+  return cases;
+}
+
+std::vector<ConformanceCase> padded_attention_cases() {
+  std::vector<ConformanceCase> cases;
+  for (DType mask : {DType::f64, DType::i32, DType::i64, DType::f32}) {  // f64 stands for none
+    for (bool relative_bias : {false, true}) {
+      const int64_t batch = 3, length = 21, heads = 2, head_dim = 32;
+      ConformanceCase result;
+      result.name = fmt::format("attention padded, mask {}{}", mask == DType::f64 ? "none" : dtype_name(mask), relative_bias ? " bias" : "");
+      auto random = generator(result.name);
+      result.op.op = "attention";
+      result.op.attributes = {{"heads", heads}, {"scale", 0.2}};
+      result.op.inputs.resize(5);
+      for (size_t i = 0; i < 3; ++i) result.op.inputs[i] = {random_tensor(random, {batch, length, heads * head_dim})};
+      if (mask != DType::f64) {
+        const std::vector<int64_t> keep = random_ids(random, batch * length, 2);
+        const bool is_float = mask == DType::f32;
+        result.op.inputs[3] = {is_float ? tensor_of({batch, length}, std::vector<float>(keep.begin(), keep.end()))
+                                        : indices({batch, length}, keep, mask)};
+      }
+      if (relative_bias) result.op.inputs[4] = {random_tensor(random, {heads, 2 * length - 1}), true};
+      result.element_bound = bound(head_dim + 128, 5);
+      cases.push_back(result);
+    }
+  }
+  return cases;
+}
+
+std::vector<ConformanceCase> row_op_cases() {
+  std::vector<ConformanceCase> cases;
+  for (int64_t extent : {1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130, 384, 387, 768, 1024}) {
+    for (bool skip : {false, true}) cases.push_back(layer_norm_case(5, extent, 0, skip));
+    cases.push_back(embedding_layer_norm_case(3, extent, DType::f16, false, true, true));
+    cases.push_back(pool_case("mean", {3, 1, 0, 40}, extent));
+    cases.push_back(gather_case("embedding", 7, extent, DType::bf16, false));
+    ConformanceCase normalize{fmt::format("normalize {}", extent), {}, bound(extent, 1)};
+    auto random = generator(normalize.name);
+    normalize.op = {"normalize", {{"epsilon", 1e-12}}, {{random_tensor(random, {4, extent})}}, {}, {}};
+    cases.push_back(normalize);
+  }
+  for (int64_t rows : {0, 1, 2, 100, 300}) {
+    cases.push_back(layer_norm_case(rows, 96, 0, false));
+    cases.push_back(layer_norm_case(rows, 96, 100, true, DType::bf16));
+    cases.push_back(gather_case("gather_rows", rows, 100, DType::f32, false));
+  }
+  for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    for (bool wide : {false, true}) {
+      cases.push_back(embedding_layer_norm_case(9, 70, dtype, wide, true, true));
+      cases.push_back(embedding_layer_norm_case(9, 70, dtype, wide, false, true));
+      cases.push_back(embedding_layer_norm_case(9, 70, dtype, wide, true, false));
+      cases.push_back(embedding_layer_norm_case(9, 70, dtype, wide, false, false));
+      cases.push_back(gather_case("embedding", 9, 70, dtype, wide));
+    }
+  }
+  for (const char* mode : {"mean", "cls", "max", "mean_sqrt_length"}) {
+    cases.push_back(pool_case(mode, {}, 40));
+    cases.push_back(pool_case(mode, {0}, 40));
+    cases.push_back(pool_case(mode, {1, 0, 17, 2, 0}, 300));
+    ConformanceCase padded{fmt::format("pool padded {}", mode), {}, bound(5, 8)};
+    auto random = generator(padded.name);
+    padded.op = {"pool", {{"mode", std::string(mode)}}, {{random_tensor(random, {2, 5, 30})}, {}}, {}, {}};
+    cases.push_back(padded);
+  }
+  return cases;
+}
+
+std::vector<ConformanceCase> element_op_cases() {
+  std::vector<ConformanceCase> cases;
+  for (const char* function : {"relu", "silu", "tanh", "sigmoid", "erf", "exp", "sqrt", "reciprocal", "neg", "abs"}) {
+    for (float scale : {1.0f, 10.0f}) cases.push_back(unary_case("unary", "function", function, 1003, scale));
+  }
+  for (int64_t count : {0, 1, 15, 16, 17, 8193, 20000}) {
+    cases.push_back(unary_case("gelu", "approximate", "none", count, 8));
+    cases.push_back(unary_case("gelu", "approximate", "tanh", count, 8));
+  }
+  for (const char* function : {"add", "sub", "mul", "div", "min", "max"}) {
+    cases.push_back(elementwise_case(function, {3, 5, 19}, {3, 5, 19}));
+    cases.push_back(elementwise_case(function, {3, 5, 19}, {19}));
+    cases.push_back(elementwise_case(function, {19}, {3, 5, 19}));
+    cases.push_back(elementwise_case(function, {70, 33}, {1, 33}));
+    cases.push_back(elementwise_case(function, {70, 33}, {1}));
+    cases.push_back(elementwise_case(function, {}, {40, 100}));
+    cases.push_back(elementwise_case(function, {0, 4}, {0, 4}));
+  }
+  return cases;
+}
+
+std::vector<ConformanceCase> linear_cases() {
+  std::vector<ConformanceCase> cases;
+  for (int64_t rows : {0, 1, 2, 7, 13, 14, 15, 57, 130}) cases.push_back(linear_case(rows, 100, 70, DType::f32, "none", true));
+  for (int64_t depth : {1, 15, 16, 17, 383, 384, 385, 769}) cases.push_back(linear_case(5, depth, 33, DType::f32, "none", true));
+  for (int64_t columns : {1, 15, 16, 17, 31, 127, 129}) cases.push_back(linear_case(17, 48, columns, DType::f32, "none", false));
+  for (const char* activation : {"none", "gelu", "gelu_tanh", "relu", "silu", "tanh"}) {
+    for (DType dtype : {DType::f32, DType::f16, DType::bf16}) cases.push_back(linear_case(20, 64, 50, dtype, activation, true));
+  }
+  return cases;
+}
+
+}  // namespace bertie::test

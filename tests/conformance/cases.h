@@ -1,0 +1,37 @@
+// The case lists that every backend is held to: op, shapes, dtypes and the error allowed against the reference.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tests/support/op_runner.h"
+
+namespace bertie::test {
+
+struct ConformanceCase {
+  std::string name;
+  OpCase op;
+  // Largest absolute error of an element: a few float32 epsilons, times the square root of the number of terms summed, times the size
+  // of what is summed.
+  double element_bound;
+  // Largest relative error of the whole (Frobenius norm).
+  double whole_bound = 2e-6;
+};
+
+// Attention over packed sequences; the reference bound is for standard normal q, k and v.
+struct AttentionShape {
+  int64_t heads = 2, head_dim = 64;
+  std::vector<int64_t> lengths;
+  bool packed_qkv = true, relative_bias = false, holes = false;  // holes: columns that skip places
+  std::vector<int64_t> query_rows = {};
+  std::string name() const;
+};
+ConformanceCase attention_case(const AttentionShape& shape);
+
+std::vector<ConformanceCase> attention_cases();
+std::vector<ConformanceCase> padded_attention_cases();
+std::vector<ConformanceCase> row_op_cases();    // layer norms, embeddings, gather, pool, normalize
+std::vector<ConformanceCase> element_op_cases();  // unary, gelu, elementwise
+std::vector<ConformanceCase> linear_cases();
+
+}  // namespace bertie::test

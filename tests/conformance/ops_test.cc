@@ -1,0 +1,185 @@
+// The cpu backend, on every instruction set of this machine, against the reference; and its promises of equal bits.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "cpu/backend.h"
+#include "cpu/isa.h"
+#include "reference/backend.h"
+#include "tests/conformance/cases.h"
+
+namespace bertie::test {
+namespace {
+
+// Runs under one instruction set, then under what was active before.
+class ScopedIsa {
+ public:
+  explicit ScopedIsa(std::string_view name) : before_(std::getenv("BERTIE_ISA") ? std::getenv("BERTIE_ISA") : "") {
+    setenv("BERTIE_ISA", std::string(name).c_str(), 1);
+  }
+  ~ScopedIsa() { setenv("BERTIE_ISA", before_.c_str(), 1); }
+
+ private:
+  std::string before_;
+};
+
+OpResult run_cpu(const OpCase& op_case, int threads = 1) {
+  OpResult result = run_op(cpu_backend(), op_case, threads);
+  EXPECT_FALSE(result.kernel.empty()) << "refused: " << result.refusal;
+  return result;
+}
+
+void expect_close(const ConformanceCase& c, const OpResult& actual, const OpResult& expected) {
+  ASSERT_EQ(actual.shape, expected.shape) << c.name;
+  double squares = 0, error_squares = 0;
+  for (size_t i = 0; i < expected.values.size(); ++i) {
+    const double error = std::abs(static_cast<double>(actual.values[i]) - expected.values[i]);
+    ASSERT_TRUE(error <= c.element_bound) << c.name << ", " << actual.kernel << ": first bad element " << i << " of " << expected.values.size()
+                                         << " is " << actual.values[i] << ", not " << expected.values[i] << " (bound " << c.element_bound << ")";
+    squares += static_cast<double>(expected.values[i]) * expected.values[i];
+    error_squares += error * error;
+  }
+  EXPECT_LE(std::sqrt(error_squares), c.whole_bound * std::sqrt(squares)) << c.name << ", " << actual.kernel;
+}
+
+void expect_same_bits(const std::string& what, std::span<const float> a, std::span<const float> b) {
+  ASSERT_EQ(a.size(), b.size()) << what;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(float)), 0) << what << ": first bad element " << i << " is " << a[i] << ", not " << b[i];
+  }
+}
+
+// Against the reference, on each instruction set; the same bits on one, two and five threads, and on avx2 as on avx512.
+void check_cases(const std::vector<ConformanceCase>& cases) {
+  for (const ConformanceCase& c : cases) {
+    const OpResult expected = run_op(reference_backend(), c.op);
+    std::vector<float> avx2;
+    for (const cpu::Isa& isa : cpu::available_isas()) {
+      const ScopedIsa scoped(isa.name);
+      const OpResult actual = run_cpu(c.op);
+      if (actual.kernel.empty()) FAIL() << c.name;
+      EXPECT_NE(actual.kernel.find(isa.name), std::string::npos);
+      expect_close(c, actual, expected);
+      for (int threads : {2, 5}) expect_same_bits(fmt::format("{}, {} threads", c.name, threads), run_cpu(c.op, threads).values, actual.values);
+      if (isa.name == "avx2") avx2 = actual.values;
+      if (isa.name == "avx512") expect_same_bits(c.name + ", avx512 against avx2", actual.values, avx2);
+      if (testing::Test::HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(Conformance, Attention) { check_cases(attention_cases()); }
+TEST(Conformance, PaddedAttention) { check_cases(padded_attention_cases()); }
+TEST(Conformance, RowOps) { check_cases(row_op_cases()); }
+TEST(Conformance, ElementOps) { check_cases(element_op_cases()); }
+TEST(Conformance, Linear) { check_cases(linear_cases()); }
+
+// Rows [begin, begin + rows) of a [., width] tensor.
+Tensor slice_rows(const Tensor& tensor, int64_t begin, int64_t rows) {
+  const int64_t width = tensor.shape.back();
+  const float* data = tensor.view().as<float>() + begin * width;
+  return tensor_of({rows, width}, std::vector<float>(data, data + rows * width));
+}
+
+TEST(Conformance, AttentionOfASequenceDoesNotDependOnItsNeighbours) {
+  for (const cpu::Isa& isa : cpu::available_isas()) {
+    const ScopedIsa scoped(isa.name);
+    for (const bool relative_bias : {false, true}) {
+      const AttentionShape shape{.heads = 3, .head_dim = 40, .lengths = {5, 0, 150, 1, 16, 300, 12, 13}, .relative_bias = relative_bias};
+      const ConformanceCase batch = attention_case(shape);
+      for (int threads : {1, 3}) {
+        const OpResult together = run_cpu(batch.op, threads);
+        const int64_t width = shape.heads * shape.head_dim;
+        int64_t begin = 0;
+        for (int64_t length : shape.lengths) {
+          OpCase alone = batch.op;
+          alone.lengths = {length};
+          alone.inputs[0].tensor = slice_rows(batch.op.inputs[0].tensor, begin, length);
+          const std::span<const float> rows(together.values.data() + begin * width, static_cast<size_t>(length * width));
+          expect_same_bits(fmt::format("{}, length {}", isa.name, length), run_cpu(alone, 1).values, rows);
+          begin += length;
+        }
+      }
+    }
+  }
+}
+
+TEST(Conformance, AttentionOfQueryRowsIsThatOfAllRows) {
+  for (const cpu::Isa& isa : cpu::available_isas()) {
+    const ScopedIsa scoped(isa.name);
+    AttentionShape shape{.heads = 2, .head_dim = 32, .lengths = {5, 150, 16, 300}};
+    ConformanceCase all = attention_case(shape);
+    const OpResult full = run_cpu(all.op);
+    const std::vector<int64_t> rows = {0, 4, 5, 6, 100, 154, 155, 155, 171, 300, 470};
+    all.op.inputs[5] = {indices({static_cast<int64_t>(rows.size())}, rows)};
+    const OpResult some = run_cpu(all.op, 2);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      expect_same_bits(fmt::format("{}, row {}", isa.name, rows[i]), std::span(some.values).subspan(i * 64, 64),
+                       std::span(full.values).subspan(static_cast<size_t>(rows[i]) * 64, 64));
+    }
+  }
+}
+
+TEST(Conformance, PaddedAttentionIsThatOfThePackedRows) {
+  const int64_t length = 45, width = 64;
+  std::mt19937 random(3);
+  OpCase padded{"attention", {{"heads", int64_t{2}}, {"scale", 0.3}}, {}, {}, {}};
+  for (int i = 0; i < 3; ++i) padded.inputs.push_back({random_tensor(random, {1, length, width})});
+  std::vector<int64_t> mask;
+  for (int64_t i = 0; i < length; ++i) mask.push_back(i % 4 != 2);
+  padded.inputs.push_back({indices({1, length}, mask)});
+  OpCase packed{"attention", padded.attributes, {}, {0}, {}};
+  for (int i = 0; i < 3; ++i) {
+    std::vector<float> rows;
+    const float* data = padded.inputs[static_cast<size_t>(i)].tensor.view().as<float>();
+    for (int64_t row = 0; row < length; ++row) {
+      if (mask[static_cast<size_t>(row)]) rows.insert(rows.end(), data + row * width, data + (row + 1) * width);
+    }
+    packed.lengths = {static_cast<int64_t>(rows.size()) / width};
+    packed.inputs.push_back({tensor_of({packed.lengths[0], width}, rows)});
+  }
+  for (const cpu::Isa& isa : cpu::available_isas()) {
+    const ScopedIsa scoped(isa.name);
+    const OpResult a = run_cpu(padded), b = run_cpu(packed);
+    size_t place = 0;
+    for (size_t row = 0; row < mask.size(); ++row) {
+      if (!mask[row]) continue;
+      expect_same_bits(std::string(isa.name), std::span(a.values).subspan(row * width, width), std::span(b.values).subspan(place * width, width));
+      ++place;
+    }
+  }
+}
+
+// What cpu does not take, and why: an unexpected pass is a failure too.
+TEST(Conformance, CpuRefuses) {
+  std::mt19937 random(1);
+  const Tensor x = random_tensor(random, {2, 6}), wide = random_tensor(random, {2, 514});
+  const Tensor half = random_tensor(random, {2, 6}, DType::f16), vector = random_tensor(random, {6});
+  const struct {
+    OpCase op;
+    const char* reason;
+  } kCases[] = {
+      {{"unary", {{"function", std::string("log")}}, {{x}}, {}, {}}, "no vectorised log"},
+      {{"elementwise", {{"function", std::string("pow")}}, {{x}, {x}}, {}, {}}, "no vectorised pow"},
+      {{"elementwise", {{"function", std::string("add")}}, {{x}, {random_tensor(random, {2, 1})}}, {}, {}}, "broadcasts [2, 1] to [2, 6]"},
+      {{"gelu", {}, {{half}}, {}, {}}, "x is f16, not f32"},
+      {{"layer_norm", {{"epsilon", 1e-5}}, {{x}, {vector}, {vector}}, {}, {}}, "gamma is not constant"},
+      {{"pool", {{"mode", std::string("mean")}}, {{random_tensor(random, {1, 2, 6})}, {indices({1, 2}, {1, 0})}}, {}, {}},
+       "a mask: packed rows need none"},
+      {{"attention", {{"heads", int64_t{2}}}, {{wide}, {wide}, {wide}}, {2}, {}}, "heads of 257: at most 256"},
+      {{"attention", {{"heads", int64_t{2}}}, {{x}, {x}, {x}, {}, {}, {indices({1}, {0}, DType::i64)}}, {2}, {}}, "query_rows are not i32"},
+      {{"embedding", {}, {{random_tensor(random, {3, 4}, DType::f64), true}, {indices({1}, {0})}}, {}, {}}, "the table is f64"},
+  };
+  for (const auto& c : kCases) {
+    const OpResult result = run_op(cpu_backend(), c.op);
+    EXPECT_EQ(result.kernel, "") << c.op.op << ", expected: " << c.reason;
+    EXPECT_EQ(result.refusal, c.reason);
+    EXPECT_NE(run_op(reference_backend(), c.op).kernel, "");
+  }
+}
+
+}  // namespace
+}  // namespace bertie::test
