@@ -1,0 +1,16 @@
+// Measured limits of this machine, for `bertie devices` and the share of peak that benchmarks print.
+#pragma once
+
+#include "base/thread_pool.h"
+#include "cpu/isa.h"
+
+namespace bertie::cpu {
+
+// float32 operations a second (two a multiply-add) of all the pool's threads together. A few milliseconds.
+double measure_flops(const Isa& isa, ThreadPool& pool);
+
+// Bytes a second that all the pool's threads together read from memory beyond the caches. Some tens of milliseconds, and as
+// much memory as twice the last cache (64 MiB to 512 MiB).
+double measure_read_bandwidth(const Isa& isa, ThreadPool& pool);
+
+}  // namespace bertie::cpu
