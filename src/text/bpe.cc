@@ -13,8 +13,8 @@ namespace bertie::text {
 
 namespace {
 
-constexpr size_t kShortWord = 48;          // symbols; beyond, a heap beats scanning
-constexpr size_t kKeptSymbols = 1 << 16;   // scratch kept between calls
+constexpr size_t kShortWord = 48;         // symbols; beyond, a heap beats scanning
+constexpr size_t kKeptSymbols = 1 << 16;  // scratch kept between calls
 
 size_t character_size(char lead) {
   const auto byte = static_cast<unsigned char>(lead);
@@ -55,20 +55,24 @@ void Bpe::add_merges(const StringPool& merges, const std::string& file) {
   for (size_t rank = 0; rank < count; ++rank) {
     const std::string_view left = merges[2 * rank], right = merges[2 * rank + 1];
     if (right.size() < options_.continuation_prefix.size()) {
-      fail(ErrorCode::invalid_file, "{}: model.merges[{}]: \"{}\" is shorter than the continuing_subword_prefix", file, rank, right);
+      fail(ErrorCode::invalid_file, "{}: model.merges[{}]: \"{}\" is shorter than the continuing_subword_prefix", file, rank,
+           right);
     }
     joined.assign(left);
     joined.append(right.substr(options_.continuation_prefix.size()));
     const int32_t left_id = vocabulary_.find(left), right_id = vocabulary_.find(right), joined_id = vocabulary_.find(joined);
     if (left_id < 0 || right_id < 0 || joined_id < 0) {
       fail(ErrorCode::invalid_file, "{}: model.merges[{}]: \"{}\" and \"{}\", {} not in model.vocab", file, rank, left, right,
-           left_id < 0 ? "the first is" : right_id < 0 ? "the second is" : "joined, are");
+           left_id < 0    ? "the first is"
+           : right_id < 0 ? "the second is"
+                          : "joined, are");
     }
     const auto pair = static_cast<uint64_t>(left_id) << 32 | static_cast<uint32_t>(right_id);
     merged_ids_.push_back(joined_id);
     // Of a pair that occurs twice the last place counts.
     merges_[find_slot(pair)] = {pair, static_cast<uint32_t>(rank)};
-    every_merge_grows_ = every_merge_grows_ && joined.size() > std::max(left.size(), right.size() - options_.continuation_prefix.size());
+    every_merge_grows_ =
+        every_merge_grows_ && joined.size() > std::max(left.size(), right.size() - options_.continuation_prefix.size());
   }
 }
 
@@ -117,7 +121,8 @@ int32_t Bpe::character_id(std::string_view character, bool is_first, bool is_las
     affixed.assign(character);
     const auto lead = static_cast<unsigned char>(character[0]);
     if (character.size() == 1 && lead < 0x80) return character_ids_[lead];
-    if (character.size() == 2 && lead < 0xe0) return character_ids_[(lead & 0x1fu) << 6 | (static_cast<unsigned char>(character[1]) & 0x3fu)];
+    if (character.size() == 2 && lead < 0xe0)
+      return character_ids_[(lead & 0x1fu) << 6 | (static_cast<unsigned char>(character[1]) & 0x3fu)];
   } else {
     affixed.assign(prefix).append(character).append(suffix);
   }

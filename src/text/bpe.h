@@ -53,7 +53,7 @@ class Bpe final : public VocabularyModel {
   void merge_long(Scratch& scratch) const;
 
   BpeOptions options_;
-  int32_t unknown_id_ = -1;                             // -1 where not stated or not in the vocabulary
+  int32_t unknown_id_ = -1;                              // -1 where not stated or not in the vocabulary
   std::array<int32_t, kTableCodePoints> character_ids_;  // ids of the first code points alone
   std::array<int32_t, 256> byte_ids_;                    // of <0x00> to <0xFF>; -1 where there is none
   std::vector<MergeSlot> merges_;                        // open addressing, at most half full

@@ -14,6 +14,7 @@ namespace {
 struct Key {
   uint64_t head;  // the first eight bytes, so that they compare as numbers; zeros after the end
   uint32_t index;
+  uint32_t size;
 };
 
 uint64_t head_of(std::string_view text) {
@@ -35,7 +36,8 @@ class DoubleArrayBuilder {
   DoubleArrayBuilder(const Vocabulary& vocabulary, DoubleArray& array) : pieces_(vocabulary.pieces()), array_(array) {
     keys_.reserve(pieces_.size());
     for (size_t i = 0; i < pieces_.size(); ++i) {
-      if (!pieces_[i].empty()) keys_.push_back({head_of(pieces_[i]), static_cast<uint32_t>(i)});
+      if (!pieces_[i].empty())
+        keys_.push_back({head_of(pieces_[i]), static_cast<uint32_t>(i), static_cast<uint32_t>(pieces_[i].size())});
     }
     std::sort(keys_.begin(), keys_.end(), [this](const Key& a, const Key& b) {
       if (a.head != b.head) return a.head < b.head;
@@ -73,11 +75,10 @@ class DoubleArrayBuilder {
     if (depth < 8) return static_cast<unsigned char>(key.head >> (56 - 8 * depth));
     return static_cast<unsigned char>(pieces_[key.index][depth]);
   }
-  bool ends_at(const Key& key, uint32_t depth) const { return pieces_[key.index].size() == depth; }
 
   void expand(Node node, const Vocabulary& vocabulary, std::vector<Node>& open) {
     // The keys that are this node itself come first in its range.
-    while (node.first < node.last && ends_at(keys_[node.first], node.depth)) {
+    while (node.first < node.last && keys_[node.first].size == node.depth) {
       uint64_t& unit = array_.units_[node.unit];
       unit = (unit & ~DoubleArray::kValueMask) | static_cast<uint64_t>(vocabulary.id_at(keys_[node.first].index) + 1);
       ++node.first;

@@ -48,11 +48,8 @@ class Reader final : public nlohmann::json_sax<json> {
         source_.model.pieces.add(v);
         filled_ = 1;
         return true;
-      case Part::merges:
-        add_merge(v);
-        return true;
-      default:
-        return value(std::move(v), "a string");
+      case Part::merges: add_merge(v); return true;
+      default: return value(std::move(v), "a string");
     }
   }
   bool binary(binary_t&) override { return false; }

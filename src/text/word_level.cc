@@ -18,8 +18,6 @@ void WordLevel::tokenize(std::string_view pretoken, std::vector<ModelToken>& out
   out.push_back({id, 0, static_cast<uint32_t>(pretoken.size())});
 }
 
-std::optional<int32_t> WordLevel::unknown_id() const {
-  return unknown_id_ < 0 ? std::nullopt : std::optional(unknown_id_);
-}
+std::optional<int32_t> WordLevel::unknown_id() const { return unknown_id_ < 0 ? std::nullopt : std::optional(unknown_id_); }
 
 }  // namespace bertie::text

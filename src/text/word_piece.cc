@@ -51,9 +51,7 @@ void WordPiece::tokenize(std::string_view pretoken, std::vector<ModelToken>& out
   }
 }
 
-std::optional<int32_t> WordPiece::unknown_id() const {
-  return unknown_id_ < 0 ? std::nullopt : std::optional(unknown_id_);
-}
+std::optional<int32_t> WordPiece::unknown_id() const { return unknown_id_ < 0 ? std::nullopt : std::optional(unknown_id_); }
 
 void WordPiece::add_unknown(std::string_view pretoken, std::vector<ModelToken>& out) const {
   if (unknown_id_ < 0) {
