@@ -49,20 +49,20 @@ struct BERTIE_API ModelInfo {
   int64_t max_positions = 0;    // longest usable sequence in tokens
   int64_t type_vocabulary = 0;  // 0: no type embeddings, no token_type_ids input
   PositionScheme position_rule = PositionScheme::arange;
-  int64_t position_offset = 0;      // the position id of a sequence's first token
+  int64_t position_offset = 0;  // the position id of a sequence's first token
   std::optional<int64_t> pad_id;
   std::vector<std::string> labels;  // by class id; empty without a classification head
   ProblemType problem_type = ProblemType::none;
   // What a cross-encoder's score is made by from the logit of its only label: "sigmoid" or "identity"; empty where there is none.
   std::string score_activation;
-  std::vector<std::string> tasks;   // what the heads can do: fill-mask, classify, rerank, tag, answer, embed
-  std::optional<PoolingInfo> pooling;           // set for a sentence-transformers folder
-  std::optional<int64_t> max_sequence_length;   // tokens to which that folder's library truncates; never over max_positions
-  bool lower_case = false;                      // that library lower-cases a text before it tokenises it
+  std::vector<std::string> tasks;              // what the heads can do: fill-mask, classify, rerank, tag, answer, embed
+  std::optional<PoolingInfo> pooling;          // set for a sentence-transformers folder
+  std::optional<int64_t> max_sequence_length;  // tokens to which that folder's library truncates; never over max_positions
+  bool lower_case = false;                     // that library lower-cases a text before it tokenises it
   // Outputs of the network that end in an axis of extent 1 which Hugging Face's output of that name does not have.
   std::vector<std::string> squeezed_outputs;
-  int64_t parameters = 0;                       // elements of the weights in use, a shared tensor counted once
-  std::vector<std::string> surplus_tensors;     // in the files, but no part of the network
+  int64_t parameters = 0;                    // elements of the weights in use, a shared tensor counted once
+  std::vector<std::string> surplus_tensors;  // in the files, but no part of the network
 };
 
 struct ModelOptions {

@@ -15,8 +15,8 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-const nlohmann::json kBert = {{"model_type", "bert"},       {"hidden_size", 12},       {"num_hidden_layers", 2},
-                              {"num_attention_heads", 3},   {"intermediate_size", 20}, {"vocab_size", 30},
+const nlohmann::json kBert = {{"model_type", "bert"},          {"hidden_size", 12},       {"num_hidden_layers", 2},
+                              {"num_attention_heads", 3},      {"intermediate_size", 20}, {"vocab_size", 30},
                               {"architectures", {"BertModel"}}};
 
 HuggingFaceConfig parse(nlohmann::json config, const nlohmann::json& changes = {}) {
@@ -48,8 +48,13 @@ TEST(HuggingFaceConfig, HasTransformersDefaults) {
 }
 
 TEST(HuggingFaceConfig, ReadsDistilBertsNames) {
-  const HuggingFaceConfig config = parse({{"model_type", "distilbert"}, {"dim", 10}, {"n_layers", 3}, {"n_heads", 5}, {"hidden_dim", 7},
-                                          {"vocab_size", 9}, {"activation", "relu"}});
+  const HuggingFaceConfig config = parse({{"model_type", "distilbert"},
+                                          {"dim", 10},
+                                          {"n_layers", 3},
+                                          {"n_heads", 5},
+                                          {"hidden_dim", 7},
+                                          {"vocab_size", 9},
+                                          {"activation", "relu"}});
   EXPECT_EQ(config.hidden_size, 10);
   EXPECT_EQ(config.layers, 3);
   EXPECT_EQ(config.heads, 5);
@@ -70,7 +75,8 @@ TEST(HuggingFaceConfig, OrdersLabelsById) {
 
 TEST(HuggingFaceConfig, ReadsScoreActivations) {
   const std::string identity = "torch.nn.modules.linear.Identity";
-  EXPECT_EQ(parse(kBert, {{"sentence_transformers", {{"activation_fn", identity}, {"version", "4"}}}}).score_activation, identity);
+  EXPECT_EQ(parse(kBert, {{"sentence_transformers", {{"activation_fn", identity}, {"version", "4"}}}}).score_activation,
+            identity);
   EXPECT_EQ(parse(kBert, {{"sbert_ce_default_activation_function", identity}}).score_activation, identity);
 }
 
@@ -91,7 +97,10 @@ TEST(HuggingFaceConfig, RefusesOtherComputations) {
 
 TEST(HuggingFaceConfig, NamesTheWrongField) {
   const auto refused = [](const char* field, const nlohmann::json& value) {
-    EXPECT_THAT(refusal([&] { parse(kBert, {{field, value}}); }), testing::StartsWith(fmt::format("config.json: field '{}'", field)));
+    EXPECT_THAT(refusal([&] {
+                  parse(kBert, {{field, value}});
+                }),
+                testing::StartsWith(fmt::format("config.json: field '{}'", field)));
   };
   for (const char* field : {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"}) {
     for (const nlohmann::json& value : {nlohmann::json(-1), nlohmann::json("12"), nlohmann::json(1.5), nlohmann::json(nullptr),
@@ -118,7 +127,8 @@ TEST(HuggingFaceConfig, NamesTheWrongField) {
 TEST(SentenceTransformersConfig, ReadsModulesOfAnyVersion) {
   const auto modules = parse_sentence_modules(
       R"([{"idx":0,"path":"","type":"sentence_transformers.models.Transformer"},
-          {"idx":1,"path":"1_Pooling","type":"sentence_transformers.sentence_transformer.modules.pooling.Pooling"}])", "m");
+          {"idx":1,"path":"1_Pooling","type":"sentence_transformers.sentence_transformer.modules.pooling.Pooling"}])",
+      "m");
   ASSERT_EQ(modules.size(), 2u);
   EXPECT_EQ(modules[1].kind, "Pooling");
   EXPECT_EQ(modules[1].path, "1_Pooling");
@@ -163,7 +173,8 @@ TEST(SentenceTransformersConfig, ReadsDenseAndLimits) {
 }
 
 TEST(SentenceTransformersConfig, FindsTheTokenizersLimit) {
-  EXPECT_EQ(tokenizer_truncation(R"({"version":"1.0","truncation":{"direction":"Right","max_length":128,"stride":0},"model":)"), 128);
+  EXPECT_EQ(tokenizer_truncation(R"({"version":"1.0","truncation":{"direction":"Right","max_length":128,"stride":0},"model":)"),
+            128);
   EXPECT_EQ(tokenizer_truncation(R"({"padding":{"max_length":5},"truncation":{"x":{"max_length":7},"max_length":6}})"), 6);
   EXPECT_FALSE(tokenizer_truncation(R"({"truncation":null,"other":{"max_length":3}})"));
   EXPECT_FALSE(tokenizer_truncation(R"({"truncation":{"max_length":-1}})"));

@@ -26,9 +26,9 @@ struct HuggingFaceConfig {
   std::optional<std::string> hidden_act;
   double layer_norm_eps = 1e-12;
   bool tie_word_embeddings = true;
-  int64_t hidden_groups = 1;  // ALBERT: groups of layers that share weights
-  int64_t inner_groups = 1;   // ALBERT: layers in a group
-  std::string problem_type;   // empty where it is not stated
+  int64_t hidden_groups = 1;        // ALBERT: groups of layers that share weights
+  int64_t inner_groups = 1;         // ALBERT: layers in a group
+  std::string problem_type;         // empty where it is not stated
   std::vector<std::string> labels;  // id2label in order of the ids; LABEL_0, LABEL_1 where it is not stated
   std::string score_activation;     // a cross-encoder's: "torch.nn.modules.linear.Identity"; empty where it is not stated
 };

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <optional>
@@ -23,8 +23,8 @@ struct Descriptor {
   DType dtype;
 };
 constexpr std::array kDescriptors = {
-    Descriptor{"<f4", DType::f32}, Descriptor{"<f8", DType::f64}, Descriptor{"<f2", DType::f16},
-    Descriptor{"|i1", DType::i8},  Descriptor{"|u1", DType::u8},  Descriptor{"<i4", DType::i32},
+    Descriptor{"<f4", DType::f32}, Descriptor{"<f8", DType::f64},     Descriptor{"<f2", DType::f16},
+    Descriptor{"|i1", DType::i8},  Descriptor{"|u1", DType::u8},      Descriptor{"<i4", DType::i32},
     Descriptor{"<i8", DType::i64}, Descriptor{"|b1", DType::boolean},
 };
 
@@ -101,8 +101,8 @@ class HeaderReader {
     skip_space();
     if (text_.starts_with('[')) fail(ErrorCode::unsupported, "{}: a structured dtype is not supported", file_);
     const std::string_view wanted = quoted();
-    const auto found = std::find_if(kDescriptors.begin(), kDescriptors.end(),
-                                    [&](const Descriptor& known) { return known.text == wanted; });
+    const auto found =
+        std::find_if(kDescriptors.begin(), kDescriptors.end(), [&](const Descriptor& known) { return known.text == wanted; });
     if (found == kDescriptors.end()) {
       fail(ErrorCode::unsupported, "{}: dtype '{}' is not supported (float16/32/64, int8/32/64, uint8 and bool, little-endian)",
            file_, wanted.substr(0, 32));
@@ -178,8 +178,8 @@ Tensor parse_npy(std::span<const std::byte> bytes, std::shared_ptr<const void> o
   }
   const Tensor tensor{*header.dtype, Shape(std::span<const int64_t>(*header.shape)), nullptr};
   if (needed != available) {
-    fail(ErrorCode::invalid_file, "{}: {} bytes of data where shape {} of {} takes {}", file, available,
-         tensor.shape.to_string(), dtype_name(tensor.dtype), needed);
+    fail(ErrorCode::invalid_file, "{}: {} bytes of data where shape {} of {} takes {}", file, available, tensor.shape.to_string(),
+         dtype_name(tensor.dtype), needed);
   }
   const std::byte* data = bytes.data() + start + length;
   if (*header.fortran_order && tensor.shape.rank() > 1) {
@@ -200,8 +200,9 @@ std::string format_npy(const TensorView& tensor) {
   if (descriptor == kDescriptors.end()) {
     fail(ErrorCode::unsupported, "a .npy file cannot hold {}", dtype_name(tensor.dtype));
   }
-  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", descriptor->text,
-                                   fmt::join(tensor.shape.begin(), tensor.shape.end(), ", "), tensor.shape.rank() == 1 ? "," : "");
+  std::string header =
+      fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", descriptor->text,
+                  fmt::join(tensor.shape.begin(), tensor.shape.end(), ", "), tensor.shape.rank() == 1 ? "," : "");
   const size_t unpadded = 10 + header.size() + 1;
   header.append((64 - unpadded % 64) % 64, ' ').push_back('\n');  // so that the data is aligned to 64 bytes
   std::string file(kMagic);

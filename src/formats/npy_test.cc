@@ -85,14 +85,15 @@ TEST(Npy, ReadsFortranOrder) {
   // np.asfortranarray(np.arange(6, dtype="u1").reshape(2, 3)) and a (2, 3, 2) one
   const Tensor two = parse(file_of("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }", std::string("\0\3\1\4\2\5", 6)));
   EXPECT_THAT(values<char>(two), ElementsAre(0, 1, 2, 3, 4, 5));
-  const Tensor three = parse(file_of("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3, 2), }",
-                                     std::string("\0\6\2\10\4\12\1\7\3\11\5\13", 12)));
+  const Tensor three = parse(
+      file_of("{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3, 2), }", std::string("\0\6\2\10\4\12\1\7\3\11\5\13", 12)));
   EXPECT_THAT(values<char>(three), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11));
 }
 
 TEST(Npy, ReadsHeadersOfOtherWriters) {
   EXPECT_EQ(parse(file_of(R"({"shape":(1,2),"descr":"|i1","fortran_order":False})", "ab")).shape, (Shape{1, 2}));
-  EXPECT_EQ(values<float>(parse(file_of("{'descr':'<f4','fortran_order':False,'shape':()}", std::string("\0\0\x80?", 4))))[0], 1.0f);
+  EXPECT_EQ(values<float>(parse(file_of("{'descr':'<f4','fortran_order':False,'shape':()}", std::string("\0\0\x80?", 4))))[0],
+            1.0f);
 }
 
 TEST(Npy, RefusesWhatIsBroken) {

@@ -22,12 +22,12 @@ struct StoredDType {
 };
 
 constexpr std::array kStoredDTypes = {
-    StoredDType{"F32", 32, DType::f32},   StoredDType{"F16", 16, DType::f16},       StoredDType{"BF16", 16, DType::bf16},
-    StoredDType{"F64", 64, DType::f64},   StoredDType{"I64", 64, DType::i64},       StoredDType{"I32", 32, DType::i32},
-    StoredDType{"I8", 8, DType::i8},      StoredDType{"U8", 8, DType::u8},          StoredDType{"BOOL", 8, DType::boolean},
-    StoredDType{"I16", 16, std::nullopt}, StoredDType{"U16", 16, std::nullopt},     StoredDType{"U32", 32, std::nullopt},
-    StoredDType{"U64", 64, std::nullopt}, StoredDType{"C64", 64, std::nullopt},     StoredDType{"F8_E4M3", 8, std::nullopt},
-    StoredDType{"F4", 4, std::nullopt},   StoredDType{"F8_E5M2", 8, std::nullopt},  StoredDType{"F8_E8M0", 8, std::nullopt},
+    StoredDType{"F32", 32, DType::f32},      StoredDType{"F16", 16, DType::f16},      StoredDType{"BF16", 16, DType::bf16},
+    StoredDType{"F64", 64, DType::f64},      StoredDType{"I64", 64, DType::i64},      StoredDType{"I32", 32, DType::i32},
+    StoredDType{"I8", 8, DType::i8},         StoredDType{"U8", 8, DType::u8},         StoredDType{"BOOL", 8, DType::boolean},
+    StoredDType{"I16", 16, std::nullopt},    StoredDType{"U16", 16, std::nullopt},    StoredDType{"U32", 32, std::nullopt},
+    StoredDType{"U64", 64, std::nullopt},    StoredDType{"C64", 64, std::nullopt},    StoredDType{"F8_E4M3", 8, std::nullopt},
+    StoredDType{"F4", 4, std::nullopt},      StoredDType{"F8_E5M2", 8, std::nullopt}, StoredDType{"F8_E8M0", 8, std::nullopt},
     StoredDType{"F6_E2M3", 6, std::nullopt}, StoredDType{"F6_E3M2", 6, std::nullopt},
 };
 
@@ -82,9 +82,8 @@ Extent read_entry(const JsonFields& fields, std::string_view name, uint64_t data
 
 // The extents must tile the data section.
 void check_tiling(std::vector<Extent>& extents, uint64_t data_size, const std::string& file) {
-  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
-    return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
-  });
+  std::sort(extents.begin(), extents.end(),
+            [](const Extent& a, const Extent& b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
   uint64_t end = 0;
   for (const Extent& extent : extents) {
     if (extent.begin != end) {
@@ -106,8 +105,8 @@ std::shared_ptr<const void> aliased(const std::byte* data, const Tensor& tensor,
 }
 
 void check_metadata(const nlohmann::json& metadata, const std::string& file) {
-  const bool all_text = metadata.is_object() &&
-                        std::all_of(metadata.begin(), metadata.end(), [](const auto& value) { return value.is_string(); });
+  const bool all_text =
+      metadata.is_object() && std::all_of(metadata.begin(), metadata.end(), [](const auto& value) { return value.is_string(); });
   if (!all_text) fail(ErrorCode::invalid_file, "{}: '__metadata__' must map names to strings", file);
 }
 

@@ -18,9 +18,9 @@
 namespace bertie {
 
 struct StoredTensor {
-  std::string stored_dtype;       // as the file spells it: "F32", "F8_E4M3"
+  std::string stored_dtype;  // as the file spells it: "F32", "F8_E4M3"
   std::vector<int64_t> shape;
-  std::optional<Tensor> tensor;   // the file's own bytes; nothing where bertie has no such element type or rank
+  std::optional<Tensor> tensor;  // the file's own bytes; nothing where bertie has no such element type or rank
 };
 
 using TensorMap = std::map<std::string, StoredTensor, std::less<>>;

@@ -82,8 +82,8 @@ TEST(Safetensors, CopiesNothingThatIsAligned) {
 
 TEST(Safetensors, CopiesWhatIsMisaligned) {
   const std::string value("\0\0\x80\x3f", 4);
-  const TensorMap tensors = parse(safetensors_file(
-      header_of(entry("b", "U8", "[1]", "[0,1]"), entry("f", "F32", "[1]", "[1,5]")), std::string("x").append(value)));
+  const TensorMap tensors = parse(safetensors_file(header_of(entry("b", "U8", "[1]", "[0,1]"), entry("f", "F32", "[1]", "[1,5]")),
+                                                   std::string("x").append(value)));
   EXPECT_EQ(reinterpret_cast<uintptr_t>(tensors.at("f").tensor->data.get()) % 4, 0u);
   EXPECT_EQ(tensors.at("f").tensor->view().as<float>()[0], 1.0f);
 }
@@ -131,7 +131,8 @@ TEST(Safetensors, RefusesDuplicatesAndOverlaps) {
 }
 
 TEST(Safetensors, SurvivesTruncationAndFlippedBits) {
-  const std::string good = safetensors_file({{"one", "F32", {3}, std::string(12, 'a')}, {"two", "BF16", {2, 2}, std::string(8, 'b')}});
+  const std::string good =
+      safetensors_file({{"one", "F32", {3}, std::string(12, 'a')}, {"two", "BF16", {2, 2}, std::string(8, 'b')}});
   EXPECT_EQ(refusal(good), "accepted");
   for (size_t size = 0; size < good.size(); ++size) EXPECT_NE(refusal(good.substr(0, size)), "accepted") << size;
   EXPECT_NE(refusal(good + "x"), "accepted");

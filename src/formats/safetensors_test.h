@@ -29,9 +29,8 @@ inline std::string safetensors_file(const std::vector<TestTensor>& tensors) {
   nlohmann::json header = nlohmann::json::object();
   std::string data;
   for (const TestTensor& tensor : tensors) {
-    header[tensor.name] = {{"dtype", tensor.dtype},
-                           {"shape", tensor.shape},
-                           {"data_offsets", {data.size(), data.size() + tensor.data.size()}}};
+    header[tensor.name] = {
+        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {data.size(), data.size() + tensor.data.size()}}};
     data += tensor.data;
   }
   std::string text = header.dump();

@@ -15,9 +15,9 @@ constexpr int64_t kMaxFeatures = 1 << 24;
 std::string_view after_last_dot(std::string_view text) { return text.substr(text.rfind('.') + 1); }
 
 struct PoolingMode {
-  std::string_view flag;      // the old spelling
-  std::string_view name;      // the new one
-  std::string_view pool_mode; // the `pool` op's; empty: not supported
+  std::string_view flag;       // the old spelling
+  std::string_view name;       // the new one
+  std::string_view pool_mode;  // the `pool` op's; empty: not supported
 };
 constexpr std::array kPoolingModes = {
     PoolingMode{"pooling_mode_cls_token", "cls", "cls"},
@@ -136,7 +136,8 @@ SentenceDense parse_sentence_dense(std::string_view text, const std::string& fil
     const std::string value = fields.text_or(name, "sentence_embedding");
     if (value != "sentence_embedding") fail(ErrorCode::unsupported, "{}: field '{}': '{}' is not supported", file, name, value);
   }
-  if (fields.boolean_or("use_residual", false)) fail(ErrorCode::unsupported, "{}: field 'use_residual': true is not supported", file);
+  if (fields.boolean_or("use_residual", false))
+    fail(ErrorCode::unsupported, "{}: field 'use_residual': true is not supported", file);
   return {fields.integer("in_features", 1, kMaxFeatures), fields.integer("out_features", 1, kMaxFeatures),
           fields.boolean_or("bias", true), std::string(after_last_dot(fields.text_or("activation_function", "Tanh")))};
 }

@@ -53,16 +53,16 @@ struct Family {
   std::string_view relative_bias = "";  // table [buckets, H], empty: none
 
   PositionScheme position_rule = PositionScheme::arange;
-  int64_t pad_id = 0;                               // where config.json states none
-  std::optional<int64_t> position_pad_id = {};      // what count_non_pad counts by, whatever config.json says
-  std::optional<double> layer_norm_eps = {};        // whatever config.json says
-  std::string_view hidden_act = "gelu";             // where config.json states none
+  int64_t pad_id = 0;                           // where config.json states none
+  std::optional<int64_t> position_pad_id = {};  // what count_non_pad counts by, whatever config.json says
+  std::optional<double> layer_norm_eps = {};    // whatever config.json says
+  std::string_view hidden_act = "gelu";         // where config.json states none
 
   std::string_view pooler = "pooler.dense";  // empty: none
   MaskedHead masked;
   SequenceHead sequence;
-  bool pretraining_is_masked = false;             // ForPreTraining has the masked head
-  std::string_view discriminator = "";            // ELECTRA's ForPreTraining: prefix of its two dense layers
+  bool pretraining_is_masked = false;   // ForPreTraining has the masked head
+  std::string_view discriminator = "";  // ELECTRA's ForPreTraining: prefix of its two dense layers
   std::string_view token_classifier = "classifier";
   std::string_view question_answering = "qa_outputs";
 };

@@ -42,7 +42,8 @@ Head head_of_tensors(const Builder& b) {
 }
 
 bool same_bytes(const Tensor& a, const Tensor& b) {
-  return a.dtype == b.dtype && a.shape == b.shape && (a.data == b.data || std::memcmp(a.data.get(), b.data.get(), a.bytes()) == 0);
+  return a.dtype == b.dtype && a.shape == b.shape &&
+         (a.data == b.data || std::memcmp(a.data.get(), b.data.get(), a.bytes()) == 0);
 }
 
 // The decoder's weight [V, width]: the word-embedding table where they are tied. A checkpoint that says tied but holds

@@ -325,7 +325,8 @@ TEST_F(Checkpoint, RefusesWhatItDoesNotKnow) {
   config_.hidden_act = "gelu";
   for (const char* architecture : {"BertForMultipleChoice", "BertLMHeadModel", "BertForNextSentencePrediction", "T5Model"}) {
     config_.architecture = architecture;
-    EXPECT_THAT(refused(ErrorCode::unsupported), HasSubstr(fmt::format("config.json: field 'architectures': '{}'", architecture)));
+    EXPECT_THAT(refused(ErrorCode::unsupported),
+                HasSubstr(fmt::format("config.json: field 'architectures': '{}'", architecture)));
   }
   config_.architecture = "BertModel";
   config_.model_type = "t5";
@@ -360,9 +361,9 @@ TEST_F(Checkpoint, CrossEncoderSaysHowToScore) {
 TEST(RelativeBias, EqualsTransformersBuckets) {
   const std::vector<std::pair<int64_t, float>> buckets = {
       {-400, 15}, {-128, 15}, {-127, 15}, {-91, 15}, {-90, 14}, {-64, 14}, {-32, 12}, {-16, 10}, {-12, 9},
-      {-11, 8}, {-8, 8}, {-7, 7}, {-1, 1}, {0, 0}, {1, 17}, {7, 23}, {8, 24}, {10, 24},
-      {11, 24}, {12, 25}, {15, 25}, {16, 26}, {22, 26}, {23, 27}, {31, 27}, {32, 28}, {45, 28},
-      {46, 29}, {63, 29}, {64, 30}, {90, 30}, {91, 31}, {127, 31}, {128, 31}, {400, 31}};
+      {-11, 8},   {-8, 8},    {-7, 7},    {-1, 1},   {0, 0},    {1, 17},   {7, 23},   {8, 24},   {10, 24},
+      {11, 24},   {12, 25},   {15, 25},   {16, 26},  {22, 26},  {23, 27},  {31, 27},  {32, 28},  {45, 28},
+      {46, 29},   {63, 29},   {64, 30},   {90, 30},  {91, 31},  {127, 31}, {128, 31}, {400, 31}};
   std::vector<float> table;
   for (int bucket = 0; bucket < models::kRelativeBuckets; ++bucket) {
     table.push_back(static_cast<float>(bucket));
@@ -387,9 +388,10 @@ TEST(RandomModel, HasTheSizesAskedFor) {
   EXPECT_EQ(models::config_of_spec("large").hidden_size, 1024);
   EXPECT_EQ(models::config_of_spec("base").layers, 12);
   EXPECT_EQ(models::config_of_spec("minilm").intermediate_size, 1536);
-  for (const char* spec : {"", "huge", "1,2,3", "1,8,2,8,9", "1,8,2,8,", "1,8,3,8", "-1,8,2,8", "1,0,2,8", "1,8,0,8", "1,8,2,99999999",
-                           "1 8 2 8", "99999999999999999999,8,2,8"}) {
-    EXPECT_THAT(refusal(ErrorCode::invalid_argument, [&] { models::config_of_spec(spec); }), HasSubstr(fmt::format("'{}'", spec)));
+  for (const char* spec : {"", "huge", "1,2,3", "1,8,2,8,9", "1,8,2,8,", "1,8,3,8", "-1,8,2,8", "1,0,2,8", "1,8,0,8",
+                           "1,8,2,99999999", "1 8 2 8", "99999999999999999999,8,2,8"}) {
+    EXPECT_THAT(refusal(ErrorCode::invalid_argument, [&] { models::config_of_spec(spec); }),
+                HasSubstr(fmt::format("'{}'", spec)));
   }
 }
 

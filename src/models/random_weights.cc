@@ -100,7 +100,8 @@ HuggingFaceConfig config_of_spec(const std::string& spec) {
   }
   if (!good || next != end || config.hidden_size % config.heads != 0) {
     fail(ErrorCode::invalid_argument,
-         "random model '{}': must be base, large, minilm or L,H,A,F (layers, hidden size, heads, feed-forward size; H a multiple of A)",
+         "random model '{}': must be base, large, minilm or L,H,A,F (layers, hidden size, heads, feed-forward size; H a multiple "
+         "of A)",
          spec);
   }
   return config;

@@ -96,15 +96,15 @@ TEST_P(Families, EqualsTransformers) {
     EXPECT_LE(relative_error(actual, expected), 3e-6) << output.name;
     ++compared;
   }
-  const auto outputs = static_cast<size_t>(std::count_if(golden.begin(), golden.end(), [](const auto& entry) {
-    return entry.second.stored_dtype == "F32";
-  }));
+  const auto outputs = static_cast<size_t>(
+      std::count_if(golden.begin(), golden.end(), [](const auto& entry) { return entry.second.stored_dtype == "F32"; }));
   EXPECT_EQ(compared, outputs) << "an output of transformers is missing";
 }
 
-INSTANTIATE_TEST_SUITE_P(Reference, Families, testing::Combine(testing::ValuesIn(family_folders()), testing::Values("reference")),
+INSTANTIATE_TEST_SUITE_P(All, Families,
+                         testing::Combine(testing::ValuesIn(family_folders()), testing::Values("reference", "cpu")),
                          [](const auto& info) {
-                           std::string name = std::get<0>(info.param);
+                           std::string name = std::get<0>(info.param) + "_" + std::get<1>(info.param);
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
