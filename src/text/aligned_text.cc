@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/error.h"
+
 namespace bertie::text {
 
 void AlignedText::assign(std::string_view original, uint32_t first) {
   text.assign(original);
   source.resize(original.size());
   start = first;
+  limit = growth_limit(original.size());
   uint32_t character = first;
   size_t i = 0;
   while (i < original.size()) {
@@ -23,5 +26,7 @@ void AlignedText::assign(std::string_view original, uint32_t first) {
     }
   }
 }
+
+void AlignedText::fail_growth() { fail(ErrorCode::invalid_text, "the tokenizer's rules make this text grow without bound"); }
 
 }  // namespace bertie::text

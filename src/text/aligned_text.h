@@ -20,10 +20,14 @@ using Source = uint32_t;
 inline constexpr Source kEmptySource = 1u << 31;  // flag: the empty span before this character
 inline constexpr size_t kMaxTextBytes = (1u << 31) - 1;
 
+// What a text of `bytes` may become.
+inline size_t growth_limit(size_t bytes) { return 64 * bytes + (size_t{1} << 20); }
+
 struct AlignedText {
   std::string text;
   std::vector<Source> source;  // one a byte
   uint32_t start = 0;          // the original's character where the piece under work begins
+  size_t limit = 0;            // bytes that a tokenizer in its right mind would not exceed
 
   void clear() {
     text.clear();
@@ -49,11 +53,19 @@ struct AlignedText {
   // Replaces all by valid UTF-8 that starts at the original's character `first`.
   void assign(std::string_view original, uint32_t first);
 
+  // Throws Error(invalid_text) where a hostile tokenizer file makes the text grow without end.
+  void check_growth() const {
+    if (text.size() > limit) fail_growth();
+  }
+
   // The original's characters that bytes [begin, end) stand for; begin < end.
   Span span(size_t begin, size_t end) const {
     const Source last = source[end - 1];
     return {source[begin] & ~kEmptySource, (last & kEmptySource) != 0 ? last & ~kEmptySource : last + 1};
   }
+
+ private:
+  [[noreturn]] static void fail_growth();
 };
 
 // Hugging Face's `NormalizedString::transform`: the characters of `from` are consumed in order, and each character written

@@ -32,6 +32,9 @@ std::unique_ptr<Decoder> simple(Apply apply) {
   return std::make_unique<Simple<Apply>>(std::move(apply));
 }
 
+// What no decoder in its right mind makes of one token (bytes).
+constexpr size_t kLongestToken = size_t{1} << 24;
+
 constexpr std::string_view kReplacementCharacter = "\xef\xbf\xbd";
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
@@ -177,6 +180,7 @@ void decode_replace(const Pattern& pattern, const std::string& content, Tokens& 
     size_t done = 0;
     pattern.for_each_match(token, [&](size_t begin, size_t end) {
       result.append(token, done, begin - done).append(content);
+      if (result.size() > kLongestToken) fail(ErrorCode::invalid_text, "the tokenizer's decoder makes a token too long");
       done = end;
     });
     token = result.append(token, done);

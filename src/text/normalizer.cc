@@ -59,9 +59,11 @@ void replace(const Pattern& pattern, const std::string& content, AlignedText& te
     if (!changed) {
       spare.clear();
       spare.reserve(text.text.size());
+      spare.limit = text.limit;
       changed = true;
     }
     spare.append(text, done, begin);
+    spare.check_growth();
     spare.append(content, end == 0 ? text.start | kEmptySource : text.source[end - 1]);
     done = end;
   });

@@ -36,9 +36,29 @@ struct Pattern::Regex {
 
 namespace {
 
-struct Region {
-  OnigRegion* handle = onig_region_new();
-  ~Region() { onig_region_free(handle, 1); }
+// What a thread needs to search.
+struct Search {
+  OnigRegion* region = onig_region_new();
+  OnigMatchParam* limits = onig_new_match_param();
+
+  Search() {
+    onig_initialize_match_param(limits);
+    onig_set_retry_limit_in_match_of_match_param(limits, kMaxRetries);
+    onig_set_match_stack_limit_size_of_match_param(limits, kMaxStack);
+  }
+  Search(const Search&) = delete;
+  Search& operator=(const Search&) = delete;
+  ~Search() {
+    onig_region_free(region, 1);
+    onig_free_match_param(limits);
+  }
+
+  // Longer texts may take more steps in all, so that the time stays linear.
+  void begin(size_t text_size) { onig_set_retry_limit_in_search_of_match_param(limits, kMaxRetries + 16 * text_size); }
+
+ private:
+  static constexpr unsigned long kMaxRetries = 10'000'000;  // Oniguruma's own default for one match
+  static constexpr unsigned int kMaxStack = 10'000'000;     // entries
 };
 
 }  // namespace
@@ -69,20 +89,22 @@ void Pattern::for_each_match(std::string_view text, const Visit& visit) const {
     }
     return;
   }
-  thread_local Region region;
+  thread_local Search search;
+  search.begin(text.size());
   const auto* begin = reinterpret_cast<const OnigUChar*>(text.data());
   const auto* end = begin + text.size();
   size_t from = 0;
   size_t last_match = text.npos;  // where the last match ended
   while (from <= text.size()) {
-    onig_region_clear(region.handle);
-    const int status = onig_search(regex_->handle, begin, end, begin + from, end, region.handle, ONIG_OPTION_NONE);
+    onig_region_clear(search.region);
+    const int status =
+        onig_search_with_param(regex_->handle, begin, end, begin + from, end, search.region, ONIG_OPTION_NONE, search.limits);
     if (status == ONIG_MISMATCH) return;
     if (status < 0) {
       fail(ErrorCode::invalid_text, "the tokenizer's expression '{}' gave up on this text (Oniguruma error {})", regex_->source,
            status);
     }
-    const auto first = static_cast<size_t>(region.handle->beg[0]), last = static_cast<size_t>(region.handle->end[0]);
+    const auto first = static_cast<size_t>(search.region->beg[0]), last = static_cast<size_t>(search.region->end[0]);
     if (first == last && last == last_match) {  // an empty match right after a match does not count
       from += from < text.size() ? utf8_length(text[from]) : 1;
       continue;

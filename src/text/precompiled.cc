@@ -67,11 +67,12 @@ size_t grapheme_end(std::string_view text, size_t begin) {
 // Collects (character, change) pairs, the last of which may still be changed.
 class Changes {
  public:
-  Changes(const AlignedText& from, AlignedText& to) : rewriter_(from, to) {}
+  Changes(const AlignedText& from, AlignedText& to) : to_(to), rewriter_(from, to) {}
 
   void keep(uint32_t code_point) { add(code_point, 0); }
 
   void replace(size_t old_count, std::string_view text) {
+    to_.check_growth();
     const size_t count = count_code_points(text);
     size_t index = 0;
     for_each_character(text, [&](uint32_t c, size_t, size_t) { add(c, index++ < old_count ? 0 : 1); });
@@ -102,6 +103,7 @@ class Changes {
     held_ = true;
   }
 
+  AlignedText& to_;
   Rewriter rewriter_;
   uint32_t code_point_ = 0;
   int change_ = 0;
@@ -161,6 +163,7 @@ void Precompiled::apply(AlignedText& text, AlignedText& spare) const {
 
   spare.clear();
   spare.reserve(size);
+  spare.limit = text.limit;
   Changes changes(text, spare);
   bool changed = false;
   for (size_t i = 0; i < size;) {

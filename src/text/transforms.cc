@@ -19,6 +19,7 @@ void prepend(std::string_view prefix, AlignedText& text, AlignedText& spare) {
   spare.append(prefix, text.source[0]);
   spare.append(text, 0, text.text.size());
   take_result(text, spare);
+  text.check_growth();
 }
 
 namespace {

@@ -9,6 +9,7 @@ namespace bertie::text {
 
 inline void take_result(AlignedText& text, AlignedText& spare) {
   spare.start = text.start;
+  spare.limit = text.limit;
   std::swap(text, spare);
 }
 

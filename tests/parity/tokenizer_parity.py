@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 
-# One thread a process: the kinds run side by side.
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the kinds run side by side
+os.environ["RUST_BACKTRACE"] = "0"  # where Hugging Face refuses by a panic
 
 from tokenizers import Tokenizer  # noqa: E402
 
@@ -247,7 +247,7 @@ def main():
 
     chosen = [(name, document) for name, document in variants() if not arguments.only or name in arguments.only]
     compared, failed = 0, False
-    # Where Hugging Face refuses by a panic, it also writes a report to stderr.
+    # A panic also writes to stderr.
     silence = lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # noqa: E731
     with concurrent.futures.ProcessPoolExecutor(max_workers=os.cpu_count(), initializer=silence) as pool:
         futures = {name: pool.submit(compare, arguments.program, name, document,
