@@ -95,16 +95,11 @@ class Attention final : public Kernel {
     // Heads are taken together where single ones would be too many tasks.
     const int64_t heads_at_once = std::clamp<int64_t>(list.count * heads_ / (kTasksPerThread * threads), 1, heads_);
     const int64_t groups = (heads_ + heads_at_once - 1) / heads_at_once;
-    const int64_t tasks = list.count * groups;
-    context.pool.parallel_for(tasks, [&](int64_t task, int worker) {
+    context.pool.parallel_for(list.count * groups, [&](int64_t task, int worker) {
       float* scratch = reinterpret_cast<float*>(context.workspace.data() + scratch_bytes_ * static_cast<size_t>(worker));
-      const auto head_of = [&](int64_t t) { return t % groups * heads_at_once; };
-      const AttentionItem* item = &list.items[task / groups];
-      const int64_t end = std::min(heads_, head_of(task) + heads_at_once);
-      const int64_t later = task + threads;  // with tasks handed out in order, about where this thread goes on
-      const AttentionTask later_task = later < tasks ? AttentionTask{&list.items[later / groups], head_of(later)} : AttentionTask{};
-      for (int64_t head = head_of(task); head < end; ++head) {
-        kernels_.attention(problem, {item, head}, head + 1 < end ? AttentionTask{item, head + 1} : later_task, scratch);
+      const int64_t first = task % groups * heads_at_once;
+      for (int64_t head = first; head < std::min(heads_, first + heads_at_once); ++head) {
+        kernels_.attention(problem, list.items[task / groups], head, scratch);
       }
     });
   }

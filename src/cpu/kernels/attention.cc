@@ -145,8 +145,8 @@ struct Work {
   float* totals;   // [query][16]
   float* sums;     // [query][value_width]
 
-  Work(const AttentionProblem& p, const AttentionTask& task, float* scratch)
-      : problem(p), item(*task.item), head(task.head), head_dim(p.head_dim), value_width(round_up_16(p.head_dim)) {
+  Work(const AttentionProblem& p, const AttentionItem& i, int64_t h, float* scratch)
+      : problem(p), item(i), head(h), head_dim(p.head_dim), value_width(round_up_16(p.head_dim)) {
     const ScratchPlan plan(head_dim);
     keys = scratch + plan.keys;
     values = scratch + plan.values;
@@ -287,54 +287,12 @@ void write_zeros(const Work& work) {
   }
 }
 
-// Rows that will be read after the block of keys in hand: heads of packed rows lie too far apart for the hardware to foresee.
-class Prefetch {
- public:
-  // The block of `work`'s keys from `key` on or, where there is none, the first one of `next` and its queries.
-  Prefetch(const Work& work, int64_t key, const AttentionTask& next) : problem_(work.problem) {
-    if (key < work.item.key_count) {
-      task_ = {&work.item, work.head};
-      key_ = key;
-    } else {
-      task_ = next;
-      queries_ = next.item ? next.item->query_count : 0;
-    }
-    keys_ = task_.item ? min(kAttentionKeyBlock, task_.item->key_count - key_) : 0;
-  }
-
-  // Part `part` of `parts`.
-  void fetch(int64_t part, int64_t parts) const {
-    if (!task_.item) return;
-    for (int64_t i = keys_ * part / parts; i < keys_ * (part + 1) / parts; ++i) {
-      const int64_t key = task_.item->key_begin + key_ + i;
-      const int64_t row = problem_.key_rows ? problem_.key_rows[key] : key;
-      fetch_row(problem_.k, row);
-      fetch_row(problem_.v, row);
-    }
-    for (int64_t i = queries_ * part / parts; i < queries_ * (part + 1) / parts; ++i) {
-      const int64_t query = task_.item->query_begin + i;
-      fetch_row(problem_.q, problem_.query_rows ? problem_.query_rows[query] : query);
-    }
-  }
-
- private:
-  void fetch_row(const float* x, int64_t row) const {
-    const float* data = x + row * problem_.row_stride + task_.head * problem_.head_dim;
-    for (int64_t i = 0; i < problem_.head_dim; i += 16) prefetch_l2(data + i);
-  }
-
-  const AttentionProblem& problem_;
-  AttentionTask task_ = {};
-  int64_t key_ = 0, keys_ = 0, queries_ = 0;
-};
-
 }  // namespace
 
 int64_t attention_scratch_floats(int64_t head_dim) { return ScratchPlan(head_dim).end; }
 
-void attention(const AttentionProblem& problem, const AttentionTask& task, const AttentionTask& next, float* scratch) {
-  const AttentionItem& item = *task.item;
-  const Work work(problem, task, scratch);
+void attention(const AttentionProblem& problem, const AttentionItem& item, int64_t head, float* scratch) {
+  const Work work(problem, item, head, scratch);
   if (item.key_count == 0) return write_zeros(work);
   const int64_t tiles = (item.query_count + kTileRows - 1) / kTileRows;
   float correction[16];
@@ -343,11 +301,9 @@ void attention(const AttentionProblem& problem, const AttentionTask& task, const
     const bool first = key == 0, last = key + keys == item.key_count;
     work.pack_keys(key, keys);
     work.pack_values(key, keys);
-    const Prefetch prefetch(work, key + keys, next);
     int64_t query = 0;
     for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
       const int64_t rows = (item.query_count - query) / (tiles - t);
-      prefetch.fetch(t, tiles);
       work.scale_queries(query, rows);
       multiply({work.queries, work.head_dim, work.keys, 16, 16 * work.head_dim, work.scores, kStride, nullptr}, rows, (keys + 15) / 16,
                kScorePanels);

@@ -33,20 +33,13 @@ struct AttentionItem {
   int32_t key_begin, key_count;
 };
 
-// One head of one item.
-struct AttentionTask {
-  const AttentionItem* item;
-  int64_t head;
-};
-
 }  // namespace bertie::cpu
 
 #ifdef BERTIE_ISA
 namespace bertie::cpu::BERTIE_ISA {
 
-// `next` is what this thread will probably do after `task` (its item may be nullptr): its rows are fetched into the cache meanwhile.
 // `scratch`: attention_scratch_floats(head_dim) floats of this thread, 64-byte aligned.
-void attention(const AttentionProblem& problem, const AttentionTask& task, const AttentionTask& next, float* scratch);
+void attention(const AttentionProblem& problem, const AttentionItem& item, int64_t head, float* scratch);
 int64_t attention_scratch_floats(int64_t head_dim);
 
 }  // namespace bertie::cpu::BERTIE_ISA

@@ -1,7 +1,7 @@
 // Vectorised exp, erf, tanh, sigmoid and the activations made of them, on Vec16.
 //
 // Largest errors against double arithmetic, over every 37th float (one ulp = 2^-23 of the result's binade); `generic`, which has no
-// FMA, in brackets. math_test.cc holds them. NaN in, NaN out.
+// FMA, in brackets. cpu/math_test.cc holds them. NaN in, NaN out.
 //   exp       1.3 ulp; 0 below -86.6, infinity above 88.73       exp2_negative  1.0 (1.3) ulp for -126 <= x <= 0
 //   erf       5.2 (6.4) ulp       tanh 3.4 ulp                   sigmoid        2.5 ulp; 0 below -86.6
 //   gelu_erf  1.8e-7 (2.3e-7) |x|, absolute                      silu           2.4 ulp
