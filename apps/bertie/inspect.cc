@@ -126,7 +126,6 @@ int inspect(const InspectOptions& options) {
   const Session session(Engine::build(model.network(), options.common.engine_options(model.info())));
   if (options.common.json) write_line(to_line(to_json(model, session)));
   else print(model, session, options.network);
-  if (options.common.verbose) note_engine(session.engine());
   return 0;
 }
 

@@ -77,13 +77,6 @@ CLI::Option* add_texts(CLI::App& command, const std::string& flag, std::vector<s
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
-void note_engine(const Engine& engine) {
-  for (const PassReport& pass : engine.passes()) {
-    note(fmt::format("pass {} {}: {} matches, {:.1f} ms", pass.number, pass.name, pass.matches, pass.milliseconds));
-    for (const std::string& line : pass.lines) note("  " + line);
-  }
-}
-
 void note_surplus(const ModelInfo& info) {
   for (const std::string& tensor : info.surplus_tensors) note("unused tensor " + tensor);
 }

@@ -49,8 +49,7 @@ struct CommonOptions {
 CLI::Option* add_texts(CLI::App& command, const std::string& flag, std::vector<std::string>& values,
                        const std::string& description);
 
-// Under --verbose: what the passes did and which tensors the model does not use.
-void note_engine(const Engine& engine);
+// The tensors of the files that the model does not use, for --verbose.
 void note_surplus(const ModelInfo& info);
 
 void add_run(CLI::App& app, Action& action);

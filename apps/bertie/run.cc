@@ -33,6 +33,8 @@ void check(const RunOptions& options) {
   only(options.has_query, "--query", "rerank");
   only(options.has_text_pair, "--text-pair", "classify");
   only(!options.output.empty(), "--output", "embed");
+  only(!options.pooling.empty(), "--pooling", "embed");
+  only(options.normalize.has_value(), "--normalize", "embed");
   if (options.has_context && !options.has_question) throw UsageError("--context needs --question");
   if (options.has_context && (!options.texts.empty() || !options.file.empty())) {
     throw UsageError("--context excludes --text and --file");
@@ -66,7 +68,8 @@ void add_run(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"auto", "softmax", "sigmoid", "none"}));
   command.add_option("--pooling", o.pooling, "embed: mean, cls, max or mean_sqrt_length, instead of the folder's own")
       ->check(CLI::IsMember({"mean", "cls", "max", "mean_sqrt_length"}));
-  command.add_flag("--normalize,!--no-normalize", o.normalize, "embed: whether to scale to length 1, instead of as the folder says");
+  auto* normalize = command.add_flag("--normalize", o.scale, "embed: scale to length 1, whatever the folder says");
+  command.add_flag("--no-normalize", o.no_scale, "embed: do not scale, whatever the folder says")->excludes(normalize);
   command.add_option("--output", o.output, "embed: write the matrix to this .npy file");
   command.add_option("--max-answer", o.max_answer, "answer: longest answer in tokens (default 15)")->check(CLI::Range(1, 1 << 20));
   command.add_option("--window", o.window, "answer: tokens of one window (default at most 384)")->check(CLI::Range(1, 1 << 20));
@@ -82,6 +85,7 @@ void add_run(CLI::App& app, Action& action) {
     options->has_context = context->count() > 0;
     options->has_query = query->count() > 0;
     options->has_text_pair = pair->count() > 0;
+    if (options->scale || options->no_scale) options->normalize = options->scale;
     check(*options);
     action = [options] { return options->inputs.empty() ? run_task(*options) : run_tensors(*options); };
   });

@@ -24,6 +24,7 @@ struct RunOptions {
   std::string grouping = "simple";
   std::string function = "auto";
   std::string pooling;
+  bool scale = false, no_scale = false;  // --normalize, --no-normalize
   std::optional<bool> normalize;
   std::string output;  // embed: an .npy file
   int max_answer = 15;

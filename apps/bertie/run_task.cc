@@ -109,10 +109,8 @@ class TaskRun {
     return options;
   }
 
-  void loaded(const Engine& engine) {
-    load_ms_ = milliseconds_since(start_);
-    if (options_.common.verbose) note_engine(engine);
-  }
+  // The task has been made: what follows is the work.
+  void loaded() { load_ms_ = milliseconds_since(start_); }
 
   template <typename Item, typename Answer>
   void show(const Item& item, const Answer& answer) const {
@@ -153,7 +151,7 @@ class TaskRun {
 
   template <typename Item, typename Answer, typename Parse>
   int stream_rows(Task<Item, Answer>& task, Parse parse) {
-    loaded(task.engine());
+    loaded();
     return stream(task, parse, [&](const Item& item, Answer&& answer, size_t) { show(item, answer); }, [] {});
   }
 
@@ -161,8 +159,9 @@ class TaskRun {
     flush_output();
     // A person who named a text wants to know how long it took; a pipe does not.
     if (!options_.common.json && (texts_.named() || stderr_is_terminal())) {
-      note(fmt::format("load {:.1f} ms, tokenise {:.2f} ms, run {:.2f} ms ({} texts, {} tokens, {} batches)", load_ms_,
-                       times.tokenize_ms, times.run_ms + times.read_ms, times.items, times.tokens, times.batches));
+      const auto counted = [](int64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); };
+      note(fmt::format("load {:.1f} ms, tokenise {:.2f} ms, run {:.2f} ms ({}, {})", load_ms_, times.tokenize_ms,
+                       times.run_ms + times.read_ms, counted(times.items, "text"), counted(times.tokens, "token")));
     }
     return failures_.exit_status();
   }
@@ -178,7 +177,7 @@ class TaskRun {
     auto options = task_options<ClassifyOptions>();
     options.function = options_.function;
     Classify task(model_, options);
-    loaded(task.engine());
+    loaded();
     const size_t shown = static_cast<size_t>(options_.top_k.value_or(std::numeric_limits<int>::max()));
     return stream(
         task, [&](std::string&& line) { return parse_pair(std::move(line)); },
@@ -232,7 +231,7 @@ class TaskRun {
     Embed task(model_, options);
     const auto parse = [](std::string&& line) { return std::move(line); };
     if (options_.output.empty()) return stream_rows(task, parse);
-    loaded(task.engine());
+    loaded();
     NpyRows matrix(options_.output, {task.width()});
     const auto take = [&](const std::string& text, std::vector<float>&& embedding, size_t) {
       matrix.append(embedding);
@@ -251,7 +250,7 @@ class TaskRun {
 
   int rerank() {
     Rerank task(model_, task_options<TaskOptions>());
-    loaded(task.engine());
+    loaded();
     if (!options_.has_query) return rerank_lines(task);
     std::vector<Ranked> ranked;
     std::vector<std::string> kept;  // only the table shows them

@@ -90,7 +90,6 @@ int run_tensors(const RunOptions& options) {
   if (options.common.verbose) note_surplus(model.info());
   const PaddedInputs inputs(model, options.inputs);
   const auto engine = Engine::build(model.network(), options.common.engine_options(model.info()));
-  if (options.common.verbose) note_engine(*engine);
 
   std::error_code failed;
   std::filesystem::create_directories(options.output_dir, failed);
