@@ -81,7 +81,7 @@ json added_tokens(const FolderConfig& config, const std::vector<json>& special) 
 
 int32_t require_id(const json& vocabulary, const std::string& token, const std::string& file) {
   const auto found = vocabulary.find(token);
-  if (found == vocabulary.end() || !found->is_number_unsigned()) {
+  if (found == vocabulary.end() || !found->is_number_integer()) {
     fail(ErrorCode::invalid_file, "{}: the vocabulary lacks the token '{}'", file, token);
   }
   return found->get<int32_t>();
