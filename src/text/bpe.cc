@@ -103,10 +103,12 @@ void Bpe::tokenize(std::string_view pretoken, std::vector<ModelToken>& out) cons
     } else {
       merge_long(scratch);
     }
+    // Spelled bytes of an affix have a size but no place in the word: they get its last byte (Hugging Face's run past the end).
+    const auto size = static_cast<uint32_t>(pretoken.size());
     uint32_t begin = 0;
     for (const Symbol& symbol : scratch.symbols) {
       if (symbol.size == 0) continue;
-      out.push_back({symbol.id, begin, begin + symbol.size});
+      out.push_back({symbol.id, std::min(begin, size - 1), std::min(begin + symbol.size, size)});
       begin += symbol.size;
     }
     if (scratch.symbols.capacity() > kKeptSymbols) scratch = {};

