@@ -52,9 +52,8 @@ std::string label_name(const std::vector<std::string>& labels, int32_t index) {
 PositionRule position_rule(const ModelInfo& info) {
   PositionRule rule;
   rule.first = static_cast<int32_t>(info.position_offset);
-  if (info.position_rule == PositionScheme::count_non_pad && info.pad_id) {
-    rule.padding_id = static_cast<int32_t>(*info.pad_id);
-  }
+  // The first position follows the padding token's own; MPNet counts from padding id 1 whatever its config says.
+  if (info.position_rule == PositionScheme::count_non_pad) rule.padding_id = rule.first - 1;
   return rule;
 }
 
