@@ -59,7 +59,7 @@ constexpr std::pair<int64_t, int64_t> kShapes[] = {  // N, K
     {384, 384}, {1152, 384}, {1536, 384}, {384, 1536}, {768, 768}, {2304, 768}, {3072, 768}, {768, 3072}, {1024, 1024}, {4096, 1024}, {1024, 4096}};
 
 void register_all() {
-  for (const int threads : {1, 2}) {
+  for (int threads = 1; threads <= usable_cpus(); threads *= 2) {
     for (const auto& [columns, k] : kShapes) {
       for (const int64_t rows : {1, 4, 8, 16, 32, 128, 384, 1024}) {
         auto* bench = benchmark::RegisterBenchmark("linear", [](benchmark::State& state) { gemm(state, Activation::none, true); });
