@@ -100,6 +100,7 @@ def bpe(rng, alphabet):
             pieces[joined] = None
         else:
             broken = broken or joined not in pieces
+            pieces["#" * 100] = None  # Hugging Face's panics where a missing piece is the longest
         merges.append([left, right])
     if merges and rng.random() < 0.1:
         merges.append(rng.choice(merges))
