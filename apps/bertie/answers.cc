@@ -8,8 +8,8 @@
 namespace bertie::cli {
 namespace {
 
-constexpr size_t kShownText = 300;   // bytes of a text in a table
-constexpr size_t kShownValues = 8;   // numbers of an embedding in a table
+constexpr size_t kShownText = 300;  // bytes of a text in a table
+constexpr size_t kShownValues = 8;  // numbers of an embedding in a table
 
 std::string shown(const std::string& text) {
   if (text.size() <= kShownText) return text;
@@ -49,11 +49,8 @@ Json to_json(const ClassifyItem& item, const ClassifyAnswer& answer) {
 Json to_json(const std::string& text, const TagAnswer& answer) {
   Json entities = Json::array();
   for (const auto& entity : answer.entities) {
-    entities.push_back({{"label", entity.label},
-                        {"text", entity.text},
-                        {"start", entity.start},
-                        {"end", entity.end},
-                        {"score", entity.score}});
+    entities.push_back(
+        {{"label", entity.label}, {"text", entity.text}, {"start", entity.start}, {"end", entity.end}, {"score", entity.score}});
   }
   return {{"text", text}, {"entities", std::move(entities)}};
 }
@@ -69,9 +66,7 @@ Json to_json(const Question& item, const QuestionAnswer& answer) {
   return row;
 }
 
-Json to_json(const std::string& text, const std::vector<float>& embedding) {
-  return {{"text", text}, {"embedding", embedding}};
-}
+Json to_json(const std::string& text, const std::vector<float>& embedding) { return {{"text", text}, {"embedding", embedding}}; }
 
 Json to_json(const std::string& query, const std::vector<Ranked>& ranked) {
   Json results = Json::array();
@@ -100,7 +95,8 @@ std::string to_table(const ClassifyItem& item, const ClassifyAnswer& answer) {
 std::string to_table(const std::string& text, const TagAnswer& answer) {
   std::string table = shown(text);
   for (const auto& entity : answer.entities) {
-    table += fmt::format("\n  {:7.5f}  {:<8}  {:>5}-{:<5}  {}", entity.score, entity.label, entity.start, entity.end, entity.text);
+    table +=
+        fmt::format("\n  {:7.5f}  {:<8}  {:>5}-{:<5}  {}", entity.score, entity.label, entity.start, entity.end, entity.text);
   }
   return table;
 }

@@ -75,7 +75,8 @@ class Bench {
     engine_ = Engine::build(model_.network(), engine);
     for (const DeviceInfo& device : devices()) {
       // The peak is of all the device's threads.
-      if (device.name == engine.device && device.threads > 0) peak_ = device.peak_gflops * 1e9 * std::min(1.0, engine_->threads() / static_cast<double>(device.threads));
+      if (device.name == engine.device && device.threads > 0)
+        peak_ = device.peak_gflops * 1e9 * std::min(1.0, engine_->threads() / static_cast<double>(device.threads));
     }
   }
 
@@ -84,8 +85,8 @@ class Bench {
       write_line(fmt::format("{} on {} in {}, {} threads; output {}{}", model_.info().source, engine_->options().device,
                              engine_->options().precision, engine_->threads(), fmt::join(engine_->options().outputs, ", "),
                              selects_rows_ ? " (one row a sequence)" : ""));
-      write_line(fmt::format("{:>6} {:>8} {:>8} {:>10} {:>10} {:>10} {:>12} {:>12} {:>6}", "batch", "sequence", "tokens", "p50 ms",
-                             "p90 ms", "p99 ms", "tokens/s", "sequences/s", "peak"));
+      write_line(fmt::format("{:>6} {:>8} {:>8} {:>10} {:>10} {:>10} {:>12} {:>12} {:>6}", "batch", "sequence", "tokens",
+                             "p50 ms", "p90 ms", "p99 ms", "tokens/s", "sequences/s", "peak"));
     }
     if (!options_.lengths.empty()) {
       std::vector<int64_t> lengths = read_lengths(options_.lengths, model_, options_.lines);
@@ -152,9 +153,11 @@ class Bench {
     if (options_.profile) print_profile(profile);
   }
 
-  void report(int64_t batch, int64_t longest, int64_t tokens, int64_t sequences, const std::vector<double>& times, double flops) const {
+  void report(int64_t batch, int64_t longest, int64_t tokens, int64_t sequences, const std::vector<double>& times,
+              double flops) const {
     const double p50 = percentile(times, 0.5), p90 = percentile(times, 0.9), p99 = percentile(times, 0.99);
-    const double tokens_per_s = static_cast<double>(tokens) / p50 * 1e3, sequences_per_s = static_cast<double>(sequences) / p50 * 1e3;
+    const double tokens_per_s = static_cast<double>(tokens) / p50 * 1e3,
+                 sequences_per_s = static_cast<double>(sequences) / p50 * 1e3;
     const double share = peak_ > 0 ? flops / (p50 * 1e-3) / peak_ : 0;
     if (options_.common.json) {
       const auto rounded = [](double value) { return static_cast<float>(value); };
@@ -174,8 +177,8 @@ class Bench {
                               {"sequences_per_s", rounded(sequences_per_s)},
                               {"peak_share", rounded(share)}}));
     } else {
-      write_line(fmt::format("{:>6} {:>8} {:>8} {:>10.3f} {:>10.3f} {:>10.3f} {:>12.0f} {:>12.1f} {:>5.1f}%", batch, longest, tokens, p50,
-                             p90, p99, tokens_per_s, sequences_per_s, 100 * share));
+      write_line(fmt::format("{:>6} {:>8} {:>8} {:>10.3f} {:>10.3f} {:>10.3f} {:>12.0f} {:>12.1f} {:>5.1f}%", batch, longest,
+                             tokens, p50, p90, p99, tokens_per_s, sequences_per_s, 100 * share));
     }
     flush_output();
   }
@@ -183,7 +186,8 @@ class Bench {
   // On standard error with --json, so that the rows stay rows.
   void print_profile(const std::vector<StepTime>& profile) const {
     const auto put = [&](const std::string& line) { options_.common.json ? note(line) : write_line(line); };
-    const double total = std::accumulate(profile.begin(), profile.end(), 0.0, [](double sum, const StepTime& time) { return sum + time.milliseconds; });
+    const double total = std::accumulate(profile.begin(), profile.end(), 0.0,
+                                         [](double sum, const StepTime& time) { return sum + time.milliseconds; });
     put(fmt::format("  {:>9} {:>6} {:>9} {:>8}  {:<20} {:<24} {}", "ms", "share", "GFLOP/s", "GB/s", "op", "kernel", "step"));
     for (size_t i = 0; i < profile.size(); ++i) {
       const StepInfo& step = engine_->steps()[i];
@@ -200,7 +204,8 @@ class Bench {
   double peak_ = 0;  // operations a second
 };
 
-constexpr const char* kFooter = R"(Times Session::run alone: no tokenizer, no reading of outputs. Of a masked-language model one head row a sequence is
+constexpr const char* kFooter =
+    R"(Times Session::run alone: no tokenizer, no reading of outputs. Of a masked-language model one head row a sequence is
 computed. peak_share is the operations of matrix products over this machine's measured fp32 peak. --lengths runs all its lines
 as one batch, or, with --batch N, sorted and N at a time; the time is of all of them together.)";
 
@@ -212,7 +217,8 @@ void add_bench(CLI::App& app, Action& action) {
   command.footer(kFooter);
   BenchOptions& o = *options;
   o.common.add_model(command, false);
-  command.add_option("--random", o.random, "base, large, minilm or L,H,A,F (layers, hidden, heads, feed-forward): no files needed");
+  command.add_option("--random", o.random,
+                     "base, large, minilm or L,H,A,F (layers, hidden, heads, feed-forward): no files needed");
   auto* batch = command.add_option("--batch", o.batches, "Sequences a batch, a comma-separated list (default 1)")
                     ->delimiter(',')
                     ->check(CLI::Range(1, 1 << 20));
@@ -222,7 +228,8 @@ void add_bench(CLI::App& app, Action& action) {
   command.add_option("--lengths", o.lengths, "A file of one length, or one text, a line");
   command.add_option("--lines", o.lines, "Use only this many lines of --lengths")->check(CLI::Range(1, 1 << 30));
   command.add_option("--outputs", o.outputs, "Network outputs to compute, a comma-separated list")->delimiter(',');
-  command.add_option("--seconds", o.seconds, "Seconds of measuring a case (default 2), at least 5 runs")->check(CLI::Range(0.0, 1e6));
+  command.add_option("--seconds", o.seconds, "Seconds of measuring a case (default 2), at least 5 runs")
+      ->check(CLI::Range(0.0, 1e6));
   command.add_flag("--profile", o.profile, "Time each step");
   o.common.add_tokenizer(command);
   o.common.add_device(command);

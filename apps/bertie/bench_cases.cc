@@ -47,7 +47,8 @@ std::vector<int64_t> read_lengths(const std::string& path, const Model& model, i
   LineReader reader(path);
   std::vector<std::string> texts;
   std::string line;
-  while ((lines == 0 || static_cast<int64_t>(texts.size()) < lines) && reader.next(line, true) == Pull::item) texts.push_back(line);
+  while ((lines == 0 || static_cast<int64_t>(texts.size()) < lines) && reader.next(line, true) == Pull::item)
+    texts.push_back(line);
   if (texts.empty()) fail(ErrorCode::invalid_file, "{}: no lines", path);
   std::vector<int64_t> lengths;
   if (std::all_of(texts.begin(), texts.end(), all_digits)) {

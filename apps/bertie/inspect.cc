@@ -85,12 +85,14 @@ Json to_json(const Model& model, const Session& session) {
 void print(const Model& model, const Session& session, bool network) {
   const ModelInfo& info = model.info();
   const Engine& engine = session.engine();
-  write_line(fmt::format("{}: {}{}", info.source, info.family, info.architecture.empty() ? "" : " (" + info.architecture + ")"));
+  write_line(fmt::format("{}: {}{}", info.source, info.family,
+                         info.architecture.empty() ? "" : fmt::format(" ({})", info.architecture)));
   write_line(fmt::format("  {} layers, hidden {}, {} heads of {}, feed-forward {}, vocabulary {}, {} positions", info.layers,
                          info.hidden_size, info.heads, info.head_dim, info.ffn, info.vocabulary, info.max_positions));
   write_line(fmt::format("  {} parameters; tasks: {}", info.parameters, fmt::join(info.tasks, ", ")));
-  write_line(fmt::format("  weights as they run {}; a session of {} tokens in {} sequences needs {}", megabytes(engine.weight_bytes()),
-                         session.limits().tokens, session.limits().sequences, megabytes(session.workspace_bytes())));
+  write_line(fmt::format("  weights as they run {}; a session of {} tokens in {} sequences needs {}",
+                         megabytes(engine.weight_bytes()), session.limits().tokens, session.limits().sequences,
+                         megabytes(session.workspace_bytes())));
   for (ValueId input : model.network().inputs()) {
     const Value& value = model.network().value(input);
     write_line(fmt::format("  input   {:<20} {} {}", value.name, dtype_name(value.dtype), to_string(value.shape)));
@@ -103,7 +105,8 @@ void print(const Model& model, const Session& session, bool network) {
   for (const PassReport& pass : engine.passes()) {
     write_line(fmt::format("  {:>2} {:<24} {:>4} matches  {:6.1f} ms", pass.number, pass.name, pass.matches, pass.milliseconds));
   }
-  write_line(fmt::format("\nsteps on {} in {}, {} threads", engine.options().device, engine.options().precision, engine.threads()));
+  write_line(
+      fmt::format("\nsteps on {} in {}, {} threads", engine.options().device, engine.options().precision, engine.threads()));
   for (const StepInfo& step : engine.steps()) {
     write_line(fmt::format("  {:<40} {:<22} {:<28} {:>10}  {}", step.name, step.op, step.kernel, megabytes(step.weight_bytes),
                            step.reason));
@@ -124,8 +127,10 @@ int inspect(const InspectOptions& options) {
   options.common.start_log();
   const Model model = options.common.load_model();
   const Session session(Engine::build(model.network(), options.common.engine_options(model.info())));
-  if (options.common.json) write_line(to_line(to_json(model, session)));
-  else print(model, session, options.network);
+  if (options.common.json)
+    write_line(to_line(to_json(model, session)));
+  else
+    print(model, session, options.network);
   return 0;
 }
 

@@ -34,7 +34,7 @@ class LineReader {
   bool owned_ = false;
   bool ended_ = false;
   std::string buffer_;
-  size_t at_ = 0;  // first byte of the buffer not yet handed out
+  size_t at_ = 0;        // first byte of the buffer not yet handed out
   std::string partial_;  // of a line that spans buffers
   bool too_long_ = false;
   size_t bytes_read_ = 0;

@@ -1,8 +1,10 @@
 // The `bertie` program. Exit status: 0 good, 1 the work failed, 2 wrong usage, 130 interrupted.
+#include <algorithm>
 #include <exception>
 #include <string>
 #include <vector>
 
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include "bertie/base.h"
@@ -29,8 +31,10 @@ std::vector<std::string> expanded_arguments(int argc, char** argv) {
     const std::string& argument = arguments[i];
     if (argument == "--text" || argument == "--input") {
       repeated = argument;
-      if (i + 1 < arguments.size()) result.push_back(argument + "=" + arguments[++i]);
-      else result.push_back(argument);
+      if (i + 1 < arguments.size())
+        result.push_back(argument + "=" + arguments[++i]);
+      else
+        result.push_back(argument);
     } else if (!repeated.empty() && (argument.empty() || argument[0] != '-')) {
       result.push_back(repeated + "=" + argument);
     } else {
@@ -39,6 +43,15 @@ std::vector<std::string> expanded_arguments(int argc, char** argv) {
     }
   }
   return result;
+}
+
+// CLI11 would only say that a subcommand is required.
+void check_command(CLI::App& app, const std::string& name) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) names.push_back(command->get_name());
+  if (std::find(names.begin(), names.end(), name) == names.end()) {
+    throw UsageError(fmt::format("unknown command {}; there are {}", name, fmt::join(names, ", ")));
+  }
 }
 
 int run_program(int argc, char** argv) {
@@ -53,6 +66,7 @@ int run_program(int argc, char** argv) {
   add_devices(app, action);
   try {
     std::vector<std::string> arguments = expanded_arguments(argc, argv);
+    if (!arguments.empty() && !arguments[0].starts_with('-')) check_command(app, arguments[0]);
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));
   } catch (const CLI::Success& help) {
     const int status = app.exit(help);

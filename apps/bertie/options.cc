@@ -17,12 +17,11 @@ void CommonOptions::add_tokenizer(CLI::App& command) {
 }
 
 void CommonOptions::add_device(CLI::App& command) {
-  command.add_option("--device", device, "cpu (default), reference, cuda or cuda:N")
-      ->check([](const std::string& value) {
-        const bool numbered = value.size() > 5 && value.compare(0, 5, "cuda:") == 0 &&
-                              value.find_first_not_of("0123456789", 5) == std::string::npos;
-        return value == "cpu" || value == "reference" || value == "cuda" || numbered ? "" : "unknown device " + value;
-      });
+  command.add_option("--device", device, "cpu (default), reference, cuda or cuda:N")->check([](const std::string& value) {
+    const bool numbered =
+        value.size() > 5 && value.compare(0, 5, "cuda:") == 0 && value.find_first_not_of("0123456789", 5) == std::string::npos;
+    return value == "cpu" || value == "reference" || value == "cuda" || numbered ? "" : "unknown device " + value;
+  });
   command.add_option("--precision", precision, "fp32 (default), tf32, fp16, bf16, int8, fp8 or auto")
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
   command.add_option("--threads", threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));

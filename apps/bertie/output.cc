@@ -11,9 +11,7 @@
 namespace bertie::cli {
 namespace {
 
-[[noreturn]] void cannot_write() {
-  fail(ErrorCode::io, "cannot write to standard output: {}", std::strerror(errno));
-}
+[[noreturn]] void cannot_write() { fail(ErrorCode::io, "cannot write to standard output: {}", std::strerror(errno)); }
 
 // A message may quote a file name or text that holds line ends.
 std::string one_line(std::string_view message) {

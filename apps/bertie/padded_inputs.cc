@@ -78,8 +78,8 @@ void PaddedInputs::read(const Model& model, const std::string& name, const std::
     sequence_ = tensor.shape[1];
     shape_from_ = name;
   } else if (tensor.shape[0] != batch_ || tensor.shape[1] != sequence_) {
-    fail(ErrorCode::invalid_argument, "{}: the shape is {}, but that of {} is [{}, {}]", path, tensor.shape.to_string(), shape_from_,
-         batch_, sequence_);
+    fail(ErrorCode::invalid_argument, "{}: the shape is {}, but that of {} is [{}, {}]", path, tensor.shape.to_string(),
+         shape_from_, batch_, sequence_);
   }
   *place = integers(tensor.view(), path);
   if (name == "input_ids") check_range(*place, model.info().vocabulary, path);
@@ -90,7 +90,8 @@ void PaddedInputs::check_range(const std::vector<int32_t>& ids, int64_t count, c
   const auto bad = std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id < 0 || id >= count; });
   if (bad == ids.end()) return;
   const int64_t at = bad - ids.begin();
-  fail(ErrorCode::invalid_argument, "{}: the id {} at [{}, {}] is out of range [0, {})", path, *bad, at / sequence_, at % sequence_, count);
+  fail(ErrorCode::invalid_argument, "{}: the id {} at [{}, {}] is out of range [0, {})", path, *bad, at / sequence_,
+       at % sequence_, count);
 }
 
 int64_t PaddedInputs::attended(int64_t row) const {

@@ -7,7 +7,8 @@
 namespace bertie::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Texts come from --text, --file or standard input, one a line; lines end at \n. Each is answered in its place: one that
+constexpr const char* kFooter =
+    R"(Texts come from --text, --file or standard input, one a line; lines end at \n. Each is answered in its place: one that
 cannot be gives its own error row (or a line on standard error), and the exit status is 1.
   classify  a line {"text":...,"text_pair":...} is a pair
   answer    --question with --context, or JSON lines {"question":...,"context":...}; the answer row gains "answers" where
@@ -71,9 +72,11 @@ void add_run(CLI::App& app, Action& action) {
   auto* normalize = command.add_flag("--normalize", o.scale, "embed: scale to length 1, whatever the folder says");
   command.add_flag("--no-normalize", o.no_scale, "embed: do not scale, whatever the folder says")->excludes(normalize);
   command.add_option("--output", o.output, "embed: write the matrix to this .npy file");
-  command.add_option("--max-answer", o.max_answer, "answer: longest answer in tokens (default 15)")->check(CLI::Range(1, 1 << 20));
+  command.add_option("--max-answer", o.max_answer, "answer: longest answer in tokens (default 15)")
+      ->check(CLI::Range(1, 1 << 20));
   command.add_option("--window", o.window, "answer: tokens of one window (default at most 384)")->check(CLI::Range(1, 1 << 20));
-  command.add_option("--overlap", o.overlap, "answer: tokens that windows share (default at most 128)")->check(CLI::Range(1, 1 << 20));
+  command.add_option("--overlap", o.overlap, "answer: tokens that windows share (default at most 128)")
+      ->check(CLI::Range(1, 1 << 20));
   command.add_flag("--allow-no-answer", o.allow_no_answer, "answer: an empty answer may win");
   add_texts(command, "--input", o.inputs, "NAME=FILE.npy: a padded [batch, sequence] input; may be given several times");
   command.add_option("--output-dir", o.output_dir, "Where every network output goes, as NAME.npy");

@@ -152,14 +152,17 @@ class TaskRun {
   template <typename Item, typename Answer, typename Parse>
   int stream_rows(Task<Item, Answer>& task, Parse parse) {
     loaded();
-    return stream(task, parse, [&](const Item& item, Answer&& answer, size_t) { show(item, answer); }, [] {});
+    return stream(
+        task, parse, [&](const Item& item, Answer&& answer, size_t) { show(item, answer); }, [] {});
   }
 
   int finish(const TaskTimes& times) {
     flush_output();
     // A person who named a text wants to know how long it took; a pipe does not.
     if (!options_.common.json && (texts_.named() || stderr_is_terminal())) {
-      const auto counted = [](int64_t count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); };
+      const auto counted = [](int64_t count, const char* noun) {
+        return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+      };
       note(fmt::format("load {:.1f} ms, tokenise {:.2f} ms, run {:.2f} ms ({}, {})", load_ms_, times.tokenize_ms,
                        times.run_ms + times.read_ms, counted(times.items, "text"), counted(times.tokens, "token")));
     }
@@ -255,12 +258,17 @@ class TaskRun {
     std::vector<Ranked> ranked;
     std::vector<std::string> kept;  // only the table shows them
     const int status = stream(
-        task, [&](std::string&& line) { return RerankItem{options_.query, std::move(line)}; },
+        task,
+        [&](std::string&& line) {
+          return RerankItem{options_.query, std::move(line)};
+        },
         [&](const RerankItem& item, float&& score, size_t index) {
           ranked.push_back({index, score});
           if (!options_.common.json) kept.push_back(item.text);
         },
-        [&] { if (!options_.common.json) kept.emplace_back(); });
+        [&] {
+          if (!options_.common.json) kept.emplace_back();
+        });
     show_ranked(options_.query, std::move(ranked), kept);
     flush_output();
     return status;
@@ -281,8 +289,10 @@ class TaskRun {
         std::vector<Ranked> ranked;
         size_t index = 0;
         for (const Result<float>& score : task.run(items)) {
-          if (score.ok()) ranked.push_back({index, score.value()});
-          else failures_.add(texts[index], number, score.error());
+          if (score.ok())
+            ranked.push_back({index, score.value()});
+          else
+            failures_.add(texts[index], number, score.error());
           ++index;
         }
         show_ranked(fields.text("query"), std::move(ranked), texts);

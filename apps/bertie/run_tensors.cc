@@ -47,8 +47,10 @@ class OutputFile {
     const auto width = static_cast<size_t>(width_);
     size_t next = 0;
     const auto append_one = [&](bool computed) {
-      if (computed) rows_->append(values.subspan(width * next++, width));
-      else rows_->append_constant(0, width_);
+      if (computed)
+        rows_->append(values.subspan(width * next++, width));
+      else
+        rows_->append_constant(0, width_);
     };
     for (int64_t row = first; row < last; ++row) {
       if (!per_token_) append_one(inputs.attended(row) > 0);

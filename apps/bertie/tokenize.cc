@@ -43,8 +43,7 @@ std::string to_table(const Tokenizer& tokenizer, const Encoding& encoding) {
 
 int tokenize(const TokenizeOptions& options) {
   options.common.start_log();
-  const auto tokenizer =
-      Tokenizer::load(options.common.tokenizer.empty() ? options.common.model : options.common.tokenizer);
+  const auto tokenizer = Tokenizer::load(options.common.tokenizer.empty() ? options.common.model : options.common.tokenizer);
   int status = 0;
   size_t number = 0;
   const auto answer = [&](const std::string& text) {
@@ -54,8 +53,10 @@ int tokenize(const TokenizeOptions& options) {
     } catch (const Error& error) {
       if (error.code() != ErrorCode::invalid_text) throw;
       status = 1;
-      if (options.common.json) write_line(to_line(Json{{"text", text}, {"error", error.what()}}));
-      else complain(fmt::format("text {}: {}", number, error.what()));
+      if (options.common.json)
+        write_line(to_line(Json{{"text", text}, {"error", error.what()}}));
+      else
+        complain(fmt::format("text {}: {}", number, error.what()));
     }
   };
   if (!options.texts.empty()) {

@@ -69,7 +69,7 @@ using Cancelled = std::function<bool()>;
 // Sums over the life of a task.
 struct TaskTimes {
   double tokenize_ms = 0;
-  double run_ms = 0;  // Session::run
+  double run_ms = 0;   // Session::run
   double read_ms = 0;  // from outputs to answers
   int64_t items = 0;
   int64_t sequences = 0;  // windows counted
@@ -108,7 +108,6 @@ class Task {
         [&](Item&&, Result<Answer>&& result) { results.push_back(std::move(result)); }, {});
     return results;
   }
-  std::vector<Result<Answer>> run(const std::vector<Item>& items) { return run(std::span<const Item>(items)); }
 
   // A stream of any length.
   void stream(const Source<Item>& source, const Sink<Item, Answer>& sink, const Cancelled& cancelled = {}) {
@@ -237,7 +236,7 @@ struct QuestionAnswer {
 struct AnswerQuestionOptions : TaskOptions {
   int top_k = 1;
   int max_answer_tokens = 15;
-  int64_t window_tokens = 0;  // question, context and special tokens; 0: the smaller of 384 and the model's own length
+  int64_t window_tokens = 0;   // question, context and special tokens; 0: the smaller of 384 and the model's own length
   int64_t window_overlap = 0;  // context tokens that consecutive windows share; 0: the smaller of 128 and half a window
   bool allow_no_answer = false;
 };

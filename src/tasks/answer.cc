@@ -77,8 +77,7 @@ class AnswerDriver final : public tasks::Batcher<Question, QuestionAnswer, Answe
     candidates.resize(std::min(candidates.size(), static_cast<size_t>(options_.top_k)));
     QuestionAnswer answer;
     for (Candidate& candidate : candidates) {
-      answer.spans.push_back(
-          {std::move(candidate.text), candidate.start, candidate.end, static_cast<float>(candidate.score)});
+      answer.spans.push_back({std::move(candidate.text), candidate.start, candidate.end, static_cast<float>(candidate.score)});
     }
     return answer;
   }

@@ -25,9 +25,7 @@ struct Work {
 };
 
 inline size_t text_bytes(const std::string& item) { return item.size(); }
-inline size_t text_bytes(const ClassifyItem& item) {
-  return item.text.size() + (item.text_pair ? item.text_pair->size() : 0);
-}
+inline size_t text_bytes(const ClassifyItem& item) { return item.text.size() + (item.text_pair ? item.text_pair->size() : 0); }
 inline size_t text_bytes(const Question& item) { return item.question.size() + item.context.size(); }
 inline size_t text_bytes(const RerankItem& item) { return item.query.size() + item.text.size(); }
 

@@ -75,7 +75,6 @@ class ClassifyDriver final : public tasks::Batcher<ClassifyItem, ClassifyAnswer,
 
 }  // namespace
 
-Classify::Classify(const Model& model, const ClassifyOptions& options)
-    : Task(std::make_unique<ClassifyDriver>(model, options)) {}
+Classify::Classify(const Model& model, const ClassifyOptions& options) : Task(std::make_unique<ClassifyDriver>(model, options)) {}
 
 }  // namespace bertie

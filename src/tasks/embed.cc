@@ -40,8 +40,7 @@ EmbeddingNetwork embedding_network(const Model& model, const EmbedOptions& optio
     embedding = output_value(network, result.output);
   } else {
     if (folder && !folder->dense.empty()) {
-      fail(ErrorCode::unsupported, "{}: its dense layers follow its own pooling, which cannot be replaced",
-           model.info().source);
+      fail(ErrorCode::unsupported, "{}: its dense layers follow its own pooling, which cannot be replaced", model.info().source);
     }
     const ValueId hidden = output_value(network, "last_hidden_state");
     if (hidden == kNone) fail(ErrorCode::unsupported, "{}: there is no last_hidden_state to pool", model.info().source);
@@ -65,8 +64,8 @@ class EmbedDriver final : public tasks::Batcher<std::string, std::vector<float>,
   EmbedDriver(const Model& model, const EmbedOptions& options, const EmbeddingNetwork& embedding)
       : Batcher(tasks::make_runner(model, embedding.network, options, {embedding.output})),
         output_(embedding.output),
-        encoder_(model, std::min(model.info().max_sequence_length.value_or(tasks::longest_text(model)),
-                                 tasks::longest_text(model)),
+        encoder_(model,
+                 std::min(model.info().max_sequence_length.value_or(tasks::longest_text(model)), tasks::longest_text(model)),
                  options.truncate || model.info().max_sequence_length.has_value()),
         lower_case_(model.info().lower_case) {}
 

@@ -79,8 +79,8 @@ std::pair<char, std::string_view> split_label(std::string_view label) {
   return {'I', label};
 }
 
-std::vector<Entity> group_entities(std::span<const TaggedToken> tokens, const std::vector<std::string>& labels,
-                                   Grouping grouping, const std::vector<std::string>& ignored) {
+std::vector<Entity> group_entities(std::span<const TaggedToken> tokens, const std::vector<std::string>& labels, Grouping grouping,
+                                   const std::vector<std::string>& ignored) {
   std::vector<Entity> entities;
   if (grouping == Grouping::none || grouping == Grouping::simple) {
     for (const TaggedToken& token : tokens) entities.push_back(entity_of(token.scores, token.start, token.end, labels));
@@ -88,9 +88,8 @@ std::vector<Entity> group_entities(std::span<const TaggedToken> tokens, const st
     entities = words(tokens, labels, grouping);
   }
   if (grouping != Grouping::none) entities = merged(entities);
-  std::erase_if(entities, [&](const Entity& entity) {
-    return std::find(ignored.begin(), ignored.end(), entity.label) != ignored.end();
-  });
+  std::erase_if(entities,
+                [&](const Entity& entity) { return std::find(ignored.begin(), ignored.end(), entity.label) != ignored.end(); });
   return entities;
 }
 

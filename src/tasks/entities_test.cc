@@ -55,14 +55,12 @@ TEST(Entities, WordsTakeOneLabel) {
   EXPECT_NEAR(average[0].score, (0.1 + 0.9 + 0.125) / 3, 1e-6);
 }
 
-TEST(Entities, FirstTokenMayContinueNothing) {
-  EXPECT_EQ(grouped({token(0, 3, 1, 0.8f, true)}, Grouping::first), "PER:0-3 ");
-}
+TEST(Entities, FirstTokenMayContinueNothing) { EXPECT_EQ(grouped({token(0, 3, 1, 0.8f, true)}, Grouping::first), "PER:0-3 "); }
 
 TEST(Entities, LabelsWithoutPrefix) {
   const std::vector<std::string> labels = {"O", "PER", "X-Y-Z"};
-  const std::vector<TaggedToken> tokens = {{0, 1, false, {0.1f, 0.8f, 0.1f}}, {2, 3, false, {0.1f, 0.8f, 0.1f}},
-                                           {4, 5, false, {0.1f, 0.1f, 0.8f}}};
+  const std::vector<TaggedToken> tokens = {
+      {0, 1, false, {0.1f, 0.8f, 0.1f}}, {2, 3, false, {0.1f, 0.8f, 0.1f}}, {4, 5, false, {0.1f, 0.1f, 0.8f}}};
   EXPECT_EQ(describe(group_entities(tokens, labels, Grouping::simple, {"O"})), "PER:0-3 Y-Z:4-5 ");
 }
 

@@ -89,8 +89,8 @@ class FillMaskDriver final : public tasks::Batcher<std::string, FillMaskAnswer, 
     for (size_t at = lower.find(lower_mask_token_); at != std::string::npos;
          at = lower.find(lower_mask_token_, at + lower_mask_token_.size())) {
       if (text.compare(at, mask_token_.size(), mask_token_) == 0) continue;
-      fail(ErrorCode::invalid_text, "\"{}\" is not a mask; this model's mask token is {}",
-           text.substr(at, mask_token_.size()), mask_token_);
+      fail(ErrorCode::invalid_text, "\"{}\" is not a mask; this model's mask token is {}", text.substr(at, mask_token_.size()),
+           mask_token_);
     }
   }
 
@@ -115,7 +115,6 @@ class FillMaskDriver final : public tasks::Batcher<std::string, FillMaskAnswer, 
 
 }  // namespace
 
-FillMask::FillMask(const Model& model, const FillMaskOptions& options)
-    : Task(std::make_unique<FillMaskDriver>(model, options)) {}
+FillMask::FillMask(const Model& model, const FillMaskOptions& options) : Task(std::make_unique<FillMaskDriver>(model, options)) {}
 
 }  // namespace bertie

@@ -31,9 +31,7 @@ class RerankDriver final : public tasks::Batcher<RerankItem, float, RerankWork> 
     work.logit = outputs.values("logits")[0];
   }
 
-  float finish(const RerankItem&, RerankWork&& work) const override {
-    return sigmoid_ ? tasks::sigmoid(work.logit) : work.logit;
-  }
+  float finish(const RerankItem&, RerankWork&& work) const override { return sigmoid_ ? tasks::sigmoid(work.logit) : work.logit; }
 
  private:
   tasks::TextEncoder encoder_;

@@ -22,8 +22,8 @@ std::vector<double> probabilities(std::span<const float> logits, std::span<const
 
 }  // namespace
 
-WindowSpans best_spans(std::span<const float> start_logits, std::span<const float> end_logits,
-                       std::span<const uint8_t> candidate, size_t count, size_t max_tokens) {
+WindowSpans best_spans(std::span<const float> start_logits, std::span<const float> end_logits, std::span<const uint8_t> candidate,
+                       size_t count, size_t max_tokens) {
   WindowSpans result;
   if (start_logits.empty()) return result;
   const std::vector<double> starts = probabilities(start_logits, candidate), ends = probabilities(end_logits, candidate);

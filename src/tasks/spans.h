@@ -21,7 +21,7 @@ struct WindowSpans {
 
 // Probabilities are softmaxes over the `candidate` tokens and the first token; spans are of candidates alone, at most
 // max_tokens long, the `count` best of them.
-WindowSpans best_spans(std::span<const float> start_logits, std::span<const float> end_logits,
-                       std::span<const uint8_t> candidate, size_t count, size_t max_tokens);
+WindowSpans best_spans(std::span<const float> start_logits, std::span<const float> end_logits, std::span<const uint8_t> candidate,
+                       size_t count, size_t max_tokens);
 
 }  // namespace bertie::tasks

@@ -9,10 +9,7 @@
 namespace bertie::tasks {
 
 TextEncoder::TextEncoder(const Model& model, int64_t max_length, bool truncate)
-    : tokenizer_(model.tokenizer()),
-      max_length_(max_length),
-      truncate_(truncate),
-      has_types_(model.info().type_vocabulary > 1) {}
+    : tokenizer_(model.tokenizer()), max_length_(max_length), truncate_(truncate), has_types_(model.info().type_vocabulary > 1) {}
 
 Encoding TextEncoder::encode(std::string_view text, std::optional<std::string_view> text_pair) const {
   Encoding encoding = text_pair ? tokenizer_->encode_pair(text, *text_pair) : tokenizer_->encode(text);
@@ -57,8 +54,8 @@ PositionRule position_rule(const ModelInfo& info) {
   return rule;
 }
 
-BatchRunner make_runner(const Model& model, const Network& network, const TaskOptions& options,
-                        std::vector<std::string> outputs, std::vector<std::string> select_rows) {
+BatchRunner make_runner(const Model& model, const Network& network, const TaskOptions& options, std::vector<std::string> outputs,
+                        std::vector<std::string> select_rows) {
   EngineOptions engine;
   engine.device = options.device;
   engine.precision = options.precision;
