@@ -3,6 +3,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 #include <random>
 #include <string>
@@ -80,10 +81,13 @@ void register_all() {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   register_all();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::AddCustomContext("instruction set", std::string(bertie::cpu::active_isa().name));
   benchmark::RunSpecifiedBenchmarks();
+} catch (const bertie::Error& error) {
+  std::fprintf(stderr, "gemm_bench: %s\n", error.what());
+  return 1;
 }
