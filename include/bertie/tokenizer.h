@@ -50,14 +50,17 @@ class BERTIE_API Tokenizer {
   Encoding encode(std::string_view text, bool add_special_tokens = true) const;
   Encoding encode_pair(std::string_view first, std::string_view second, bool add_special_tokens = true) const;
   // As encode / encode_pair, cut to windows of `truncation.max_length` tokens, each `stride` tokens into the one before it.
-  // The first element is the truncated encoding, the rest are Hugging Face's `overflowing`. An absent `second` is a single text.
-  // Throws Error(invalid_argument) where the special tokens leave no room or the stride is too large.
+  // The first element is the truncated encoding, the rest are Hugging Face's `overflowing` (whose type ids are the sequence
+  // ids, whatever the post-processor's template says). An absent `second` is a single text.
+  // Throws Error(invalid_argument) where the special tokens leave no room or the stride is too large, Error(invalid_text)
+  // where the text that may not be cut fills the whole length, Error(limit_exceeded) beyond 2^20 pairs of windows.
   std::vector<Encoding> encode_windows(std::string_view first, std::optional<std::string_view> second,
                                        const Truncation& truncation, bool add_special_tokens = true) const;
 
   size_t vocabulary_size() const;  // added tokens included: one more than the largest id
   std::optional<int32_t> token_to_id(std::string_view token) const;
-  std::string_view id_to_token(int32_t id) const;  // empty where there is none
+  // Empty where there is none. An added token that is normalised gives its normalised form, as Hugging Face's does.
+  std::string_view id_to_token(int32_t id) const;
   // What marks a token as the continuation of a word: WordPiece's "##"; empty where the model has no such mark.
   std::string_view continuing_subword_prefix() const;
   // Text of these tokens as Hugging Face's `decode` gives it, with the tokenizer's own decoder.
