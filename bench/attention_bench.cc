@@ -28,6 +28,13 @@ void attention(benchmark::State& state) {
 
 }  // namespace
 
-BENCHMARK(attention)->ArgsProduct({{16, 128, 384, 512}, {32, 64}, {12}, {8}})->Args({1024, 64, 12, 1})->Args({128, 80, 12, 8})->Args({35, 32, 12, 32})->Args({35, 32, 12, 4})->Args({128, 32, 12, 1})->Args({128, 64, 12, 1});
+BENCHMARK(attention)
+    ->ArgsProduct({{16, 128, 384, 512}, {32, 64}, {12}, {8}})
+    ->Args({1024, 64, 12, 1})
+    ->Args({128, 80, 12, 8})
+    ->Args({35, 32, 12, 32})
+    ->Args({35, 32, 12, 4})
+    ->Args({128, 32, 12, 1})
+    ->Args({128, 64, 12, 1});
 
 BENCHMARK_MAIN();

@@ -38,32 +38,37 @@ void gemm(benchmark::State& state, Activation activation, bool packed) {
   std::vector<float> c(static_cast<size_t>(rows * columns));
   const GemmWeight weight = {w.data(), WeightType::f32, columns, k};
   std::vector<std::unique_ptr<PackedWeight>> weights;
-  for (int64_t layer = 0; layer < (packed ? layers : 0); ++layer) weights.push_back(std::make_unique<PackedWeight>(*isa.kernels, weight, pool));
+  for (int64_t layer = 0; layer < (packed ? layers : 0); ++layer)
+    weights.push_back(std::make_unique<PackedWeight>(*isa.kernels, weight, pool));
   std::vector<std::byte> scratch(gemm_scratch_bytes(packed, threads) + 64);
   void* aligned = scratch.data();
   size_t space = scratch.size();
   std::align(64, space - 64, aligned, space);
   size_t turn = 0;
   for (auto _ : state) {
-    const GemmProblem problem = {a.data(), k, weight, packed ? weights[turn++ % weights.size()]->panels() : nullptr, c.data(), columns, bias.data(),
-                                 activation, nullptr, 0};
+    const GemmProblem problem = {a.data(), k,       weight,      packed ? weights[turn++ % weights.size()]->panels() : nullptr,
+                                 c.data(), columns, bias.data(), activation,
+                                 nullptr,  0};
     run_gemm(*isa.kernels, problem, rows, pool, {static_cast<std::byte*>(aligned), scratch.size() - 64});
     benchmark::DoNotOptimize(c.data());
   }
   const double flops = 2.0 * static_cast<double>(rows * columns * k);
   state.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
   state.counters["peak_share"] = benchmark::Counter(flops / peak, benchmark::Counter::kIsIterationInvariantRate);
-  state.counters["weight_GB/s"] = benchmark::Counter(static_cast<double>(columns * k * 4) * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["weight_GB/s"] =
+      benchmark::Counter(static_cast<double>(columns * k * 4) * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
 }
 
 constexpr std::pair<int64_t, int64_t> kShapes[] = {  // N, K
-    {384, 384}, {1152, 384}, {1536, 384}, {384, 1536}, {768, 768}, {2304, 768}, {3072, 768}, {768, 3072}, {1024, 1024}, {4096, 1024}, {1024, 4096}};
+    {384, 384},  {1152, 384}, {1536, 384},  {384, 1536},  {768, 768},  {2304, 768},
+    {3072, 768}, {768, 3072}, {1024, 1024}, {4096, 1024}, {1024, 4096}};
 
 void register_all() {
   for (int threads = 1; threads <= usable_cpus(); threads *= 2) {
     for (const auto& [columns, k] : kShapes) {
       for (const int64_t rows : {1, 4, 8, 16, 32, 128, 384, 1024}) {
-        auto* bench = benchmark::RegisterBenchmark("linear", [](benchmark::State& state) { gemm(state, Activation::none, true); });
+        auto* bench =
+            benchmark::RegisterBenchmark("linear", [](benchmark::State& state) { gemm(state, Activation::none, true); });
         bench->Args({rows, columns, k, threads});
         if (threads > 1) bench->UseRealTime();
       }
@@ -75,8 +80,9 @@ void register_all() {
         ->Args({1024, 1536, 384, 1})
         ->Args({1024, 3072, 768, 1});
   for (const int64_t rows : {1, 8, 64})
-    benchmark::RegisterBenchmark("linear_packed_on_the_fly", [](benchmark::State& state) { gemm(state, Activation::none, false); })
-        ->Args({rows, 30522, 384, 1});
+    benchmark::RegisterBenchmark("linear_packed_on_the_fly", [](benchmark::State& state) {
+      gemm(state, Activation::none, false);
+    })->Args({rows, 30522, 384, 1});
 }
 
 }  // namespace

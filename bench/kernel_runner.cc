@@ -20,7 +20,8 @@ double thread_seconds() {
 
 // 64-byte aligned.
 std::shared_ptr<std::byte[]> allocate(size_t bytes) {
-  return {static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64 + 64)), [](std::byte* memory) { std::free(memory); }};
+  return {static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64 + 64)),
+          [](std::byte* memory) { std::free(memory); }};
 }
 
 }  // namespace

@@ -22,7 +22,8 @@ Network network_of(const std::string& op, int64_t width, int inputs, bool affine
   std::vector<ValueId> values;
   for (int i = 0; i < inputs; ++i) values.push_back(network.add_input("x", DType::f32, {"tokens", Dim(width)}));
   for (int i = 0; affine && i < 2; ++i) {
-    values.push_back(network.add_constant("affine", Tensor::from_floats({width}, std::vector<float>(static_cast<size_t>(width), 1.0f))));
+    values.push_back(
+        network.add_constant("affine", Tensor::from_floats({width}, std::vector<float>(static_cast<size_t>(width), 1.0f))));
   }
   network.add_node(op, values, std::move(attributes));
   return network;
@@ -34,13 +35,19 @@ void run(benchmark::State& state, const Network& network, int64_t tensors) {
   count_bytes(state, tensors);
 }
 
-void layer_norm(benchmark::State& state) { run(state, network_of("layer_norm", state.range(1), 1, true, {{"epsilon", 1e-12}}), 2); }
-void skip_layer_norm(benchmark::State& state) { run(state, network_of("skip_layer_norm", state.range(1), 2, true, {{"epsilon", 1e-12}}), 3); }
+void layer_norm(benchmark::State& state) {
+  run(state, network_of("layer_norm", state.range(1), 1, true, {{"epsilon", 1e-12}}), 2);
+}
+void skip_layer_norm(benchmark::State& state) {
+  run(state, network_of("skip_layer_norm", state.range(1), 2, true, {{"epsilon", 1e-12}}), 3);
+}
 void gelu(benchmark::State& state) { run(state, network_of("gelu", state.range(1), 1, false, {}), 2); }
 void gelu_tanh(benchmark::State& state) {
   run(state, network_of("gelu", state.range(1), 1, false, {{"approximate", std::string("tanh")}}), 2);
 }
-void add(benchmark::State& state) { run(state, network_of("elementwise", state.range(1), 2, false, {{"function", std::string("add")}}), 3); }
+void add(benchmark::State& state) {
+  run(state, network_of("elementwise", state.range(1), 2, false, {{"function", std::string("add")}}), 3);
+}
 
 void copy(benchmark::State& state) {  // what memory gives
   std::vector<float> from(static_cast<size_t>(state.range(0) * state.range(1)), 1.0f), to = from;

@@ -87,7 +87,7 @@ std::string to_table(const std::string& text, const FillMaskAnswer& answer) {
 
 std::string to_table(const ClassifyItem& item, const ClassifyAnswer& answer) {
   std::string table = shown(item.text);
-  if (item.text_pair) table += "\n" + shown(*item.text_pair);
+  if (item.text_pair) table += fmt::format("\n{}", shown(*item.text_pair));
   for (const auto& label : answer.labels) table += fmt::format("\n  {:9.5f}  {}", label.score, label.label);
   return table;
 }

@@ -27,14 +27,14 @@ struct Batch {
 
 // How position ids follow from token ids where the batch gives none.
 struct PositionRule {
-  int32_t first = 0;       // the first token's position
-  int32_t padding_id = -1; // RoBERTa's rule where >= 0: this token gets position `padding_id` and is not counted
+  int32_t first = 0;        // the first token's position
+  int32_t padding_id = -1;  // RoBERTa's rule where >= 0: this token gets position `padding_id` and is not counted
 };
 
 struct EngineOptions {
-  std::string device = "cpu";      // cpu, reference
-  std::string precision = "fp32";  // what the device offers: see `devices()`
-  int threads = 0;                 // 0: all usable CPUs
+  std::string device = "cpu";        // cpu, reference
+  std::string precision = "fp32";    // what the device offers: see `devices()`
+  int threads = 0;                   // 0: all usable CPUs
   std::vector<std::string> outputs;  // network outputs wanted; empty: all
   // Outputs of which only Batch::head_rows are computed: [R, ...] in place of [T, ...]. Work that no wanted row needs is not
   // done, in the last layer too.
@@ -46,9 +46,9 @@ struct EngineOptions {
 // One executed step, for `inspect` and profiles.
 struct StepInfo {
   std::string name, op, kernel, device, precision, reason;
-  std::string output_shape;     // "[tokens, 384]"
-  size_t weight_bytes = 0;      // as they run
-  double flops_per_token = 0;   // of matrix products whose size depends on T only; attention's are per run
+  std::string output_shape;    // "[tokens, 384]"
+  size_t weight_bytes = 0;     // as they run
+  double flops_per_token = 0;  // of matrix products whose size depends on T only; attention's are per run
 };
 
 struct PassReport {
@@ -132,8 +132,8 @@ struct DeviceInfo {
   int threads = 0;
   std::vector<std::string> instruction_sets;  // usable ones, the one in use first
   std::vector<std::string> precisions;
-  double peak_gflops = 0;       // measured, fp32, all threads
-  double bandwidth_gbs = 0;     // measured, all threads
+  double peak_gflops = 0;    // measured, fp32, all threads
+  double bandwidth_gbs = 0;  // measured, all threads
 };
 // The devices of this build and machine. Measures for some tens of milliseconds, with this many threads (0: all usable CPUs).
 BERTIE_API std::vector<DeviceInfo> devices(int threads = 0);

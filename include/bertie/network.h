@@ -142,10 +142,10 @@ class BERTIE_API Network {
   // Rewriting may leave nodes that nothing reads; `remove_dead_nodes` takes them out.
   Node& mutable_node(NodeId id) { return nodes_.at(static_cast<size_t>(id)); }
   Value& mutable_value(ValueId id) { return values_.at(static_cast<size_t>(id)); }
-  void replace_uses(ValueId old_value, ValueId new_value);  // network outputs included
+  void replace_uses(ValueId old_value, ValueId new_value);    // network outputs included
   void replace_output(ValueId old_value, ValueId new_value);  // network outputs only
   void erase_node(NodeId id);
-  size_t remove_dead_nodes();  // how many went
+  size_t remove_dead_nodes();                             // how many went
   void keep_outputs(std::span<const std::string> names);  // throws Error(not_found) naming those there are
   void remove_input(ValueId id);
   // Runs every shape rule again, after inputs have been given new shapes.

@@ -25,8 +25,7 @@ class BERTIE_API Shape {
   static constexpr int kMaxRank = 8;
 
   Shape() = default;
-  Shape(std::initializer_list<int64_t> extents)
-      : Shape(std::span<const int64_t>(extents.begin(), extents.size())) {}
+  Shape(std::initializer_list<int64_t> extents) : Shape(std::span<const int64_t>(extents.begin(), extents.size())) {}
   // Throws Error(unsupported) where there are more than kMaxRank extents.
   explicit Shape(std::span<const int64_t> extents);
 
@@ -36,7 +35,7 @@ class BERTIE_API Shape {
   int64_t back() const { return extents_[static_cast<size_t>(rank_ - 1)]; }
   const int64_t* begin() const { return extents_.data(); }
   const int64_t* end() const { return extents_.data() + rank_; }
-  int64_t elements() const;  // the product; 1 for rank 0
+  int64_t elements() const;       // the product; 1 for rank 0
   std::string to_string() const;  // "[2, 128, 384]"
   bool operator==(const Shape& other) const;
 

@@ -17,10 +17,11 @@ namespace bertie {
 struct Encoding {
   std::vector<int32_t> ids;
   std::vector<int32_t> type_ids;
-  std::vector<std::pair<uint32_t, uint32_t>> offsets;  // [start, end) in Unicode characters of its own text; (0, 0) for special tokens
-  std::vector<int32_t> sequence_ids;                   // 0 first text, 1 second text, -1 special token
-  std::vector<int32_t> word_ids;                       // pre-token index within its text, -1 special token
-  std::vector<uint8_t> special_tokens_mask;            // 1 where the post-processor put the token in
+  std::vector<std::pair<uint32_t, uint32_t>>
+      offsets;                               // [start, end) in Unicode characters of its own text; (0, 0) for special tokens
+  std::vector<int32_t> sequence_ids;         // 0 first text, 1 second text, -1 special token
+  std::vector<int32_t> word_ids;             // pre-token index within its text, -1 special token
+  std::vector<uint8_t> special_tokens_mask;  // 1 where the post-processor put the token in
 
   size_t size() const { return ids.size(); }
 };

@@ -31,8 +31,8 @@ inline uint16_t float_to_f16(float value) {
   const uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
   if (magnitude >= 0x477ff000u) return static_cast<uint16_t>(sign | 0x7c00u);  // rounds to infinity
-  if (magnitude < 0x38800000u) {                                              // subnormal or zero
-    const float scaled = std::bit_cast<float>(magnitude) + 0.5f;              // aligns the last kept bit to 2^-24
+  if (magnitude < 0x38800000u) {                                               // subnormal or zero
+    const float scaled = std::bit_cast<float>(magnitude) + 0.5f;               // aligns the last kept bit to 2^-24
     return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(scaled) - 0x3f000000u));
   }
   const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1);

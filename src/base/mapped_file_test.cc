@@ -45,9 +45,7 @@ void expect_error(Callable&& callable, ErrorCode code, const std::string& path) 
   }
 }
 
-std::string text_of(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
+std::string text_of(const MappedFile& file) { return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}; }
 
 // Pages of mapped files in this process's resident set.
 int64_t resident_file_pages() {

@@ -27,9 +27,9 @@ TEST(DTypeTest, EveryTypeHasANameAndASize) {
     DType dtype;
     const char* name;
     size_t size;
-  } rows[] = {{DType::f32, "f32", 4}, {DType::f16, "f16", 2}, {DType::bf16, "bf16", 2}, {DType::f64, "f64", 8},
-              {DType::i8, "i8", 1},   {DType::u8, "u8", 1},   {DType::i32, "i32", 4},   {DType::i64, "i64", 8},
-              {DType::boolean, "bool", 1}};
+  } rows[] = {{DType::f32, "f32", 4}, {DType::f16, "f16", 2}, {DType::bf16, "bf16", 2},
+              {DType::f64, "f64", 8}, {DType::i8, "i8", 1},   {DType::u8, "u8", 1},
+              {DType::i32, "i32", 4}, {DType::i64, "i64", 8}, {DType::boolean, "bool", 1}};
   for (const auto& row : rows) {
     EXPECT_EQ(dtype_name(row.dtype), row.name);
     EXPECT_EQ(dtype_size(row.dtype), row.size) << row.name;

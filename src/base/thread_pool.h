@@ -26,7 +26,8 @@ class ThreadPool {
   template <typename Body>
   void parallel_for(int64_t tasks, Body&& body) {
     using Callable = std::remove_reference_t<Body>;
-    run(tasks, [](void* context, int64_t task, int worker) { (*static_cast<Callable*>(context))(task, worker); },
+    run(
+        tasks, [](void* context, int64_t task, int worker) { (*static_cast<Callable*>(context))(task, worker); },
         const_cast<void*>(static_cast<const void*>(&body)));
   }
 

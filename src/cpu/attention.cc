@@ -89,7 +89,8 @@ class Attention final : public Kernel {
       list_query_rows(context.batch, query_rows, list);
     } else {
       const int32_t* starts = context.batch.cumulative_lengths;
-      for (int64_t b = 0; b < context.batch.sequences; ++b) list.add(starts[b], starts[b + 1] - starts[b], starts[b], starts[b + 1] - starts[b]);
+      for (int64_t b = 0; b < context.batch.sequences; ++b)
+        list.add(starts[b], starts[b + 1] - starts[b], starts[b], starts[b + 1] - starts[b]);
     }
 
     // Heads are taken together where single ones would be too many tasks.
@@ -115,8 +116,9 @@ class Attention final : public Kernel {
 
     void add(int64_t query_begin, int64_t query_count, int64_t key_begin, int64_t key_count) {
       for (int64_t done = 0; done < query_count; done += queries_at_once) {
-        items[count++] = {static_cast<int32_t>(query_begin + done), static_cast<int32_t>(std::min(queries_at_once, query_count - done)),
-                          static_cast<int32_t>(key_begin), static_cast<int32_t>(key_count)};
+        items[count++] = {static_cast<int32_t>(query_begin + done),
+                          static_cast<int32_t>(std::min(queries_at_once, query_count - done)), static_cast<int32_t>(key_begin),
+                          static_cast<int32_t>(key_count)};
       }
     }
   };
@@ -179,7 +181,8 @@ PrepareResult prepare_attention(const KernelRequest& request) {
     if (operands.has(kQueryRows) && operands.value(kQueryRows).dtype != DType::i32) throw Refused{"query_rows are not i32"};
     if (operands.has(kMask)) {
       const DType mask = operands.value(kMask).dtype;
-      if (mask == DType::f16 || mask == DType::bf16 || mask == DType::f64) throw Refused{fmt::format("the mask is {}", dtype_name(mask))};
+      if (mask == DType::f16 || mask == DType::bf16 || mask == DType::f64)
+        throw Refused{fmt::format("the mask is {}", dtype_name(mask))};
     }
     const int64_t heads = request.node.integer("heads");
     const int64_t head_dim = operands.fixed_width(kQuery, "q") / heads / (request.node.integer("packed_qkv") ? 3 : 1);

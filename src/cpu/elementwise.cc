@@ -54,7 +54,8 @@ BinaryFunction binary_function(const std::string& name) {
 
 Spread spread(const SymbolicShape& shape, const SymbolicShape& result) {
   if (shape == result) return Spread::same;
-  const bool ones_before_last = std::all_of(shape.begin(), shape.empty() ? shape.end() : shape.end() - 1, [](const Dim& dim) { return dim == Dim(1); });
+  const bool ones_before_last =
+      std::all_of(shape.begin(), shape.empty() ? shape.end() : shape.end() - 1, [](const Dim& dim) { return dim == Dim(1); });
   if (ones_before_last && (shape.empty() || shape.back() == Dim(1))) return Spread::scalar;
   if (ones_before_last && shape.back() == result.back()) return Spread::each_row;
   throw Refused{"broadcasts " + to_string(shape) + " to " + to_string(result)};
@@ -68,9 +69,10 @@ PrepareResult prepare_elementwise(const KernelRequest& request) {
     operands.require_f32(0, "a");
     operands.require_f32(1, "b");
     const SymbolicShape& result = request.network.value(request.node.outputs[0]).shape;
-    return Preparation{std::make_unique<Elementwise>(binary_function(request.node.text("function")), spread(operands.value(0).shape, result),
-                                                     spread(operands.value(1).shape, result)),
-                       "sixteen elements at a time"};
+    return Preparation{
+        std::make_unique<Elementwise>(binary_function(request.node.text("function")), spread(operands.value(0).shape, result),
+                                      spread(operands.value(1).shape, result)),
+        "sixteen elements at a time"};
   });
 }
 

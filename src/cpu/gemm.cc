@@ -20,10 +20,10 @@ int64_t scratch_floats(bool packed) { return packed ? kScratchRowsFloats : kGemm
 }  // namespace
 
 GemmPlan plan_gemm(const IsaKernels& kernels, int64_t rows, int64_t columns, int64_t k, int threads) {
-  constexpr int64_t kChunkPanels = 64;         // 1024 columns: A's copy to scratch costs little beside them
-  constexpr int64_t kTaskCost = 16000;         // in vector multiply-adds: about 5 us, several times the cost of a fork
-  constexpr int64_t kTasksPerThread = 8;       // so that the last one to finish is not late by much
-  constexpr int64_t kRowsPerWeightRead = 4;    // with fewer rows the time goes into reading weights
+  constexpr int64_t kChunkPanels = 64;       // 1024 columns: A's copy to scratch costs little beside them
+  constexpr int64_t kTaskCost = 16000;       // in vector multiply-adds: about 5 us, several times the cost of a fork
+  constexpr int64_t kTasksPerThread = 8;     // so that the last one to finish is not late by much
+  constexpr int64_t kRowsPerWeightRead = 4;  // with fewer rows the time goes into reading weights
   GemmPlan plan;
   if (rows <= 0 || columns <= 0) return plan;
   const int64_t panels = panel_count(columns);
@@ -34,7 +34,8 @@ GemmPlan plan_gemm(const IsaKernels& kernels, int64_t rows, int64_t columns, int
   // Whole tiles where there are enough of them for the chunks to come out alike.
   const int64_t at_once = kernels.gemm_panels_at_once(divide_up(rows, plan.row_chunks));
   const int64_t groups = divide_up(panels, at_once);
-  plan.chunk_panels = groups % chunks == 0 || groups >= 4 * chunks ? divide_up(groups, chunks) * at_once : divide_up(panels, chunks);
+  plan.chunk_panels =
+      groups % chunks == 0 || groups >= 4 * chunks ? divide_up(groups, chunks) * at_once : divide_up(panels, chunks);
   plan.column_chunks = divide_up(panels, plan.chunk_panels);
   return plan;
 }
@@ -43,7 +44,8 @@ size_t gemm_scratch_bytes(bool packed, int threads) {
   return static_cast<size_t>(scratch_floats(packed)) * sizeof(float) * static_cast<size_t>(threads);
 }
 
-void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool, std::span<std::byte> scratch) {
+void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool,
+              std::span<std::byte> scratch) {
   const GemmPlan plan = plan_gemm(kernels, rows, problem.weight.n, problem.weight.k, pool.threads());
   const int64_t panels = panel_count(problem.weight.n);
   const int64_t floats = scratch_floats(problem.panels != nullptr);

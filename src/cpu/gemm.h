@@ -23,7 +23,8 @@ GemmPlan plan_gemm(const IsaKernels& kernels, int64_t rows, int64_t columns, int
 size_t gemm_scratch_bytes(bool packed, int threads);
 
 // C for `rows` rows. `scratch`: 64-byte aligned, gemm_scratch_bytes().
-void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool, std::span<std::byte> scratch);
+void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool,
+              std::span<std::byte> scratch);
 
 inline int64_t panel_count(int64_t columns) { return (columns + kGemmPanel - 1) / kGemmPanel; }
 

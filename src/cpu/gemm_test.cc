@@ -35,7 +35,8 @@ struct Case {
 
 std::ostream& operator<<(std::ostream& out, const Case& c) {
   return out << c.rows << "x" << c.columns << "x" << c.k << " activation " << static_cast<int>(c.activation) << " bias " << c.bias
-             << " residual " << c.residual << " packed " << c.packed << " type " << static_cast<int>(c.type) << " threads " << c.threads;
+             << " residual " << c.residual << " packed " << c.packed << " type " << static_cast<int>(c.type) << " threads "
+             << c.threads;
 }
 
 struct Data {
@@ -45,15 +46,20 @@ struct Data {
 };
 
 Data make_data(const Case& c) {
-  Data data{random_floats(static_cast<size_t>(c.rows * c.k), 1), random_floats(static_cast<size_t>(c.columns), 2),
-            random_floats(static_cast<size_t>(c.rows * c.columns), 3), random_floats(static_cast<size_t>(c.columns * c.k), 4), {}, {}};
+  Data data{random_floats(static_cast<size_t>(c.rows * c.k), 1),
+            random_floats(static_cast<size_t>(c.columns), 2),
+            random_floats(static_cast<size_t>(c.rows * c.columns), 3),
+            random_floats(static_cast<size_t>(c.columns * c.k), 4),
+            {},
+            {}};
   for (float& value : data.w) {
     if (c.type == WeightType::f16) value = f16_to_float(data.w16.emplace_back(float_to_f16(value)));
     if (c.type == WeightType::bf16) value = bf16_to_float(data.w16.emplace_back(float_to_bf16(value)));
   }
   const size_t bytes = data.w.size() * (c.type == WeightType::f32 ? 4 : 2);
   auto owned = std::make_shared<std::vector<std::byte>>(bytes + 1);  // + 1: no null pointer where empty
-  if (bytes > 0) std::memcpy(owned->data(), c.type == WeightType::f32 ? static_cast<void*>(data.w.data()) : data.w16.data(), bytes);
+  if (bytes > 0)
+    std::memcpy(owned->data(), c.type == WeightType::f32 ? static_cast<void*>(data.w.data()) : data.w16.data(), bytes);
   const DType dtype = c.type == WeightType::f32 ? DType::f32 : c.type == WeightType::f16 ? DType::f16 : DType::bf16;
   data.tensor = {dtype, Shape{c.columns, c.k}, std::shared_ptr<const void>(owned, owned->data())};
   return data;
@@ -89,13 +95,17 @@ std::vector<float> compute(const IsaKernels& kernels, const Case& c, const Data&
   std::vector<float> result;
   for (int64_t r = 0; r < rows; ++r) {
     result.insert(result.end(), out.begin() + r * stride, out.begin() + r * stride + c.columns);
-    for (int64_t i = c.columns; i < stride; ++i) EXPECT_EQ(out[static_cast<size_t>(r * stride + i)], kPoison) << c << " wrote past row " << r;
+    for (int64_t i = c.columns; i < stride; ++i)
+      EXPECT_EQ(out[static_cast<size_t>(r * stride + i)], kPoison) << c << " wrote past row " << r;
   }
-  for (size_t i = static_cast<size_t>(rows * stride); i < out.size(); ++i) EXPECT_EQ(out[i], kPoison) << c << " wrote past the end";
+  for (size_t i = static_cast<size_t>(rows * stride); i < out.size(); ++i)
+    EXPECT_EQ(out[i], kPoison) << c << " wrote past the end";
   return result;
 }
 
-std::vector<float> compute(const IsaKernels& kernels, const Case& c, const Data& data) { return compute(kernels, c, data, 0, c.rows); }
+std::vector<float> compute(const IsaKernels& kernels, const Case& c, const Data& data) {
+  return compute(kernels, c, data, 0, c.rows);
+}
 
 double exact_activation(Activation activation, double x) {
   switch (activation) {
@@ -120,7 +130,8 @@ void check(const Isa& isa, const Case& c) {
     for (int64_t n = 0; n < c.columns; ++n) {
       double sum = 0, magnitude = 0;
       for (int64_t k = 0; k < c.k; ++k) {
-        const double product = static_cast<double>(data.a[static_cast<size_t>(r * c.k + k)]) * data.w[static_cast<size_t>(n * c.k + k)];
+        const double product =
+            static_cast<double>(data.a[static_cast<size_t>(r * c.k + k)]) * data.w[static_cast<size_t>(n * c.k + k)];
         sum += product;
         magnitude += std::abs(product);
       }
@@ -136,8 +147,8 @@ void check(const Isa& isa, const Case& c) {
         bound += 2 * eps * std::abs(expected);
       }
       const float got = result[static_cast<size_t>(r * c.columns + n)];
-      ASSERT_LE(std::abs(got - expected), bound) << isa.name << " " << c << " first bad element " << r << "," << n << ": " << got
-                                                 << " for " << expected;
+      ASSERT_LE(std::abs(got - expected), bound)
+          << isa.name << " " << c << " first bad element " << r << "," << n << ": " << got << " for " << expected;
     }
   }
 }
@@ -173,9 +184,11 @@ TEST_P(Gemm, DepthOfEveryTail) {
 }
 
 TEST_P(Gemm, Epilogues) {
-  for (Activation activation : {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::relu, Activation::silu, Activation::tanh})
+  for (Activation activation :
+       {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::relu, Activation::silu, Activation::tanh})
     for (bool bias : {false, true})
-      for (bool residual : {false, true}) check(GetParam(), {.rows = 17, .columns = 37, .k = 400, .activation = activation, .bias = bias, .residual = residual});
+      for (bool residual : {false, true})
+        check(GetParam(), {.rows = 17, .columns = 37, .k = 400, .activation = activation, .bias = bias, .residual = residual});
 }
 
 TEST_P(Gemm, WeightTypesPackedAndOnTheFly) {

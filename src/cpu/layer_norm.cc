@@ -22,7 +22,9 @@ struct Affine {
 class LayerNorm final : public Kernel {
  public:
   LayerNorm(const KernelRequest& request, bool with_residual)
-      : kernels_(*active_isa().kernels), affine_(Operands(request), request.node, with_residual ? 2 : 1), with_residual_(with_residual) {}
+      : kernels_(*active_isa().kernels),
+        affine_(Operands(request), request.node, with_residual ? 2 : 1),
+        with_residual_(with_residual) {}
 
   void run(const KernelContext& context) const override {
     const TensorView& x = context.inputs[0];
@@ -56,7 +58,8 @@ class EmbeddingLayerNorm final : public Kernel {
     EmbeddingLayerNormRows rows = {};
     for (size_t table = 0; table < kTables; ++table) {
       const TensorView& ids = context.inputs[table];
-      if (ids.data) rows.tables[rows.table_count++] = {context.inputs[table + kTables].data, ids.data, types_[table], wide_[table]};
+      if (ids.data)
+        rows.tables[rows.table_count++] = {context.inputs[table + kTables].data, ids.data, types_[table], wide_[table]};
     }
     rows.scale = affine_.scale();
     rows.out = context.outputs[0].as<float>();
@@ -89,8 +92,10 @@ PrepareResult prepare_layer_norm(const KernelRequest& request) { return prepare(
 PrepareResult prepare_skip_layer_norm(const KernelRequest& request) { return prepare(request, true); }
 
 PrepareResult prepare_embedding_layer_norm(const KernelRequest& request) {
-  return prepare_or_refuse(
-      [&] { return Preparation{std::make_unique<EmbeddingLayerNorm>(request), "tables read where they lie, summed and normalised in one pass"}; });
+  return prepare_or_refuse([&] {
+    return Preparation{std::make_unique<EmbeddingLayerNorm>(request),
+                       "tables read where they lie, summed and normalised in one pass"};
+  });
 }
 
 }  // namespace bertie::cpu

@@ -35,7 +35,8 @@ std::vector<float> to_floats(const Tensor& tensor) {
 class LinearKernel : public Kernel {
  public:
   // `packing` without a weight: packed on the fly from `weight`.
-  LinearKernel(const IsaKernels& kernels, const Tensor& weight, SharedPacking packing, std::vector<float> bias, Activation activation)
+  LinearKernel(const IsaKernels& kernels, const Tensor& weight, SharedPacking packing, std::vector<float> bias,
+               Activation activation)
       : kernels_(kernels),
         weight_(gemm_weight(weight)),
         packing_(std::move(packing)),
@@ -60,11 +61,11 @@ class LinearKernel : public Kernel {
     run_gemm(kernels_, problem, rows, context.pool, context.workspace);
   }
 
-  size_t workspace_bytes(const BatchLimits&, int threads) const override { return gemm_scratch_bytes(packing_.weight != nullptr, threads); }
-  bool reads_constant(size_t index) const override { return index == 1 && !packing_.weight; }
-  size_t packed_bytes() const override {
-    return bias_.size() * sizeof(float) + (packing_.fresh ? packing_.weight->bytes() : 0);
+  size_t workspace_bytes(const BatchLimits&, int threads) const override {
+    return gemm_scratch_bytes(packing_.weight != nullptr, threads);
   }
+  bool reads_constant(size_t index) const override { return index == 1 && !packing_.weight; }
+  size_t packed_bytes() const override { return bias_.size() * sizeof(float) + (packing_.fresh ? packing_.weight->bytes() : 0); }
 
  private:
   const IsaKernels& kernels_;
@@ -108,7 +109,8 @@ PrepareResult prepare(const KernelRequest& request, bool shared) {
   const std::optional<Activation> activation = activation_of(node.text("activation", "none"));
   if (!activation) return Refusal{"no activation " + node.text("activation")};
   if (is_embedding_table(network, *weight) != shared)
-    return Refusal{shared ? "the weight is no embedding table" : "the weight is an embedding table too: packed, it would be held twice"};
+    return Refusal{shared ? "the weight is no embedding table"
+                          : "the weight is an embedding table too: packed, it would be held twice"};
 
   const Isa& isa = active_isa();
   SharedPacking packing = {};

@@ -21,7 +21,9 @@ std::vector<float> random_floats(size_t count, uint32_t seed) {
   return values;
 }
 
-Tensor tensor_of(const Shape& shape, uint32_t seed) { return Tensor::from_floats(shape, random_floats(static_cast<size_t>(shape.elements()), seed)); }
+Tensor tensor_of(const Shape& shape, uint32_t seed) {
+  return Tensor::from_floats(shape, random_floats(static_cast<size_t>(shape.elements()), seed));
+}
 
 Tensor half_tensor(const Tensor& floats, DType dtype) {
   auto halves = std::make_shared<std::vector<uint16_t>>();
@@ -32,7 +34,8 @@ Tensor half_tensor(const Tensor& floats, DType dtype) {
   return {dtype, floats.shape, std::shared_ptr<const void>(halves, halves->data())};
 }
 
-std::vector<float> run(const Kernel& kernel, ThreadPool& pool, const std::vector<float>& x, const Shape& x_shape, int64_t columns) {
+std::vector<float> run(const Kernel& kernel, ThreadPool& pool, const std::vector<float>& x, const Shape& x_shape,
+                       int64_t columns) {
   Shape shape = x_shape;
   shape[shape.rank() - 1] = columns;
   std::vector<float> out(static_cast<size_t>(shape.elements()), -1e30f);

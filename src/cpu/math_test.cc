@@ -47,7 +47,8 @@ TEST(Math, ErrorsAreWithinTheStatedBounds) {
       {UnaryFunction::sigmoid, sigmoid, -86.6, kAll, 2.5, 0},
       {UnaryFunction::silu, [](double x) { return x * sigmoid(x); }, -86.6, kAll, 2.5, 0},
       {UnaryFunction::gelu, [](double x) { return 0.5 * x * std::erfc(-x * M_SQRT1_2); }, -kAll, kAll, 0, 2.3e-7},
-      {UnaryFunction::gelu_tanh, [](double x) { return x * sigmoid(2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)); }, -1e12, 1e12, 0, 1.3e-7},
+      {UnaryFunction::gelu_tanh, [](double x) { return x * sigmoid(2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)); },
+       -1e12, 1e12, 0, 1.3e-7},
   };
   for (const FunctionCase& c : cases) {
     const std::vector<float> x = floats_between(c.low, c.high);
@@ -70,13 +71,27 @@ TEST(Math, ExtremesAndNaN) {
     UnaryFunction function;
     float x, expected;
   } cases[] = {
-      {UnaryFunction::exp, -kInfinity, 0},      {UnaryFunction::exp, kInfinity, kInfinity},   {UnaryFunction::exp, -87, 0},
-      {UnaryFunction::exp, 89, kInfinity},      {UnaryFunction::exp, 0, 1},                   {UnaryFunction::tanh, kInfinity, 1},
-      {UnaryFunction::tanh, -kInfinity, -1},    {UnaryFunction::erf, kInfinity, 1},           {UnaryFunction::erf, -kInfinity, -1},
-      {UnaryFunction::sigmoid, kInfinity, 1},   {UnaryFunction::sigmoid, -kInfinity, 0},      {UnaryFunction::gelu, 1e30f, 1e30f},
-      {UnaryFunction::gelu, -1e30f, 0},         {UnaryFunction::gelu_tanh, 1e30f, 1e30f},     {UnaryFunction::gelu_tanh, -1e30f, 0},
-      {UnaryFunction::silu, -1e30f, 0},         {UnaryFunction::relu, -kInfinity, 0},         {UnaryFunction::gelu, kInfinity, kInfinity},
-      {UnaryFunction::reciprocal, 0, kInfinity}, {UnaryFunction::abs, -kInfinity, kInfinity}, {UnaryFunction::neg, 2, -2},
+      {UnaryFunction::exp, -kInfinity, 0},
+      {UnaryFunction::exp, kInfinity, kInfinity},
+      {UnaryFunction::exp, -87, 0},
+      {UnaryFunction::exp, 89, kInfinity},
+      {UnaryFunction::exp, 0, 1},
+      {UnaryFunction::tanh, kInfinity, 1},
+      {UnaryFunction::tanh, -kInfinity, -1},
+      {UnaryFunction::erf, kInfinity, 1},
+      {UnaryFunction::erf, -kInfinity, -1},
+      {UnaryFunction::sigmoid, kInfinity, 1},
+      {UnaryFunction::sigmoid, -kInfinity, 0},
+      {UnaryFunction::gelu, 1e30f, 1e30f},
+      {UnaryFunction::gelu, -1e30f, 0},
+      {UnaryFunction::gelu_tanh, 1e30f, 1e30f},
+      {UnaryFunction::gelu_tanh, -1e30f, 0},
+      {UnaryFunction::silu, -1e30f, 0},
+      {UnaryFunction::relu, -kInfinity, 0},
+      {UnaryFunction::gelu, kInfinity, kInfinity},
+      {UnaryFunction::reciprocal, 0, kInfinity},
+      {UnaryFunction::abs, -kInfinity, kInfinity},
+      {UnaryFunction::neg, 2, -2},
   };
   for (const Isa& isa : available_isas()) {
     for (const auto& c : cases) {

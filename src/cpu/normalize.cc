@@ -12,7 +12,8 @@ class Normalize final : public Kernel {
   void run(const KernelContext& context) const override {
     const TensorView& x = context.inputs[0];
     const NormalizeRows rows{x.as<float>(), x.shape.back(), epsilon_, context.outputs[0].as<float>()};
-    for_row_pieces(context.pool, row_count(x.shape), rows.extent, [&](int64_t begin, int64_t end) { kernels_.normalize(rows, begin, end); });
+    for_row_pieces(context.pool, row_count(x.shape), rows.extent,
+                   [&](int64_t begin, int64_t end) { kernels_.normalize(rows, begin, end); });
   }
 
  private:
@@ -25,7 +26,8 @@ class Normalize final : public Kernel {
 PrepareResult prepare_normalize(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands(request).require_f32(0, "x");
-    return Preparation{std::make_unique<Normalize>(static_cast<float>(request.node.real("epsilon"))), "rows in the first-level cache"};
+    return Preparation{std::make_unique<Normalize>(static_cast<float>(request.node.real("epsilon"))),
+                       "rows in the first-level cache"};
   });
 }
 

@@ -12,7 +12,7 @@ TEST(Peak, MultiplyAddsArePlausible) {
   ThreadPool pool(1);
   for (const Isa& isa : available_isas()) {
     const double flops = measure_flops(isa, pool);
-    EXPECT_GT(flops, 1e8) << isa.name;   // a tenth of an operation a cycle at 1 GHz (sanitizers included)
+    EXPECT_GT(flops, 1e8) << isa.name;     // a tenth of an operation a cycle at 1 GHz (sanitizers included)
     EXPECT_LT(flops, 6.4e11) << isa.name;  // two 16-lane units at 10 GHz
   }
 }

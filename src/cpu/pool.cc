@@ -20,7 +20,8 @@ class Pool final : public Kernel {
       const int64_t b = task / pieces, column = task % pieces * kColumns;
       const int64_t begin = packed ? starts[b] : b * x.shape[1];
       const int64_t length = packed ? starts[b + 1] - begin : x.shape[1];
-      const PoolSequence sequence{x.as<float>() + begin * extent, length, extent, mode_, context.outputs[0].as<float>() + b * extent};
+      const PoolSequence sequence{x.as<float>() + begin * extent, length, extent, mode_,
+                                  context.outputs[0].as<float>() + b * extent};
       kernels_.pool(sequence, column, column + kColumns < extent ? column + kColumns : extent);
     });
   }

@@ -27,8 +27,10 @@ UnaryFunction unary_function(const std::string& name) {
     std::string_view name;
     UnaryFunction function;
   } kFunctions[] = {
-      {"relu", UnaryFunction::relu}, {"silu", UnaryFunction::silu}, {"tanh", UnaryFunction::tanh}, {"sigmoid", UnaryFunction::sigmoid},
-      {"erf", UnaryFunction::erf},   {"exp", UnaryFunction::exp},   {"sqrt", UnaryFunction::sqrt}, {"reciprocal", UnaryFunction::reciprocal},
+      {"relu", UnaryFunction::relu}, {"silu", UnaryFunction::silu},
+      {"tanh", UnaryFunction::tanh}, {"sigmoid", UnaryFunction::sigmoid},
+      {"erf", UnaryFunction::erf},   {"exp", UnaryFunction::exp},
+      {"sqrt", UnaryFunction::sqrt}, {"reciprocal", UnaryFunction::reciprocal},
       {"neg", UnaryFunction::neg},   {"abs", UnaryFunction::abs},
   };
   for (const auto& entry : kFunctions) {

@@ -43,7 +43,8 @@ int64_t longest_sequence(const Batch& batch) {
 void check_batch(const Batch& batch, const SessionLimits& limits, const Engine::Impl& engine) {
   const size_t tokens = batch.token_ids.size();
   const auto& ends = batch.cumulative_lengths;
-  if (ends.empty() || ends.front() != 0 || ends.back() != static_cast<int64_t>(tokens) || !std::is_sorted(ends.begin(), ends.end())) {
+  if (ends.empty() || ends.front() != 0 || ends.back() != static_cast<int64_t>(tokens) ||
+      !std::is_sorted(ends.begin(), ends.end())) {
     fail(ErrorCode::invalid_argument, "batch: cumulative_lengths must rise from 0 to the {} tokens", tokens);
   }
   check_limit("tokens", static_cast<int64_t>(tokens), limits.tokens);
@@ -57,17 +58,20 @@ void check_batch(const Batch& batch, const SessionLimits& limits, const Engine::
   check_ids("type id", batch.type_ids, engine.types);
   check_ids("position id", batch.position_ids, engine.positions);
   for (int32_t row : batch.head_rows) {
-    if (row < 0 || static_cast<size_t>(row) >= tokens) fail(ErrorCode::invalid_argument, "batch: head row {}: out of range [0, {})", row, tokens);
+    if (row < 0 || static_cast<size_t>(row) >= tokens)
+      fail(ErrorCode::invalid_argument, "batch: head row {}: out of range [0, {})", row, tokens);
   }
   for (int32_t column : batch.columns) {
     if (column < 0) fail(ErrorCode::invalid_argument, "batch: column {}: negative", column);
   }
   const int64_t usable = engine.positions - engine.options.positions.first;
   if (engine.positions > 0 && batch.position_ids.empty() && longest_sequence(batch) > usable) {
-    fail(ErrorCode::invalid_argument, "batch: a sequence of {} tokens: the model has positions for {}", longest_sequence(batch), usable);
+    fail(ErrorCode::invalid_argument, "batch: a sequence of {} tokens: the model has positions for {}", longest_sequence(batch),
+         usable);
   }
   const auto inputs = engine.network.inputs();
-  const bool wants_first = std::any_of(inputs.begin(), inputs.end(), [&](ValueId id) { return engine.network.value(id).name == "first_rows"; });
+  const bool wants_first =
+      std::any_of(inputs.begin(), inputs.end(), [&](ValueId id) { return engine.network.value(id).name == "first_rows"; });
   const auto empty = std::adjacent_find(ends.begin(), ends.end());
   if (wants_first && empty != ends.end()) {
     fail(ErrorCode::invalid_argument, "batch: sequence {} is empty, and its first token is wanted", empty - ends.begin());

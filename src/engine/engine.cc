@@ -23,8 +23,8 @@ void check_inputs(const Network& network) {
            fmt::join(kSessionInputs, ", "));
     }
     if (input.shape.size() != 1) {
-      fail(ErrorCode::unsupported, "network input '{}' {}: only packed networks run; pass remove_padding was refused or disabled", input.name,
-           to_string(input.shape));
+      fail(ErrorCode::unsupported, "network input '{}' {}: only packed networks run; pass remove_padding was refused or disabled",
+           input.name, to_string(input.shape));
     }
   }
 }
@@ -99,7 +99,8 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   const auto backends = backends_for(options.device);
   const auto precisions = precisions_of(options.device);
   if (std::find(precisions.begin(), precisions.end(), options.precision) == precisions.end()) {
-    fail(ErrorCode::unsupported, "precision '{}': device {} has {}", options.precision, options.device, fmt::join(precisions, ", "));
+    fail(ErrorCode::unsupported, "precision '{}': device {} has {}", options.precision, options.device,
+         fmt::join(precisions, ", "));
   }
   if (options.threads < 0) fail(ErrorCode::invalid_argument, "threads {}: 0 or more", options.threads);
 

@@ -41,14 +41,15 @@ class Builder {
     ValueId x = add(embed(words, ids), embed(network_.add_constant("types", random({2, kHidden}, 1)), types));
     x = norm(add(x, embed(network_.add_constant("positions", random({kPositions, kHidden}, 1)), positions)));
     for (int layer = 0; layer < 2; ++layer) {
-      const ValueId context = network_.add_attention(linear(x, kHidden), linear(x, kHidden), linear(x, kHidden), mask_, kNone, kHeads,
-                                                     1 / std::sqrt(static_cast<double>(kHidden / kHeads)));
+      const ValueId context = network_.add_attention(linear(x, kHidden), linear(x, kHidden), linear(x, kHidden), mask_, kNone,
+                                                     kHeads, 1 / std::sqrt(static_cast<double>(kHidden / kHeads)));
       x = norm(add(linear(context, kHidden), x));
       x = norm(add(linear(network_.add_gelu(linear(x, kFeedForward)), kHidden), x));
     }
     network_.add_output("last_hidden_state", x);
     network_.add_output("logits", network_.add_linear(norm(network_.add_gelu(linear(x, kHidden))), words, kNone, "decoder"));
-    network_.add_output("labels", linear(network_.add_unary("tanh", linear(network_.add_pool(x, mask_, "cls"), kHidden)), kLabels));
+    network_.add_output("labels",
+                        linear(network_.add_unary("tanh", linear(network_.add_pool(x, mask_, "cls"), kHidden)), kLabels));
     network_.add_output("embedding", network_.add_normalize(network_.add_pool(x, mask_, "mean"), 1e-12));
     return std::move(network_);
   }
@@ -56,10 +57,12 @@ class Builder {
  private:
   ValueId linear(ValueId x, int64_t rows) {
     const int64_t columns = network_.value(x).shape.back().size;
-    return network_.add_linear(x, network_.add_constant("weight", random({rows, columns}, 0.2f)), network_.add_constant("bias", random({rows}, 0.2f)));
+    return network_.add_linear(x, network_.add_constant("weight", random({rows, columns}, 0.2f)),
+                               network_.add_constant("bias", random({rows}, 0.2f)));
   }
   ValueId norm(ValueId x) {
-    return network_.add_layer_norm(x, network_.add_constant("gamma", random({kHidden}, 0.1f, 1)), network_.add_constant("beta", random({kHidden}, 0.1f)), 1e-12);
+    return network_.add_layer_norm(x, network_.add_constant("gamma", random({kHidden}, 0.1f, 1)),
+                                   network_.add_constant("beta", random({kHidden}, 0.1f)), 1e-12);
   }
   ValueId add(ValueId a, ValueId b) { return network_.add_elementwise("add", a, b); }
   ValueId embed(ValueId table, ValueId ids) { return network_.add_embedding(table, ids); }
@@ -162,7 +165,10 @@ TEST_P(EngineTest, SelectedRowsEqualTheFullOnes) {
   const TensorView rows = selected.output("logits");
   ASSERT_EQ(rows.shape, (Shape{4, kVocabulary}));
   for (size_t i = 0; i < batch.rows.size(); ++i) {
-    EXPECT_EQ(std::memcmp(rows.as<float>() + i * kVocabulary, full.as<float>() + batch.rows[i] * kVocabulary, kVocabulary * sizeof(float)), 0) << i;
+    EXPECT_EQ(std::memcmp(rows.as<float>() + i * kVocabulary, full.as<float>() + batch.rows[i] * kVocabulary,
+                          kVocabulary * sizeof(float)),
+              0)
+        << i;
   }
 }
 
@@ -273,7 +279,8 @@ TEST_F(BatchCheckTest, LimitsAreNamed) {
   EXPECT_THAT(message_of([&] { session.run(packed.view()); }), HasSubstr("21 tokens: this session's limit is 20"));
   packed = {};
   packed.add(std::vector<int32_t>(16));
-  EXPECT_THAT(message_of([&] { session.run(packed.view()); }), HasSubstr("16 tokens in one sequence: this session's limit is 15"));
+  EXPECT_THAT(message_of([&] { session.run(packed.view()); }),
+              HasSubstr("16 tokens in one sequence: this session's limit is 15"));
   packed = {};
   for (int i = 0; i < 3; ++i) packed.add({1});
   EXPECT_THAT(message_of([&] { session.run(packed.view()); }), HasSubstr("3 sequences"));
@@ -314,8 +321,10 @@ TEST_F(BatchCheckTest, LengthsMustAddUp) {
 TEST(EngineBuildTest, NamesWhatThereIs) {
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.device = "tpu"}); }), HasSubstr("this build has cpu, reference"));
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.precision = "fp8"}); }), HasSubstr("device cpu has fp32"));
-  EXPECT_THAT(message_of([] { Engine::build(encoder(), {.outputs = {"hidden"}}); }), HasSubstr("the network has last_hidden_state"));
-  EXPECT_THAT(message_of([] { Engine::build(encoder(), {.disabled_passes = {"remove_padding"}}); }), HasSubstr("only packed networks run"));
+  EXPECT_THAT(message_of([] { Engine::build(encoder(), {.outputs = {"hidden"}}); }),
+              HasSubstr("the network has last_hidden_state"));
+  EXPECT_THAT(message_of([] { Engine::build(encoder(), {.disabled_passes = {"remove_padding"}}); }),
+              HasSubstr("only packed networks run"));
 }
 
 TEST(EngineBuildTest, RobertaPositionsSkipPadding) {

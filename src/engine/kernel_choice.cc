@@ -35,7 +35,8 @@ KernelChoice KernelChooser::choose(const Node& node) {
         continue;
       }
       auto& preparation = std::get<Preparation>(result);
-      KernelChoice choice{std::move(preparation.kernel), std::string(entry.name), std::string(backend->name), std::move(preparation.reason)};
+      KernelChoice choice{std::move(preparation.kernel), std::string(entry.name), std::string(backend->name),
+                          std::move(preparation.reason)};
       if (!refusals.empty()) choice.reason += fmt::format("{}refused: {}", choice.reason.empty() ? "" : "; ", refusals);
       log(LogLevel::debug, "kernel {} for {} '{}': {}", choice.name, node.op, node.name, choice.reason);
       shared_.emplace_back(wanted, choice);

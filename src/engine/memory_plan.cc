@@ -26,7 +26,8 @@ MemoryPlan plan_memory(const std::vector<Lifetime>& lifetimes) {
     }
     plan.offsets[index] = offset;
     plan.bytes = std::max(plan.bytes, offset + bytes);
-    const auto place = std::upper_bound(placed.begin(), placed.end(), offset, [&](size_t at, size_t other) { return at < plan.offsets[other]; });
+    const auto place =
+        std::upper_bound(placed.begin(), placed.end(), offset, [&](size_t at, size_t other) { return at < plan.offsets[other]; });
     placed.insert(place, index);
   }
   return plan;

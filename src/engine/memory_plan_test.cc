@@ -34,9 +34,11 @@ TEST(MemoryPlanTest, LivingNeighboursNeverOverlap) {
       EXPECT_EQ(plan.offsets[a] % kArenaAlignment, 0u);
       EXPECT_LE(plan.offsets[a] + lifetimes[a].bytes, plan.bytes);
       for (size_t b = 0; b < a; ++b) {
-        const bool together = lifetimes[a].first_step <= lifetimes[b].last_step && lifetimes[b].first_step <= lifetimes[a].last_step;
+        const bool together =
+            lifetimes[a].first_step <= lifetimes[b].last_step && lifetimes[b].first_step <= lifetimes[a].last_step;
         if (!together) continue;
-        EXPECT_FALSE(overlap(plan.offsets[a], plan.offsets[a] + lifetimes[a].bytes, plan.offsets[b], plan.offsets[b] + lifetimes[b].bytes));
+        EXPECT_FALSE(overlap(plan.offsets[a], plan.offsets[a] + lifetimes[a].bytes, plan.offsets[b],
+                             plan.offsets[b] + lifetimes[b].bytes));
       }
     }
   }

@@ -21,7 +21,8 @@ using Arena = std::unique_ptr<std::byte[], AlignedFree>;
 Arena allocate(size_t bytes) {
   const size_t rounded = (std::max<size_t>(bytes, 1) + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
   Arena arena(static_cast<std::byte*>(std::aligned_alloc(kArenaAlignment, rounded)));
-  if (!arena) fail(ErrorCode::out_of_memory, "a session of these limits needs {:.1f} MB of workspace", static_cast<double>(rounded) / 1e6);
+  if (!arena)
+    fail(ErrorCode::out_of_memory, "a session of these limits needs {:.1f} MB of workspace", static_cast<double>(rounded) / 1e6);
   return arena;
 }
 
@@ -43,7 +44,7 @@ struct Session::Impl {
   std::shared_ptr<const Engine> engine;
   const Engine::Impl* plan = nullptr;
   SessionLimits limits;
-  Arena arena;           // activations, then kernels' workspace
+  Arena arena;  // activations, then kernels' workspace
   size_t arena_bytes = 0;
   std::span<std::byte> workspace;
   std::vector<int32_t> default_types, default_positions;
@@ -87,8 +88,8 @@ Session::Session(std::shared_ptr<const Engine> engine, const SessionLimits& limi
   s.plan = s.engine->impl_.get();
   s.limits = limits;
   if (limits.tokens < 0 || limits.sequences < 0 || limits.longest < 0 || limits.rows < 0) {
-    fail(ErrorCode::invalid_argument, "session limits: {} tokens, {} sequences, longest {}, {} rows: none may be negative", limits.tokens,
-         limits.sequences, limits.longest, limits.rows);
+    fail(ErrorCode::invalid_argument, "session limits: {} tokens, {} sequences, longest {}, {} rows: none may be negative",
+         limits.tokens, limits.sequences, limits.longest, limits.rows);
   }
   if (s.limits.rows == 0) s.limits.rows = limits.tokens;
   s.default_types.assign(static_cast<size_t>(limits.tokens), 0);
@@ -123,13 +124,15 @@ void Session::Impl::plan_arena() {
     }
   }
   for (const Network::Output& output : network.outputs()) {
-    if (slot[static_cast<size_t>(output.value)] != SIZE_MAX) lifetimes[slot[static_cast<size_t>(output.value)]].last_step = plan->steps.size();
+    if (slot[static_cast<size_t>(output.value)] != SIZE_MAX)
+      lifetimes[slot[static_cast<size_t>(output.value)]].last_step = plan->steps.size();
   }
   const MemoryPlan memory = plan_memory(lifetimes);
 
   size_t scratch = 0;
   const BatchLimits bounds{limits.tokens, limits.sequences, limits.longest, limits.rows};
-  for (const EngineStep& step : plan->steps) scratch = std::max(scratch, step.kernel->workspace_bytes(bounds, plan->pool->threads()));
+  for (const EngineStep& step : plan->steps)
+    scratch = std::max(scratch, step.kernel->workspace_bytes(bounds, plan->pool->threads()));
   arena_bytes = memory.bytes + scratch;
   arena = allocate(arena_bytes);
   workspace = {arena.get() + memory.bytes, scratch};
@@ -148,7 +151,8 @@ void Session::Impl::make_views() {
   const auto note_extents = [&](ValueId id, Shape& shape) {
     const SymbolicShape& symbolic = network.value(id).shape;
     for (size_t axis = 0; axis < symbolic.size(); ++axis) {
-      if (!symbolic[axis].is_fixed()) dynamic_extents.push_back({&shape[static_cast<int>(axis)], extent_source(symbolic[axis].symbol)});
+      if (!symbolic[axis].is_fixed())
+        dynamic_extents.push_back({&shape[static_cast<int>(axis)], extent_source(symbolic[axis].symbol)});
     }
   };
   for (size_t i = 0; i < steps.size(); ++i) {
@@ -191,7 +195,8 @@ void Session::Impl::bind(const Batch& batch) {
   packed.cumulative_lengths = batch.cumulative_lengths.data();
   packed.columns = batch.columns.empty() ? nullptr : batch.columns.data();
   for (const DynamicExtent& dynamic : dynamic_extents) *dynamic.extent = packed.*dynamic.source;
-  for (const DynamicInput& dynamic : dynamic_inputs) *dynamic.data = input_ids(plan->network.value(dynamic.input).name, batch).data();
+  for (const DynamicInput& dynamic : dynamic_inputs)
+    *dynamic.data = input_ids(plan->network.value(dynamic.input).name, batch).data();
 }
 
 void Session::run(const Batch& batch) {
@@ -216,7 +221,8 @@ TensorView Session::output(std::string_view name) const {
   const Network& network = impl_->plan->network;
   for (const Network::Output& output : network.outputs()) {
     if (output.name != name) continue;
-    return {impl_->addresses[static_cast<size_t>(output.value)], network.value(output.value).dtype, impl_->shape_of(output.value)};
+    return {impl_->addresses[static_cast<size_t>(output.value)], network.value(output.value).dtype,
+            impl_->shape_of(output.value)};
   }
   std::vector<std::string_view> names;
   for (const Network::Output& output : network.outputs()) names.push_back(output.name);

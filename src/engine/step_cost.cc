@@ -35,9 +35,11 @@ StepTime step_cost(const Node& node, const KernelContext& context) {
     // Of a table only the rows looked up are read: as many as are written.
     if (!looks_up || input.dtype == DType::i32) cost.bytes += static_cast<double>(input.shape.rank() == 0 ? 0 : input.bytes());
   }
-  for (const MutableTensorView& output : context.outputs) cost.bytes += static_cast<double>(TensorView(output).bytes()) * (looks_up ? 2 : 1);
+  for (const MutableTensorView& output : context.outputs)
+    cost.bytes += static_cast<double>(TensorView(output).bytes()) * (looks_up ? 2 : 1);
   if (node.op == "linear") {
-    cost.flops = 2.0 * static_cast<double>(context.outputs[0].shape.elements()) * static_cast<double>(context.inputs[0].shape.back());
+    cost.flops =
+        2.0 * static_cast<double>(context.outputs[0].shape.elements()) * static_cast<double>(context.inputs[0].shape.back());
   } else if (node.op == "attention") {
     cost.flops = attention_flops(node, context);
   }

@@ -24,7 +24,8 @@ void infer(OpContext& context) {
     }
   }
   if (context.node().input(kMask) != kNone) {
-    context.require(q.size() == 3 && context.shape(kMask) == SymbolicShape{q[0], q[1]}, "mask [batch, sequence] beside q of rank 3");
+    context.require(q.size() == 3 && context.shape(kMask) == SymbolicShape{q[0], q[1]},
+                    "mask [batch, sequence] beside q of rank 3");
   }
   if (context.node().input(kRelativeBias) != kNone) {
     context.require_float(kRelativeBias);
@@ -45,13 +46,13 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& attention_op() {
-  static const OpDescriptor op{"attention", 1, {"q", "k", "v", "mask", "relative_bias", "query_rows"},
-                               {"heads", "scale", "packed_qkv"}, infer};
+  static const OpDescriptor op{
+      "attention", 1, {"q", "k", "v", "mask", "relative_bias", "query_rows"}, {"heads", "scale", "packed_qkv"}, infer};
   return op;
 }
 
-ValueId Network::add_attention(ValueId q, ValueId k, ValueId v, ValueId mask, ValueId relative_bias, int64_t heads,
-                               double scale, std::string name) {
+ValueId Network::add_attention(ValueId q, ValueId k, ValueId v, ValueId mask, ValueId relative_bias, int64_t heads, double scale,
+                               std::string name) {
   return add_node("attention", {q, k, v, mask, relative_bias}, {{"heads", heads}, {"scale", scale}}, std::move(name))[0];
 }
 

@@ -4,7 +4,8 @@
 namespace bertie {
 
 std::optional<DType> dtype_named(std::string_view name) {
-  for (DType dtype : {DType::f32, DType::f16, DType::bf16, DType::f64, DType::i8, DType::u8, DType::i32, DType::i64, DType::boolean}) {
+  for (DType dtype :
+       {DType::f32, DType::f16, DType::bf16, DType::f64, DType::i8, DType::u8, DType::i32, DType::i64, DType::boolean}) {
     if (dtype_name(dtype) == name) return dtype;
   }
   return std::nullopt;

@@ -12,10 +12,12 @@ void infer(OpContext& context) {
     context.require(context.has(i), "every part");
     const SymbolicShape& part = context.shape(i);
     context.require(part.size() == shape.size(), "parts of one rank");
-    context.require(context.dtype(i) == context.dtype(0) || (is_float(context.dtype(i)) && is_float(context.dtype(0))), "parts of one dtype");
+    context.require(context.dtype(i) == context.dtype(0) || (is_float(context.dtype(i)) && is_float(context.dtype(0))),
+                    "parts of one dtype");
     for (size_t k = 0; k < part.size(); ++k) {
       if (k == axis) continue;
-      if (part[k].is_fixed() && shape[k].is_fixed()) context.require(part[k] == shape[k], "parts that differ along the axis alone");
+      if (part[k].is_fixed() && shape[k].is_fixed())
+        context.require(part[k] == shape[k], "parts that differ along the axis alone");
       if (part[k].is_fixed()) shape[k] = part[k];
     }
     shape[axis] = shape[axis] + part[axis];

@@ -20,7 +20,8 @@ struct Product {
     std::string factor;
     int depth = 0;
     const auto finish = [&] {
-      const bool number = !factor.empty() && std::all_of(factor.begin(), factor.end(), [](char c) { return c >= '0' && c <= '9'; });
+      const bool number =
+          !factor.empty() && std::all_of(factor.begin(), factor.end(), [](char c) { return c >= '0' && c <= '9'; });
       if (number) {
         coefficient *= std::stoll(factor);
       } else {

@@ -42,8 +42,8 @@ std::optional<SymbolicShape> known_result(const OpContext& context, std::string_
 void infer(OpContext& context) {
   const std::string function = context.node().text("function");
   context.require_one_of("function", function,
-                         {"add", "sub", "mul", "div", "pow", "min", "max", "mod", "fmod", "equal", "greater", "greater_or_equal", "less",
-                          "less_or_equal", "and", "or", "xor"});
+                         {"add", "sub", "mul", "div", "pow", "min", "max", "mod", "fmod", "equal", "greater", "greater_or_equal",
+                          "less", "less_or_equal", "and", "or", "xor"});
   const DType a = context.dtype(0);
   const DType b = context.dtype(1);
   const bool both_float = is_float(a) && is_float(b);

@@ -3,11 +3,12 @@
 namespace bertie {
 
 const OpDescriptor& gelu_op() {
-  static const OpDescriptor op{"gelu", 1, {"x"}, {"approximate"}, [](OpContext& context) {
-                                 context.require_float(0);
-                                 context.require_one_of("approximate", context.node().text("approximate", "none"), {"none", "tanh"});
-                                 context.output(DType::f32, context.shape(0));
-                               }};
+  static const OpDescriptor op{
+      "gelu", 1, {"x"}, {"approximate"}, [](OpContext& context) {
+        context.require_float(0);
+        context.require_one_of("approximate", context.node().text("approximate", "none"), {"none", "tanh"});
+        context.output(DType::f32, context.shape(0));
+      }};
   return op;
 }
 

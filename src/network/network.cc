@@ -21,13 +21,17 @@ SymbolicShape to_symbolic(const Shape& shape) { return SymbolicShape(shape.begin
 
 }  // namespace
 
-int64_t Node::integer(std::string_view attribute, int64_t fallback) const { return attribute_or<int64_t>(*this, attribute, fallback); }
+int64_t Node::integer(std::string_view attribute, int64_t fallback) const {
+  return attribute_or<int64_t>(*this, attribute, fallback);
+}
 double Node::real(std::string_view attribute, double fallback) const { return attribute_or<double>(*this, attribute, fallback); }
 std::string Node::text(std::string_view attribute, std::string fallback) const {
   return attribute_or<std::string>(*this, attribute, std::move(fallback));
 }
 
-std::vector<int64_t> Node::integers(std::string_view attribute) const { return attribute_or<std::vector<int64_t>>(*this, attribute, {}); }
+std::vector<int64_t> Node::integers(std::string_view attribute) const {
+  return attribute_or<std::vector<int64_t>>(*this, attribute, {});
+}
 
 ValueId Network::add_integers(std::span<const int64_t> numbers) {
   return add_constant("integers", Tensor::from_int64s({static_cast<int64_t>(numbers.size())}, numbers));
@@ -51,12 +55,14 @@ ValueId Network::add_constant(std::string name, Tensor tensor) {
   const ValueId id = static_cast<ValueId>(values_.size());
   const DType dtype = tensor.dtype;
   SymbolicShape shape = to_symbolic(tensor.shape);
-  values_.push_back({.name = unique_name(std::move(name)), .dtype = dtype, .shape = std::move(shape), .constant = std::move(tensor)});
+  values_.push_back(
+      {.name = unique_name(std::move(name)), .dtype = dtype, .shape = std::move(shape), .constant = std::move(tensor)});
   return id;
 }
 
 void Network::add_output(std::string name, ValueId value) {
-  if (value < 0 || static_cast<size_t>(value) >= values_.size()) fail(ErrorCode::invalid_argument, "output '{}': no such value", name);
+  if (value < 0 || static_cast<size_t>(value) >= values_.size())
+    fail(ErrorCode::invalid_argument, "output '{}': no such value", name);
   for (const Output& output : outputs_) {
     if (output.name == name) fail(ErrorCode::invalid_argument, "output '{}': named twice", name);
   }
@@ -149,7 +155,8 @@ std::vector<NodeId> Network::consumers(ValueId id) const {
   std::vector<NodeId> found;
   for (size_t i = 0; i < nodes_.size(); ++i) {
     const auto& inputs = nodes_[i].inputs;
-    if (!nodes_[i].op.empty() && std::find(inputs.begin(), inputs.end(), id) != inputs.end()) found.push_back(static_cast<NodeId>(i));
+    if (!nodes_[i].op.empty() && std::find(inputs.begin(), inputs.end(), id) != inputs.end())
+      found.push_back(static_cast<NodeId>(i));
   }
   return found;
 }
@@ -218,25 +225,29 @@ void Network::verify() const {
   std::set<std::string_view> names;
   for (NodeId id : order()) {
     const Node& node = this->node(id);
-    if (!names.insert(node.name).second) fail(ErrorCode::invalid_argument, "{} '{}': the name is taken twice", node.op, node.name);
+    if (!names.insert(node.name).second)
+      fail(ErrorCode::invalid_argument, "{} '{}': the name is taken twice", node.op, node.name);
     for (ValueId input : node.inputs) {
       if (input == kNone) continue;
       const Value& value = this->value(input);
-      const bool known = value.producer != kNone || value.constant || std::find(inputs_.begin(), inputs_.end(), input) != inputs_.end();
+      const bool known =
+          value.producer != kNone || value.constant || std::find(inputs_.begin(), inputs_.end(), input) != inputs_.end();
       if (!known) fail(ErrorCode::invalid_argument, "{} '{}': input '{}' has no producer", node.op, node.name, value.name);
     }
     const auto results = infer_outputs(node, input_values(node));
     for (size_t i = 0; i < results.size(); ++i) {
       const Value& value = this->value(node.outputs.at(i));
       if (value.dtype != results[i].dtype || !(value.shape == results[i].shape)) {
-        fail(ErrorCode::invalid_argument, "{} '{}': its value says {} {}, its rule {} {}", node.op, node.name, dtype_name(value.dtype),
-             bertie::to_string(value.shape), dtype_name(results[i].dtype), bertie::to_string(results[i].shape));
+        fail(ErrorCode::invalid_argument, "{} '{}': its value says {} {}, its rule {} {}", node.op, node.name,
+             dtype_name(value.dtype), bertie::to_string(value.shape), dtype_name(results[i].dtype),
+             bertie::to_string(results[i].shape));
       }
     }
   }
   for (const Output& output : outputs_) {
     const Value& value = this->value(output.value);
-    const bool known = value.producer != kNone || value.constant || std::find(inputs_.begin(), inputs_.end(), output.value) != inputs_.end();
+    const bool known =
+        value.producer != kNone || value.constant || std::find(inputs_.begin(), inputs_.end(), output.value) != inputs_.end();
     if (!known) fail(ErrorCode::invalid_argument, "output '{}': '{}' has no producer", output.name, value.name);
   }
 }

@@ -54,7 +54,8 @@ std::vector<InferredOutput> infer_outputs(const Node& node, std::vector<const Va
   }
   // An input in the middle may be left out where the op's own rule allows it; the first and the last required one may not.
   if (inputs.size() < op.required_inputs || (!inputs.empty() && !inputs[0])) {
-    fail(ErrorCode::invalid_argument, "{} '{}': input '{}' is missing", node.op, node.name, op.inputs[inputs.empty() || !inputs[0] ? 0 : inputs.size()]);
+    fail(ErrorCode::invalid_argument, "{} '{}': input '{}' is missing", node.op, node.name,
+         op.inputs[inputs.empty() || !inputs[0] ? 0 : inputs.size()]);
   }
   OpContext context(node, op, std::move(inputs));
   op.infer(context);
@@ -96,7 +97,44 @@ const Dim& OpContext::last_dim(size_t input) const {
 namespace {
 using Getter = const OpDescriptor& (*)();
 constexpr Getter kOps[] = {
-    attention_op, cast_op, clip_op, concat_op, constant_of_shape_op, cumulative_sum_op, dequantize_linear_op, dynamic_quantize_linear_op, elementwise_op, embedding_op, embedding_layer_norm_op, expand_op, gather_op, gather_elements_op, gather_rows_op, gelu_op, layer_norm_op, linear_op, matmul_op, matmul_integer_op, normalize_op, pool_op, quantize_linear_op, range_op, reduce_op, reshape_op, shape_op, size_op, skip_layer_norm_op, slice_op, softmax_op, split_op, squeeze_op, tile_op, transpose_op, unary_op, unsqueeze_op, where_op,
+    attention_op,
+    cast_op,
+    clip_op,
+    concat_op,
+    constant_of_shape_op,
+    cumulative_sum_op,
+    dequantize_linear_op,
+    dynamic_quantize_linear_op,
+    elementwise_op,
+    embedding_op,
+    embedding_layer_norm_op,
+    expand_op,
+    gather_op,
+    gather_elements_op,
+    gather_rows_op,
+    gelu_op,
+    layer_norm_op,
+    linear_op,
+    matmul_op,
+    matmul_integer_op,
+    normalize_op,
+    pool_op,
+    quantize_linear_op,
+    range_op,
+    reduce_op,
+    reshape_op,
+    shape_op,
+    size_op,
+    skip_layer_norm_op,
+    slice_op,
+    softmax_op,
+    split_op,
+    squeeze_op,
+    tile_op,
+    transpose_op,
+    unary_op,
+    unsqueeze_op,
+    where_op,
 };
 }  // namespace
 

@@ -13,7 +13,9 @@
 
 namespace bertie {
 
-inline bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f64; }
+inline bool is_float(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f64;
+}
 inline bool is_index(DType dtype) { return dtype == DType::i32 || dtype == DType::i64; }
 
 // "f32" -> DType::f32.
@@ -35,7 +37,8 @@ struct InferredOutput {
 class OpContext {
  public:
   // `inputs`: one a node input, nullptr where it is left out.
-  OpContext(const Node& node, const OpDescriptor& op, std::vector<const Value*> inputs) : node_(node), op_(op), inputs_(std::move(inputs)) {}
+  OpContext(const Node& node, const OpDescriptor& op, std::vector<const Value*> inputs)
+      : node_(node), op_(op), inputs_(std::move(inputs)) {}
 
   const Node& node() const { return node_; }
   size_t input_count() const { return inputs_.size(); }

@@ -40,10 +40,13 @@ std::string Network::to_string() const {
     }
     text += ")";
     for (const auto& [name, attribute] : node.attributes) text += fmt::format(" {}={}", name, bertie::to_string(attribute));
-    for (ValueId output : node.outputs) text += fmt::format(" -> {} {}", dtype_name(value(output).dtype), bertie::to_string(value(output).shape));
+    for (ValueId output : node.outputs)
+      text += fmt::format(" -> {} {}", dtype_name(value(output).dtype), bertie::to_string(value(output).shape));
     text += "\n";
   }
-  for (const Output& output : outputs_) text += fmt::format("output {} = {} {}\n", output.name, value(output.value).name, bertie::to_string(value(output.value).shape));
+  for (const Output& output : outputs_)
+    text +=
+        fmt::format("output {} = {} {}\n", output.name, value(output.value).name, bertie::to_string(value(output.value).shape));
   return text;
 }
 

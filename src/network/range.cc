@@ -20,7 +20,8 @@ void infer(OpContext& context) {
     const Dim distance = limit->at(0) - start->at(0);
     const int64_t stride = step->at(0);
     if (distance.is_fixed()) {
-      extent = Dim(std::max<int64_t>(0, stride > 0 ? (distance.size + stride - 1) / stride : (distance.size + stride + 1) / stride));
+      extent =
+          Dim(std::max<int64_t>(0, stride > 0 ? (distance.size + stride - 1) / stride : (distance.size + stride + 1) / stride));
     } else if (stride == 1) {
       extent = distance;
     }

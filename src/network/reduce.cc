@@ -8,7 +8,8 @@ namespace {
 
 void infer(OpContext& context) {
   const std::string function = context.node().text("function");
-  context.require_one_of("function", function, {"mean", "sum", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp"});
+  context.require_one_of("function", function,
+                         {"mean", "sum", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp"});
   const SymbolicShape& x = context.shape(0);
   std::vector<bool> reduced(x.size(), false);
   std::vector<int64_t> axes;
@@ -38,7 +39,8 @@ const OpDescriptor& reduce_op() {
 }
 
 ValueId Network::add_reduce(std::string function, ValueId x, std::span<const int64_t> axes, bool keep_dims, std::string name) {
-  return add_node("reduce", {x, add_integers(axes)}, {{"function", std::move(function)}, {"keep_dims", int64_t{keep_dims}}}, std::move(name))[0];
+  return add_node("reduce", {x, add_integers(axes)}, {{"function", std::move(function)}, {"keep_dims", int64_t{keep_dims}}},
+                  std::move(name))[0];
 }
 
 }  // namespace bertie

@@ -45,7 +45,8 @@ void infer(OpContext& context) {
   if (rest) {
     const bool empty = given == Dim(0);
     const auto left = empty ? std::nullopt : divide(all, given);
-    if (!left && all.is_fixed() && given.is_fixed()) context.reject(fmt::format("{} elements to fit {}", all.size, to_string(*wanted)));
+    if (!left && all.is_fixed() && given.is_fixed())
+      context.reject(fmt::format("{} elements to fit {}", all.size, to_string(*wanted)));
     shape[*rest] = left ? *left : unknown_dim(context.node().name, *rest);
   } else if (all.is_fixed() && given.is_fixed() && !(all == given)) {
     context.reject(fmt::format("{} elements to fit {}", all.size, to_string(*wanted)));

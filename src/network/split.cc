@@ -24,7 +24,8 @@ void infer(OpContext& context) {
       for (int64_t i = 0; i < parts; ++i) sizes.emplace_back(std::min(each, std::max<int64_t>(x[axis].size - i * each, 0)));
     } else {
       const auto each = divide(x[axis], Dim(parts));
-      for (int64_t i = 0; i < parts; ++i) sizes.push_back(each ? *each : unknown_dim(context.node().name, static_cast<size_t>(i)));
+      for (int64_t i = 0; i < parts; ++i)
+        sizes.push_back(each ? *each : unknown_dim(context.node().name, static_cast<size_t>(i)));
     }
   }
   const auto elements = x.size() == 1 ? context.elements(0) : std::nullopt;

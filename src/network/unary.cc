@@ -6,9 +6,10 @@ const OpDescriptor& unary_op() {
   static const OpDescriptor op{
       "unary", 1, {"x"}, {"function"}, [](OpContext& context) {
         const std::string function = context.node().text("function");
-        context.require_one_of("function", function,
-                               {"identity", "relu", "silu", "tanh", "sigmoid", "softplus", "erf", "exp", "log", "sqrt", "reciprocal", "sin",
-                                "cos", "neg", "abs", "sign", "floor", "ceil", "round", "not", "is_nan"});
+        context.require_one_of(
+            "function", function,
+            {"identity", "relu", "silu", "tanh", "sigmoid", "softplus", "erf",  "exp",   "log", "sqrt",  "reciprocal",
+             "sin",      "cos",  "neg",  "abs",  "sign",    "floor",    "ceil", "round", "not", "is_nan"});
         const DType x = context.dtype(0);
         if (function == "not") {
           context.require(x == DType::boolean, "a bool x");

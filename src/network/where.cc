@@ -6,7 +6,8 @@ namespace {
 
 void infer(OpContext& context) {
   context.require(context.dtype(0) == DType::boolean, "a bool condition");
-  context.require(context.dtype(1) == context.dtype(2) || (is_float(context.dtype(1)) && is_float(context.dtype(2))), "a and b of one dtype");
+  context.require(context.dtype(1) == context.dtype(2) || (is_float(context.dtype(1)) && is_float(context.dtype(2))),
+                  "a and b of one dtype");
   const auto values = broadcast(context.shape(1), context.shape(2));
   const auto shape = values ? broadcast(context.shape(0), *values) : std::nullopt;
   if (!shape) context.reject("shapes that broadcast");

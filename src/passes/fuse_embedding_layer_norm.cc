@@ -16,7 +16,8 @@ bool collect_embeddings(const Network& network, ValueId sum, std::vector<const N
     embeddings.push_back(node);
     return true;
   }
-  return node->op == "elementwise" && node->text("function") == "add" && collect_embeddings(network, node->input(0), embeddings, inner) &&
+  return node->op == "elementwise" && node->text("function") == "add" &&
+         collect_embeddings(network, node->input(0), embeddings, inner) &&
          collect_embeddings(network, node->input(1), embeddings, inner);
 }
 

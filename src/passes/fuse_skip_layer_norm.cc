@@ -23,7 +23,8 @@ void fuse_skip_layer_norm(Network& network, const PassOptions&, PassLog& log) {
     const NodeId add_id = network.value(node.input(0)).producer;
     network.erase_node(id);
     network.erase_node(add_id);
-    const auto fused = network.add_node("skip_layer_norm", {x, residual, node.input(1), node.input(2)}, node.attributes, node.name + ".skip");
+    const auto fused =
+        network.add_node("skip_layer_norm", {x, residual, node.input(1), node.input(2)}, node.attributes, node.name + ".skip");
     network.replace_uses(node.outputs[0], fused[0]);
   }
 }

@@ -53,9 +53,12 @@ std::string obstacle(const Network& network, const Node& attention, const std::a
     if (product->input(0) != products[0]->input(0)) return "the products read different inputs";
     if (product->text("activation", "none") != "none") return fmt::format("'{}' has an activation", product->name);
     if (!network.value(product->input(1)).constant) return fmt::format("the weight of '{}' is not a constant", product->name);
-    if (product->input(2) != kNone && !network.value(product->input(2)).constant) return fmt::format("the bias of '{}' is not a constant", product->name);
-    if (!(network.value(product->input(1)).shape == network.value(products[0]->input(1)).shape)) return "the weights differ in shape";
-    if (!has_one_reader(network, attention.input(i))) return fmt::format("the product of '{}' is read elsewhere too", product->name);
+    if (product->input(2) != kNone && !network.value(product->input(2)).constant)
+      return fmt::format("the bias of '{}' is not a constant", product->name);
+    if (!(network.value(product->input(1)).shape == network.value(products[0]->input(1)).shape))
+      return "the weights differ in shape";
+    if (!has_one_reader(network, attention.input(i)))
+      return fmt::format("the product of '{}' is read elsewhere too", product->name);
   }
   return "";
 }
@@ -63,7 +66,8 @@ std::string obstacle(const Network& network, const Node& attention, const std::a
 }  // namespace
 
 void merge_qkv(Network& network, const PassOptions&, PassLog& log) {
-  std::map<std::vector<ValueId>, std::pair<ValueId, ValueId>> merged_constants;  // layers that share weights share the merged ones
+  std::map<std::vector<ValueId>, std::pair<ValueId, ValueId>>
+      merged_constants;  // layers that share weights share the merged ones
   for (NodeId id : network.order()) {
     const Node attention = network.node(id);
     if (attention.op != "attention" || attention.integer("packed_qkv") != 0) continue;
@@ -80,7 +84,8 @@ void merge_qkv(Network& network, const PassOptions&, PassLog& log) {
       biases.push_back(product->input(2) == kNone ? nullptr : &*network.value(product->input(2)).constant);
       any_bias = any_bias || biases.back();
     }
-    log.matched("{} + {} + {} -> one linear, packed qkv into {}", products[0]->name, products[1]->name, products[2]->name, attention.name);
+    log.matched("{} + {} + {} -> one linear, packed qkv into {}", products[0]->name, products[1]->name, products[2]->name,
+                attention.name);
     const ValueId x = products[0]->input(0);
     std::vector<ValueId> sources;
     for (const Node* product : products) sources.insert(sources.end(), {product->input(1), product->input(2)});

@@ -41,8 +41,10 @@ struct Layer {
     const ValueId position = network.add_embedding(network.add_constant("position", constant({8, 4})), positions, "position");
     const ValueId sum = network.add_elementwise("add", network.add_elementwise("add", word, type), position);
     const ValueId x = network.add_layer_norm(sum, gamma, gamma, 1e-12, "embedding_norm");
-    const ValueId context = network.add_attention(linear(x, 4, "query"), linear(x, 4, "key"), linear(x, 4, "value"), mask, kNone, 2, 0.7, "attention");
-    const ValueId y = network.add_layer_norm(network.add_elementwise("add", linear(context, 4, "projection"), x), gamma, gamma, 1e-12, "norm1");
+    const ValueId context = network.add_attention(linear(x, 4, "query"), linear(x, 4, "key"), linear(x, 4, "value"), mask, kNone,
+                                                  2, 0.7, "attention");
+    const ValueId y =
+        network.add_layer_norm(network.add_elementwise("add", linear(context, 4, "projection"), x), gamma, gamma, 1e-12, "norm1");
     const ValueId wide = network.add_gelu(linear(y, 16, "intermediate"), "none", "act");
     hidden = network.add_layer_norm(network.add_elementwise("add", linear(wide, 4, "output"), y), gamma, gamma, 1e-12, "norm2");
   }
@@ -62,7 +64,8 @@ TEST(PassesTest, ALayerBecomesTheFusedPlan) {
   Layer layer;
   layer.network.add_output("last_hidden_state", layer.hidden);
   run_passes(layer.network, {});
-  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "linear", "attention", "linear", "skip_layer_norm", "linear", "linear", "skip_layer_norm"));
+  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "linear", "attention", "linear", "skip_layer_norm", "linear",
+                                       "linear", "skip_layer_norm"));
   EXPECT_THAT(layer.network.to_string(), HasSubstr("activation=gelu -> f32 [tokens, 16]"));
   EXPECT_EQ(layer.network.inputs().size(), 3u);  // the mask is gone
 }
@@ -84,12 +87,16 @@ TEST(PassesTest, MergedWeightsAreStackedInOrder) {
 
 TEST(PassesTest, RowSelectionReachesTheLastAttention) {
   Layer layer;
-  const ValueId head = layer.linear(layer.network.add_layer_norm(layer.network.add_gelu(layer.linear(layer.hidden, 4, "transform")), layer.gamma, layer.gamma, 1e-12), 9, "decoder");
+  const ValueId head =
+      layer.linear(layer.network.add_layer_norm(layer.network.add_gelu(layer.linear(layer.hidden, 4, "transform")), layer.gamma,
+                                                layer.gamma, 1e-12),
+                   9, "decoder");
   layer.network.add_output("logits", head);
   run_passes(layer.network, {.select_rows = {"logits"}});
   EXPECT_EQ(to_string(layer.network.value(layer.network.outputs()[0].value).shape), "[rows, 9]");
   int on_tokens = 0;
-  for (NodeId id : layer.network.order()) on_tokens += layer.network.value(layer.network.node(id).outputs[0]).shape[0] == Dim("tokens");
+  for (NodeId id : layer.network.order())
+    on_tokens += layer.network.value(layer.network.node(id).outputs[0]).shape[0] == Dim("tokens");
   EXPECT_EQ(on_tokens, 2);  // the embedding and the QKV product
 }
 

@@ -11,11 +11,15 @@ namespace {
 const std::set<std::string_view> kRowWise = {"embedding", "embedding_layer_norm", "linear",          "gelu",
                                              "unary",     "layer_norm",           "skip_layer_norm", "normalize"};
 
-bool is_padded(const SymbolicShape& shape) { return shape.size() >= 2 && shape[0] == Dim("batch") && shape[1] == Dim("sequence"); }
+bool is_padded(const SymbolicShape& shape) {
+  return shape.size() >= 2 && shape[0] == Dim("batch") && shape[1] == Dim("sequence");
+}
 
 // Why dropping padded rows would change a row that stays, or "".
 std::string obstacle(const Network& network, const Node& node, ValueId mask) {
-  const auto padded = [&](size_t input) { return node.input(input) != kNone && is_padded(network.value(node.input(input)).shape); };
+  const auto padded = [&](size_t input) {
+    return node.input(input) != kNone && is_padded(network.value(node.input(input)).shape);
+  };
   if (node.op == "attention" || node.op == "pool") {
     const ValueId own = node.input(node.op == "attention" ? 3 : 1);
     if (!padded(0)) return "";

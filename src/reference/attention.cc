@@ -29,7 +29,11 @@ class Attention final : public Kernel {
     const TensorView& q = context.inputs[kQuery];
     const Shape& shape = q.shape;
     const bool packed = shape.rank() == 2;
-    const Operands operands{q, packed_qkv_ ? q : input(kKey), packed_qkv_ ? q : input(kValue), input(kMask), input(kRelativeBias),
+    const Operands operands{q,
+                            packed_qkv_ ? q : input(kKey),
+                            packed_qkv_ ? q : input(kValue),
+                            input(kMask),
+                            input(kRelativeBias),
                             packed ? context.batch.columns : nullptr};
     const TensorView query_rows = input(kQueryRows);
     const int32_t* starts = context.batch.cumulative_lengths;

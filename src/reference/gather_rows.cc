@@ -12,7 +12,8 @@ PrepareResult prepare_gather_rows(const KernelRequest&) {
       const int64_t source = integer(rows, row);
       for (int64_t i = 0; i < extent; ++i) {
         // The first row of an empty last sequence is row T: there is none.
-        context.outputs[0].as<float>()[row * extent + i] = source < x.shape[0] ? static_cast<float>(number(x, source * extent + i)) : 0;
+        context.outputs[0].as<float>()[row * extent + i] =
+            source < x.shape[0] ? static_cast<float>(number(x, source * extent + i)) : 0;
       }
     }
   });

@@ -51,7 +51,8 @@ PrepareResult prepare_pool(const KernelRequest& request) {
     for (int64_t b = 0; b < out.shape[0]; ++b) {
       const int64_t begin = packed ? starts[b] : b * x.shape[1];
       const int64_t end = packed ? starts[b + 1] : begin + x.shape[1];
-      for (int64_t i = 0; i < extent; ++i) out.as<float>()[b * extent + i] = static_cast<float>(pool(mode, x, mask, begin, end, i));
+      for (int64_t i = 0; i < extent; ++i)
+        out.as<float>()[b * extent + i] = static_cast<float>(pool(mode, x, mask, begin, end, i));
     }
   });
 }

@@ -30,7 +30,8 @@ std::vector<int64_t> random_ids(std::mt19937& random, int64_t count, int64_t lim
 
 ConformanceCase layer_norm_case(int64_t rows, int64_t extent, float shift, bool skip, DType dtype = DType::f32) {
   ConformanceCase result;
-  result.name = fmt::format("{} [{}, {}] mean {} gamma {}", skip ? "skip_layer_norm" : "layer_norm", rows, extent, shift, dtype_name(dtype));
+  result.name = fmt::format("{} [{}, {}] mean {} gamma {}", skip ? "skip_layer_norm" : "layer_norm", rows, extent, shift,
+                            dtype_name(dtype));
   auto random = generator(result.name);
   result.op.op = skip ? "skip_layer_norm" : "layer_norm";
   result.op.attributes = {{"epsilon", 1e-5}};
@@ -93,7 +94,8 @@ ConformanceCase pool_case(const std::string& mode, std::vector<int64_t> lengths,
   return result;
 }
 
-ConformanceCase unary_case(const std::string& op, const std::string& attribute, const std::string& function, int64_t count, float scale) {
+ConformanceCase unary_case(const std::string& op, const std::string& attribute, const std::string& function, int64_t count,
+                           float scale) {
   ConformanceCase result;
   result.name = fmt::format("{} {} [{}] of {}", op, function, count, scale);
   auto random = generator(result.name);
@@ -124,7 +126,8 @@ ConformanceCase elementwise_case(const std::string& function, const Shape& a, co
 
 ConformanceCase linear_case(int64_t rows, int64_t depth, int64_t columns, DType dtype, const std::string& activation, bool bias) {
   ConformanceCase result;
-  result.name = fmt::format("linear [{}, {}] x {} {} {}{}", rows, depth, columns, dtype_name(dtype), activation, bias ? " bias" : "");
+  result.name =
+      fmt::format("linear [{}, {}] x {} {} {}{}", rows, depth, columns, dtype_name(dtype), activation, bias ? " bias" : "");
   auto random = generator(result.name);
   result.op.op = "linear";
   result.op.attributes = {{"activation", activation}};
@@ -177,14 +180,19 @@ std::vector<ConformanceCase> attention_cases() {
   for (int64_t head_dim : {1, 7, 8, 15, 16, 17, 31, 32, 33, 40, 48, 64, 80, 96, 112, 128, 200, 256}) {
     cases.push_back(attention_case({.head_dim = head_dim, .lengths = {19, 1, 130}}));
   }
-  for (int64_t length : {0, 1, 2, 3, 5, 6, 7, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 384}) {
+  for (int64_t length :
+       {0, 1, 2, 3, 5, 6, 7, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 384}) {
     cases.push_back(attention_case({.heads = 1, .head_dim = 32, .lengths = {length}}));
   }
   for (bool packed_qkv : {true, false}) {
     for (bool relative_bias : {false, true}) {
       for (bool holes : {false, true}) {
-        AttentionShape shape{.heads = 3, .head_dim = 32, .lengths = {0, 17, 1, 0, 140, 33, 0}, .packed_qkv = packed_qkv,
-                             .relative_bias = relative_bias, .holes = holes};
+        AttentionShape shape{.heads = 3,
+                             .head_dim = 32,
+                             .lengths = {0, 17, 1, 0, 140, 33, 0},
+                             .packed_qkv = packed_qkv,
+                             .relative_bias = relative_bias,
+                             .holes = holes};
         cases.push_back(attention_case(shape));
         shape.query_rows = {0, 16, 17, 20, 20, 157, 158, 190};
         cases.push_back(attention_case(shape));
@@ -195,7 +203,8 @@ std::vector<ConformanceCase> attention_cases() {
   cases.push_back(attention_case({.heads = 12, .head_dim = 32, .lengths = std::vector<int64_t>(40, 12)}));
   // First rows of sequences, the last of which is empty: its row T does not exist and gives zeros.
   cases.push_back(attention_case({.lengths = {3, 5, 0}, .query_rows = {0, 3, 8}}));
-  cases.push_back(attention_case({.heads = 1, .head_dim = 8, .lengths = {8192}, .relative_bias = true, .query_rows = {0, 1, 4095, 8191}}));
+  cases.push_back(
+      attention_case({.heads = 1, .head_dim = 8, .lengths = {8192}, .relative_bias = true, .query_rows = {0, 1, 4095, 8191}}));
   return cases;
 }
 
@@ -205,7 +214,8 @@ std::vector<ConformanceCase> padded_attention_cases() {
     for (bool relative_bias : {false, true}) {
       const int64_t batch = 3, length = 21, heads = 2, head_dim = 32;
       ConformanceCase result;
-      result.name = fmt::format("attention padded, mask {}{}", mask == DType::f64 ? "none" : dtype_name(mask), relative_bias ? " bias" : "");
+      result.name = fmt::format("attention padded, mask {}{}", mask == DType::f64 ? "none" : dtype_name(mask),
+                                relative_bias ? " bias" : "");
       auto random = generator(result.name);
       result.op.op = "attention";
       result.op.attributes = {{"heads", heads}, {"scale", 0.2}};

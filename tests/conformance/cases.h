@@ -30,7 +30,7 @@ ConformanceCase attention_case(const AttentionShape& shape);
 
 std::vector<ConformanceCase> attention_cases();
 std::vector<ConformanceCase> padded_attention_cases();
-std::vector<ConformanceCase> row_op_cases();    // layer norms, embeddings, gather, pool, normalize
+std::vector<ConformanceCase> row_op_cases();      // layer norms, embeddings, gather, pool, normalize
 std::vector<ConformanceCase> element_op_cases();  // unary, gelu, elementwise
 std::vector<ConformanceCase> linear_cases();
 

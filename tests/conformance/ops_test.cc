@@ -37,8 +37,9 @@ void expect_close(const ConformanceCase& c, const OpResult& actual, const OpResu
   double squares = 0, error_squares = 0;
   for (size_t i = 0; i < expected.values.size(); ++i) {
     const double error = std::abs(static_cast<double>(actual.values[i]) - expected.values[i]);
-    ASSERT_TRUE(error <= c.element_bound) << c.name << ", " << actual.kernel << ": first bad element " << i << " of " << expected.values.size()
-                                         << " is " << actual.values[i] << ", not " << expected.values[i] << " (bound " << c.element_bound << ")";
+    ASSERT_TRUE(error <= c.element_bound) << c.name << ", " << actual.kernel << ": first bad element " << i << " of "
+                                          << expected.values.size() << " is " << actual.values[i] << ", not "
+                                          << expected.values[i] << " (bound " << c.element_bound << ")";
     squares += static_cast<double>(expected.values[i]) * expected.values[i];
     error_squares += error * error;
   }
@@ -48,7 +49,8 @@ void expect_close(const ConformanceCase& c, const OpResult& actual, const OpResu
 void expect_same_bits(const std::string& what, std::span<const float> a, std::span<const float> b) {
   ASSERT_EQ(a.size(), b.size()) << what;
   for (size_t i = 0; i < a.size(); ++i) {
-    ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(float)), 0) << what << ": first bad element " << i << " is " << a[i] << ", not " << b[i];
+    ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(float)), 0)
+        << what << ": first bad element " << i << " is " << a[i] << ", not " << b[i];
   }
 }
 
@@ -63,7 +65,8 @@ void check_cases(const std::vector<ConformanceCase>& cases) {
       if (actual.kernel.empty()) FAIL() << c.name;
       EXPECT_NE(actual.kernel.find(isa.name), std::string::npos);
       expect_close(c, actual, expected);
-      for (int threads : {2, 5}) expect_same_bits(fmt::format("{}, {} threads", c.name, threads), run_cpu(c.op, threads).values, actual.values);
+      for (int threads : {2, 5})
+        expect_same_bits(fmt::format("{}, {} threads", c.name, threads), run_cpu(c.op, threads).values, actual.values);
       if (isa.name == "avx2") avx2 = actual.values;
       if (isa.name == "avx512") expect_same_bits(c.name + ", avx512 against avx2", actual.values, avx2);
       if (testing::Test::HasFatalFailure()) return;
@@ -88,7 +91,8 @@ TEST(Conformance, AttentionOfASequenceDoesNotDependOnItsNeighbours) {
   for (const cpu::Isa& isa : cpu::available_isas()) {
     const ScopedIsa scoped(isa.name);
     for (const bool relative_bias : {false, true}) {
-      const AttentionShape shape{.heads = 3, .head_dim = 40, .lengths = {5, 0, 150, 1, 16, 300, 12, 13}, .relative_bias = relative_bias};
+      const AttentionShape shape{
+          .heads = 3, .head_dim = 40, .lengths = {5, 0, 150, 1, 16, 300, 12, 13}, .relative_bias = relative_bias};
       const ConformanceCase batch = attention_case(shape);
       for (int threads : {1, 3}) {
         const OpResult together = run_cpu(batch.op, threads);
@@ -147,7 +151,8 @@ TEST(Conformance, PaddedAttentionIsThatOfThePackedRows) {
     size_t place = 0;
     for (size_t row = 0; row < mask.size(); ++row) {
       if (!mask[row]) continue;
-      expect_same_bits(std::string(isa.name), std::span(a.values).subspan(row * width, width), std::span(b.values).subspan(place * width, width));
+      expect_same_bits(std::string(isa.name), std::span(a.values).subspan(row * width, width),
+                       std::span(b.values).subspan(place * width, width));
       ++place;
     }
   }
@@ -164,13 +169,15 @@ TEST(Conformance, CpuRefuses) {
   } kCases[] = {
       {{"unary", {{"function", std::string("log")}}, {{x}}, {}, {}}, "no vectorised log"},
       {{"elementwise", {{"function", std::string("pow")}}, {{x}, {x}}, {}, {}}, "no vectorised pow"},
-      {{"elementwise", {{"function", std::string("add")}}, {{x}, {random_tensor(random, {2, 1})}}, {}, {}}, "broadcasts [2, 1] to [2, 6]"},
+      {{"elementwise", {{"function", std::string("add")}}, {{x}, {random_tensor(random, {2, 1})}}, {}, {}},
+       "broadcasts [2, 1] to [2, 6]"},
       {{"gelu", {}, {{half}}, {}, {}}, "x is f16, not f32"},
       {{"layer_norm", {{"epsilon", 1e-5}}, {{x}, {vector}, {vector}}, {}, {}}, "gamma is not constant"},
       {{"pool", {{"mode", std::string("mean")}}, {{random_tensor(random, {1, 2, 6})}, {indices({1, 2}, {1, 0})}}, {}, {}},
        "a mask: packed rows need none"},
       {{"attention", {{"heads", int64_t{2}}}, {{wide}, {wide}, {wide}}, {2}, {}}, "heads of 257: at most 256"},
-      {{"attention", {{"heads", int64_t{2}}}, {{x}, {x}, {x}, {}, {}, {indices({1}, {0}, DType::i64)}}, {2}, {}}, "query_rows are not i32"},
+      {{"attention", {{"heads", int64_t{2}}}, {{x}, {x}, {x}, {}, {}, {indices({1}, {0}, DType::i64)}}, {2}, {}},
+       "query_rows are not i32"},
       {{"embedding", {}, {{random_tensor(random, {3, 4}, DType::f64), true}, {indices({1}, {0})}}, {}, {}}, "the table is f64"},
   };
   for (const auto& c : kCases) {

@@ -40,7 +40,8 @@ class GuardedBytes {
 
 template <typename T, typename U, typename Convert>
 Tensor make_tensor(DType dtype, const Shape& shape, const std::vector<U>& values, Convert convert) {
-  if (shape.elements() != static_cast<int64_t>(values.size())) throw std::logic_error("test tensor: values do not fill the shape");
+  if (shape.elements() != static_cast<int64_t>(values.size()))
+    throw std::logic_error("test tensor: values do not fill the shape");
   std::shared_ptr<T[]> storage(new T[values.size() + 1]);
   std::transform(values.begin(), values.end(), storage.get(), convert);
   return {dtype, shape, std::shared_ptr<const void>(storage, storage.get())};

@@ -305,8 +305,8 @@ void attention(const AttentionProblem& problem, const AttentionItem& item, int64
     for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
       const int64_t rows = (item.query_count - query) / (tiles - t);
       work.scale_queries(query, rows);
-      multiply({work.queries, work.head_dim, work.keys, 16, 16 * work.head_dim, work.scores, kStride, nullptr}, rows, (keys + 15) / 16,
-               kScorePanels);
+      multiply({work.queries, work.head_dim, work.keys, 16, 16 * work.head_dim, work.scores, kStride, nullptr}, rows,
+               (keys + 15) / 16, kScorePanels);
       if (problem.relative_bias) work.add_bias(query, rows, key, keys);
       work.weigh(query, rows, keys, first, correction);
       float* sums = work.sums + (first && last ? 0 : query * work.value_width);  // a single block's stay in the first-level cache

@@ -12,7 +12,8 @@ void gather(const GatherRows& rows, int64_t begin, int64_t end) {
     float* out = rows.out + row * rows.extent;
     for (int64_t i = 0; i < rows.extent; i += 16) {
       const int64_t count = rows.extent - i;
-      store_up_to_16(out + i, id < rows.table_rows ? read_floats<type>(rows.source.table, id * rows.extent + i, count) : zero(), count);
+      store_up_to_16(out + i, id < rows.table_rows ? read_floats<type>(rows.source.table, id * rows.extent + i, count) : zero(),
+                     count);
     }
   }
 }

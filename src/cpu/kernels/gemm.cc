@@ -113,8 +113,8 @@ constexpr TileTable kTiles = make_tiles();
 
 // activation(c) + residual over `rows` rows of `columns` columns.
 template <typename Function>
-BERTIE_INLINE void finish_rows(Function activation, float* c, int64_t c_stride, const float* residual, int64_t residual_stride, int64_t rows,
-                               int64_t columns) {
+BERTIE_INLINE void finish_rows(Function activation, float* c, int64_t c_stride, const float* residual, int64_t residual_stride,
+                               int64_t rows, int64_t columns) {
   for (int64_t r = 0; r < rows; ++r) {
     float* row = c + r * c_stride;
     const float* add = residual ? residual + r * residual_stride : nullptr;

@@ -10,9 +10,9 @@
 namespace bertie::cpu {
 
 constexpr int64_t kGemmBlockK = 384;
-constexpr int64_t kGemmPanel = 16;      // columns of C, rows of W
-constexpr int64_t kGemmMaxRows = 56;    // of one range
-constexpr int64_t kGemmMaxPanels = 8;   // that one tile may take
+constexpr int64_t kGemmPanel = 16;     // columns of C, rows of W
+constexpr int64_t kGemmMaxRows = 56;   // of one range
+constexpr int64_t kGemmMaxPanels = 8;  // that one tile may take
 // A's rows in scratch: an odd number of cache lines apart, so that the rows of a tile do not compete for the same cache sets.
 constexpr int64_t kGemmScratchStride = kGemmBlockK + 16;
 constexpr int64_t kGemmScratchRows = 112;  // each of one block of K

@@ -32,8 +32,8 @@ struct IsaKernels {
   // gemm.h
   void (*gemm)(const GemmProblem& problem, const GemmRange& range, float* scratch);
   int64_t (*gemm_panels_at_once)(int64_t rows);
-  void (*pack_panels)(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int64_t k_begin, int64_t k_end, float* panels,
-                      int64_t panel_stride);
+  void (*pack_panels)(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int64_t k_begin, int64_t k_end,
+                      float* panels, int64_t panel_stride);
   // peak.h
   int64_t (*fma_peak)(int64_t rounds, float* sink);
   void (*read_peak)(const float* data, int64_t count, float* sink);

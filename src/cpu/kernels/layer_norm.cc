@@ -10,15 +10,16 @@ template <typename Value>
 BERTIE_INLINE void normalise(const LayerNormScale& scale, float* out, float sum, Value value) {
   const int64_t extent = scale.extent;
   const Vec16 mean = broadcast(sum / static_cast<float>(extent));
-  const float squares = sum_vectors(extent, [&](int64_t i, int64_t count, Vec16 total) __attribute__((always_inline)) {
-    Vec16 centred = value(i, count) - mean;
-    if (count < 16) {  // lanes that are not there must not count
-      float lanes[16];
-      store(lanes, centred);
-      centred = load_partial(lanes, count);
-    }
-    return fma(centred, centred, total);
-  });
+  const float squares = sum_vectors(
+      extent, [&](int64_t i, int64_t count, Vec16 total) __attribute__((always_inline)) {
+        Vec16 centred = value(i, count) - mean;
+        if (count < 16) {  // lanes that are not there must not count
+          float lanes[16];
+          store(lanes, centred);
+          centred = load_partial(lanes, count);
+        }
+        return fma(centred, centred, total);
+      });
   const Vec16 factor = broadcast(1.0f) / sqrt(broadcast(squares / static_cast<float>(extent) + scale.epsilon));
   int64_t i = 0;
   for (; i + 16 <= extent; i += 16) {
@@ -33,7 +34,8 @@ BERTIE_INLINE void normalise(const LayerNormScale& scale, float* out, float sum,
 
 template <typename Value>
 BERTIE_INLINE float sum_row(int64_t extent, Value value) {
-  return sum_vectors(extent, [&](int64_t i, int64_t count, Vec16 total) __attribute__((always_inline)) { return total + value(i, count); });
+  return sum_vectors(
+      extent, [&](int64_t i, int64_t count, Vec16 total) __attribute__((always_inline)) { return total + value(i, count); });
 }
 
 }  // namespace
@@ -46,7 +48,7 @@ void layer_norm(const LayerNormRows& rows, int64_t begin, int64_t end) {
     const auto plain = [x](int64_t i, int64_t count) __attribute__((always_inline)) { return load_up_to_16(x + i, count); };
     if (rows.residual) {
       const float* residual = rows.residual + row * extent;
-      const auto sum = [x, residual](int64_t i, int64_t count) __attribute__((always_inline)) {
+      const auto sum = [ x, residual ](int64_t i, int64_t count) __attribute__((always_inline)) {
         return load_up_to_16(x + i, count) + load_up_to_16(residual + i, count);
       };
       normalise(rows.scale, out, sum_row(extent, sum), sum);
@@ -62,15 +64,18 @@ void embedding_layer_norm(const EmbeddingLayerNormRows& rows, int64_t begin, int
     int64_t offsets[EmbeddingLayerNormRows::kMaxTables];
     for (int t = 0; t < rows.table_count; ++t) offsets[t] = row_id(rows.tables[t], row) * extent;
     float* out = rows.out + row * extent;
-    const float sum = sum_row(extent, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
-      Vec16 total = read_floats(rows.tables[0].type, rows.tables[0].table, offsets[0] + i, count);
-      for (int t = 1; t < rows.table_count; ++t) {
-        total = total + read_floats(rows.tables[t].type, rows.tables[t].table, offsets[t] + i, count);
-      }
-      store_up_to_16(out + i, total, count);
-      return total;
-    });
-    normalise(rows.scale, out, sum, [out](int64_t i, int64_t count) __attribute__((always_inline)) { return load_up_to_16(out + i, count); });
+    const float sum = sum_row(
+        extent, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
+          Vec16 total = read_floats(rows.tables[0].type, rows.tables[0].table, offsets[0] + i, count);
+          for (int t = 1; t < rows.table_count; ++t) {
+            total = total + read_floats(rows.tables[t].type, rows.tables[t].table, offsets[t] + i, count);
+          }
+          store_up_to_16(out + i, total, count);
+          return total;
+        });
+    normalise(
+        rows.scale, out,
+        sum, [out](int64_t i, int64_t count) __attribute__((always_inline)) { return load_up_to_16(out + i, count); });
   }
 }
 

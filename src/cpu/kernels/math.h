@@ -23,15 +23,15 @@ BERTIE_INLINE Vec16 polynomial(Vec16 x, const float (&coefficients)[n]) {
 
 namespace detail {
 // Minimax fits of 2^f on [-1/2, 1/2] and e^r on [-ln2/2, ln2/2], relative error 2e-9.
-alignas(64) static constexpr float kExp2[] = {1.0f,          6.931471825e-01f, 2.402264774e-01f, 5.550332367e-02f,
-                                              9.618436918e-03f, 1.339887502e-03f, 1.535336196e-04f};
-alignas(64) static constexpr float kExp[] = {1.0f,          1.0f,          4.999999404e-01f, 1.666643173e-01f,
-                                             4.166800156e-02f, 8.374155499e-03f, 1.384365372e-03f};
+alignas(64) static constexpr float kExp2[] = {
+    1.0f, 6.931471825e-01f, 2.402264774e-01f, 5.550332367e-02f, 9.618436918e-03f, 1.339887502e-03f, 1.535336196e-04f};
+alignas(64) static constexpr float kExp[] = {
+    1.0f, 1.0f, 4.999999404e-01f, 1.666643173e-01f, 4.166800156e-02f, 8.374155499e-03f, 1.384365372e-03f};
 // (normal_cdf(x) - 1/2) / x as a ratio of polynomials in x^2 on |x| <= 5.3, error 6e-9 of |x|; beyond it the sum rounds to 0 or 1.
 alignas(64) static constexpr float kNormalNumerator[] = {3.989422619e-01f, 3.282526508e-02f, 4.621096421e-03f,
                                                          1.591755426e-04f, 6.368268714e-06f, 2.412349254e-08f};
-alignas(64) static constexpr float kNormalDenominator[] = {1.0f,             2.489471436e-01f, 2.807517722e-02f,
-                                                           1.830119989e-03f, 7.096289482e-05f, 1.238478148e-06f};
+alignas(64) static constexpr float kNormalDenominator[] = {
+    1.0f, 2.489471436e-01f, 2.807517722e-02f, 1.830119989e-03f, 7.096289482e-05f, 1.238478148e-06f};
 static constexpr float kNormalLimit = 5.3f;
 
 struct ReducedExp {

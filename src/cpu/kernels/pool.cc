@@ -40,10 +40,10 @@ void pool(const PoolSequence& sequence, int64_t begin, int64_t end) {
   const Vec16 length = broadcast(static_cast<float>(sequence.length));
   PoolSequence first = sequence;
   switch (sequence.mode) {
-    case PoolMode::cls:
-      first.length = 1;
-      return reduce_columns(first, begin, end, add, same);
-    case PoolMode::max: return reduce_columns(sequence, begin, end, [](Vec16 a, Vec16 b) { return maximum(a, b); }, same);
+    case PoolMode::cls: first.length = 1; return reduce_columns(first, begin, end, add, same);
+    case PoolMode::max:
+      return reduce_columns(
+          sequence, begin, end, [](Vec16 a, Vec16 b) { return maximum(a, b); }, same);
     case PoolMode::mean: return reduce_columns(sequence, begin, end, add, [length](Vec16 x) { return x / length; });
     case PoolMode::mean_sqrt_length:
       return reduce_columns(sequence, begin, end, add, [root = sqrt(length)](Vec16 x) { return x / root; });

@@ -25,9 +25,7 @@ BERTIE_INLINE __m256i lane_mask(int64_t count, int64_t first) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMasks + 16 - count + first));
 }
 BERTIE_INLINE __m128i half_load(const uint16_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
-BERTIE_INLINE __m256 widen_bf16(__m128i half) {
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
-}
+BERTIE_INLINE __m256 widen_bf16(__m128i half) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16)); }
 struct Halves {
   uint16_t lanes[16];
 };
@@ -133,13 +131,16 @@ BERTIE_INLINE float reduce(Vec16 a, Wide wide, Narrow narrow) {
 
 // Lane i with lane i + 8, then i + 4, i + 2, i + 1.
 BERTIE_INLINE float reduce_add(Vec16 a) {
-  return detail::reduce(a, [](__m256 x, __m256 y) { return _mm256_add_ps(x, y); }, [](__m128 x, __m128 y) { return _mm_add_ps(x, y); });
+  return detail::reduce(
+      a, [](__m256 x, __m256 y) { return _mm256_add_ps(x, y); }, [](__m128 x, __m128 y) { return _mm_add_ps(x, y); });
 }
 BERTIE_INLINE float reduce_max(Vec16 a) {
-  return detail::reduce(a, [](__m256 x, __m256 y) { return _mm256_max_ps(x, y); }, [](__m128 x, __m128 y) { return _mm_max_ps(x, y); });
+  return detail::reduce(
+      a, [](__m256 x, __m256 y) { return _mm256_max_ps(x, y); }, [](__m128 x, __m128 y) { return _mm_max_ps(x, y); });
 }
 BERTIE_INLINE float reduce_min(Vec16 a) {
-  return detail::reduce(a, [](__m256 x, __m256 y) { return _mm256_min_ps(x, y); }, [](__m128 x, __m128 y) { return _mm_min_ps(x, y); });
+  return detail::reduce(
+      a, [](__m256 x, __m256 y) { return _mm256_min_ps(x, y); }, [](__m128 x, __m128 y) { return _mm_min_ps(x, y); });
 }
 
 namespace detail {

@@ -65,7 +65,7 @@ BERTIE_INLINE Vec16 operator*(Vec16 a, Vec16 b) {
 BERTIE_INLINE Vec16 operator/(Vec16 a, Vec16 b) {
   return detail::each_quarter<Vec16>([&](int i) { return a.v[i] / b.v[i]; });
 }
-BERTIE_INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return a * b + c; }   // two roundings: no FMA here
+BERTIE_INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return a * b + c; }  // two roundings: no FMA here
 BERTIE_INLINE Vec16 fnma(Vec16 a, Vec16 b, Vec16 c) { return c - a * b; }
 
 BERTIE_INLINE Mask16 operator<(Vec16 a, Vec16 b) {
@@ -78,9 +78,8 @@ BERTIE_INLINE Mask16 operator==(Vec16 a, Vec16 b) {
   return detail::each_quarter<Mask16>([&](int i) { return (detail::Bits4)(a.v[i] == b.v[i]); });
 }
 BERTIE_INLINE Vec16 select(Mask16 m, Vec16 a, Vec16 b) {
-  return detail::each_quarter<Vec16>([&](int i) {
-    return (detail::Float4)((m.v[i] & (detail::Bits4)a.v[i]) | (~m.v[i] & (detail::Bits4)b.v[i]));
-  });
+  return detail::each_quarter<Vec16>(
+      [&](int i) { return (detail::Float4)((m.v[i] & (detail::Bits4)a.v[i]) | (~m.v[i] & (detail::Bits4)b.v[i])); });
 }
 BERTIE_INLINE bool any(Mask16 m) {
   const detail::Bits4 all = (m.v[0] | m.v[1]) | (m.v[2] | m.v[3]);
