@@ -18,7 +18,8 @@ bench:
 	@tools/install_deps.sh build bench
 	@cmake --preset release -DBERTIE_BENCH=ON
 	@cmake --build --preset release
-	@bench/run.sh
+	@.venv/bin/python bench/startup.py
+	@.venv/bin/python bench/rivals.py
 
 format:
 	@tools/install_deps.sh lint

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # tools/install_deps.sh GROUP...   (build, test, lint, bench)
 # Installs what the groups need and this machine lacks: packages of Debian 12+ or Ubuntu 22.04+ through apt-get (as root or
-# with sudo), and for `test` and `lint` the pinned packages of tools/requirements.txt into .venv. Nothing is done, and
-# nothing printed, where all is there.
+# with sudo), and the pinned packages of tools/requirements.txt (test, lint, bench) and bench/requirements.txt (bench) into
+# .venv. Nothing is done, and nothing printed, where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,11 +18,14 @@ declare -A packages_if_known=([test]="libclang-rt-dev")
 installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed$'; }
 
 missing=()
-need_venv=false
+requirements=()
 for group in "$@"; do
   [[ -v packages[$group] ]] || { echo "tools/install_deps.sh: no group '$group' (build, test, lint, bench)" >&2; exit 2; }
   for package in ${packages[$group]}; do installed "$package" || missing+=("$package"); done
-  case $group in test | lint) need_venv=true ;; esac
+  case $group in
+    test | lint) requirements+=(tools) ;;
+    bench) requirements+=(tools bench) ;;
+  esac
 done
 
 if ! command -v apt-get >/dev/null; then
@@ -47,13 +50,12 @@ elif [[ ${#missing[@]} -gt 0 ]]; then
     apt-get -q install -y --no-install-recommends "${missing[@]}"
 fi
 
-if $need_venv; then
-  stamp=.venv/requirements.installed
-  if ! cmp -s tools/requirements.txt "$stamp"; then
-    echo "Installing with pip into .venv: tools/requirements.txt"
-    [[ -x .venv/bin/python ]] || python3 -m venv .venv
-    # Everything is pinned, what the packages themselves need included, so that none of them pulls in PyTorch.
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r tools/requirements.txt
-    cp tools/requirements.txt "$stamp"
-  fi
-fi
+for folder in "${requirements[@]}"; do
+  stamp=.venv/$folder-requirements.installed
+  cmp -s "$folder/requirements.txt" "$stamp" && continue
+  echo "Installing with pip into .venv: $folder/requirements.txt"
+  [[ -x .venv/bin/python ]] || python3 -m venv .venv
+  # Everything is pinned, what the packages themselves need included, so that none of them pulls in PyTorch.
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r "$folder/requirements.txt"
+  cp "$folder/requirements.txt" "$stamp"
+done
