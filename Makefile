@@ -18,8 +18,8 @@ bench:
 	@tools/install_deps.sh build bench
 	@cmake --preset release -DBERTIE_BENCH=ON
 	@cmake --build --preset release
-	@.venv/bin/python bench/startup.py
 	@.venv/bin/python bench/rivals.py
+	@.venv/bin/python bench/startup.py
 
 format:
 	@tools/install_deps.sh lint
