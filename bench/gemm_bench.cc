@@ -36,7 +36,7 @@ void gemm(benchmark::State& state, Activation activation, bool packed) {
   const int64_t layers = std::clamp<int64_t>((int64_t{40} << 20) / (columns * k * 4), 1, 24);
   const std::vector<float> a = random_floats(rows * k), w = random_floats(columns * k), bias = random_floats(columns);
   std::vector<float> c(static_cast<size_t>(rows * columns));
-  const GemmWeight weight = {w.data(), WeightType::f32, columns, k};
+  const GemmWeight weight = {w.data(), FloatType::f32, columns, k};
   std::vector<std::unique_ptr<PackedWeight>> weights;
   for (int64_t layer = 0; layer < (packed ? layers : 0); ++layer)
     weights.push_back(std::make_unique<PackedWeight>(*isa.kernels, weight, pool));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cpu/operands.h"
 
 namespace bertie::cpu {
 namespace {
@@ -79,9 +80,7 @@ PackedWeight::~PackedWeight() {
 }
 
 GemmWeight gemm_weight(const Tensor& tensor) {
-  const WeightType type = tensor.dtype == DType::f16    ? WeightType::f16
-                          : tensor.dtype == DType::bf16 ? WeightType::bf16
-                                                        : WeightType::f32;
+  const FloatType type = float_type_of(tensor.dtype).value();
   return {tensor.data.get(), type, tensor.shape[0], tensor.shape[1]};
 }
 

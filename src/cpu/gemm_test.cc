@@ -29,7 +29,7 @@ struct Case {
   int64_t rows, columns, k;
   Activation activation = Activation::none;
   bool bias = true, residual = false, packed = true;
-  WeightType type = WeightType::f32;
+  FloatType type = FloatType::f32;
   int threads = 1;
 };
 
@@ -53,14 +53,14 @@ Data make_data(const Case& c) {
             {},
             {}};
   for (float& value : data.w) {
-    if (c.type == WeightType::f16) value = f16_to_float(data.w16.emplace_back(float_to_f16(value)));
-    if (c.type == WeightType::bf16) value = bf16_to_float(data.w16.emplace_back(float_to_bf16(value)));
+    if (c.type == FloatType::f16) value = f16_to_float(data.w16.emplace_back(float_to_f16(value)));
+    if (c.type == FloatType::bf16) value = bf16_to_float(data.w16.emplace_back(float_to_bf16(value)));
   }
-  const size_t bytes = data.w.size() * (c.type == WeightType::f32 ? 4 : 2);
+  const size_t bytes = data.w.size() * (c.type == FloatType::f32 ? 4 : 2);
   auto owned = std::make_shared<std::vector<std::byte>>(bytes + 1);  // + 1: no null pointer where empty
   if (bytes > 0)
-    std::memcpy(owned->data(), c.type == WeightType::f32 ? static_cast<void*>(data.w.data()) : data.w16.data(), bytes);
-  const DType dtype = c.type == WeightType::f32 ? DType::f32 : c.type == WeightType::f16 ? DType::f16 : DType::bf16;
+    std::memcpy(owned->data(), c.type == FloatType::f32 ? static_cast<void*>(data.w.data()) : data.w16.data(), bytes);
+  const DType dtype = c.type == FloatType::f32 ? DType::f32 : c.type == FloatType::f16 ? DType::f16 : DType::bf16;
   data.tensor = {dtype, Shape{c.columns, c.k}, std::shared_ptr<const void>(owned, owned->data())};
   return data;
 }
@@ -192,7 +192,7 @@ TEST_P(Gemm, Epilogues) {
 }
 
 TEST_P(Gemm, WeightTypesPackedAndOnTheFly) {
-  for (WeightType type : {WeightType::f32, WeightType::f16, WeightType::bf16}) {
+  for (FloatType type : {FloatType::f32, FloatType::f16, FloatType::bf16}) {
     for (int64_t columns : {1, 16, 35, 160}) {
       Case c = {.rows = 7, .columns = columns, .k = 401, .type = type};
       check(GetParam(), c);
@@ -206,7 +206,7 @@ TEST_P(Gemm, WeightTypesPackedAndOnTheFly) {
 
 // A half is widened exactly, subnormals, infinities and NaN included.
 TEST_P(Gemm, EveryHalfIsWidenedExactly) {
-  for (const WeightType type : {WeightType::f16, WeightType::bf16}) {
+  for (const FloatType type : {FloatType::f16, FloatType::bf16}) {
     std::vector<uint16_t> halves(65536);
     std::iota(halves.begin(), halves.end(), 0);
     const GemmWeight weight = {halves.data(), type, 16, 4096};
@@ -215,7 +215,7 @@ TEST_P(Gemm, EveryHalfIsWidenedExactly) {
     for (int64_t n = 0; n < 16; ++n) {
       for (int64_t k = 0; k < 4096; ++k) {
         const uint16_t half = halves[static_cast<size_t>(n * 4096 + k)];
-        const float expected = type == WeightType::f16 ? f16_to_float(half) : bf16_to_float(half);
+        const float expected = type == FloatType::f16 ? f16_to_float(half) : bf16_to_float(half);
         const float got = panels[static_cast<size_t>(k * 16 + n)];
         if (std::isnan(expected)) {
           ASSERT_TRUE(std::isnan(got)) << half;

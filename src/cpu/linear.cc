@@ -1,9 +1,9 @@
 // linear: x [..., K] times weight [N, K] transposed, + bias, activation in the GEMM's epilogue.
 #include <optional>
 
-#include "base/float16.h"
 #include "cpu/gemm.h"
 #include "cpu/isa.h"
+#include "cpu/operands.h"
 #include "cpu/ops.h"
 
 namespace bertie::cpu {
@@ -17,19 +17,6 @@ std::optional<Activation> activation_of(std::string_view name) {
   if (name == "silu") return Activation::silu;
   if (name == "tanh") return Activation::tanh;
   return std::nullopt;
-}
-
-bool is_packable(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
-
-std::vector<float> to_floats(const Tensor& tensor) {
-  std::vector<float> floats(static_cast<size_t>(tensor.shape.elements()));
-  const TensorView view = tensor.view();
-  for (size_t i = 0; i < floats.size(); ++i) {
-    if (tensor.dtype == DType::f32) floats[i] = view.as<float>()[i];
-    if (tensor.dtype == DType::f16) floats[i] = f16_to_float(view.as<uint16_t>()[i]);
-    if (tensor.dtype == DType::bf16) floats[i] = bf16_to_float(view.as<uint16_t>()[i]);
-  }
-  return floats;
 }
 
 class LinearKernel : public Kernel {
@@ -91,37 +78,35 @@ bool is_embedding_table(const Network& network, const Tensor& weight) {
 }
 
 // Shared by both entries: `shared` takes the embedding tables, the other one everything else.
-PrepareResult prepare(const KernelRequest& request, bool shared) {
+Preparation prepare(const KernelRequest& request, bool shared) {
   const Network& network = request.network;
   const Node& node = request.node;
-  const Value& x = network.value(node.inputs[0]);
-  if (x.dtype != DType::f32) return Refusal{"x is " + std::string(dtype_name(x.dtype)) + ", not f32"};
-  const std::optional<Tensor>& weight = network.value(node.inputs[1]).constant;
-  if (!weight) return Refusal{"the weight is not constant"};
-  if (!is_packable(weight->dtype)) return Refusal{"the weight is " + std::string(dtype_name(weight->dtype))};
-  std::vector<float> bias;
-  if (node.input(2) != kNone) {
-    const std::optional<Tensor>& constant = network.value(node.inputs[2]).constant;
-    if (!constant) return Refusal{"the bias is not constant"};
-    if (!is_packable(constant->dtype)) return Refusal{"the bias is " + std::string(dtype_name(constant->dtype))};
-    bias = to_floats(*constant);
-  }
+  const Operands operands(request);
+  operands.require_f32(0, "x");
+  operands.float_type(1, "the weight");
+  const std::optional<Tensor>& weight = operands.value(1).constant;
+  if (!weight) throw Refused{"the weight is not constant"};
+  const std::vector<float> bias = operands.has(2) ? operands.constant(2, "the bias") : std::vector<float>();
   const std::optional<Activation> activation = activation_of(node.text("activation", "none"));
-  if (!activation) return Refusal{"no activation " + node.text("activation")};
+  if (!activation) throw Refused{"no activation " + node.text("activation")};
   if (is_embedding_table(network, *weight) != shared)
-    return Refusal{shared ? "the weight is no embedding table"
+    throw Refused{shared ? "the weight is no embedding table"
                           : "the weight is an embedding table too: packed, it would be held twice"};
 
   const Isa& isa = active_isa();
   SharedPacking packing = {};
   if (!shared) packing = shared_packing(*isa.kernels, *weight, request.pool);
-  return Preparation{std::make_unique<LinearKernel>(*isa.kernels, *weight, std::move(packing), std::move(bias), *activation),
-                     shared ? "weights shared with an embedding, packed on the fly" : "weights packed in panels of 16 columns"};
+  return {std::make_unique<LinearKernel>(*isa.kernels, *weight, std::move(packing), bias, *activation),
+          shared ? "weights shared with an embedding, packed on the fly" : "weights packed in panels of 16 columns"};
 }
 
 }  // namespace
 
-PrepareResult prepare_linear(const KernelRequest& request) { return prepare(request, false); }
-PrepareResult prepare_linear_shared(const KernelRequest& request) { return prepare(request, true); }
+PrepareResult prepare_linear(const KernelRequest& request) {
+  return prepare_or_refuse([&] { return prepare(request, false); });
+}
+PrepareResult prepare_linear_shared(const KernelRequest& request) {
+  return prepare_or_refuse([&] { return prepare(request, true); });
+}
 
 }  // namespace bertie::cpu

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "cpu/kernels/float_type.h"
+
 namespace bertie::cpu {
 
 constexpr int64_t kGemmBlockK = 384;
@@ -19,12 +21,11 @@ constexpr int64_t kGemmScratchRows = 112;  // each of one block of K
 constexpr int64_t kGemmScratchFloats = kGemmScratchRows * kGemmScratchStride + kGemmMaxPanels * kGemmPanel * kGemmBlockK;
 
 enum class Activation : uint8_t { none, gelu, gelu_tanh, relu, silu, tanh };
-enum class WeightType : uint8_t { f32, f16, bf16 };
 
 // W as it lies in the file: [n, k], row-major.
 struct GemmWeight {
   const void* data;
-  WeightType type;
+  FloatType type;
   int64_t n, k;
 };
 
