@@ -64,9 +64,7 @@ TEST_F(LogTest, LinesOfSeveralThreadsComeWhole) {
   EXPECT_THAT(lines, testing::Each(testing::StartsWith("thread ")));
 }
 
-TEST(VersionTest, HasThreeNumbers) {
-  EXPECT_THAT(std::string(version()), testing::MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+"));
-}
+TEST(VersionTest, HasThreeNumbers) { EXPECT_THAT(std::string(version()), testing::MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+")); }
 
 TEST_F(LogTest, NothingIsFormattedWhereNobodyListens) {
   bool formatted = false;

@@ -91,7 +91,7 @@ Preparation prepare(const KernelRequest& request, bool shared) {
   if (!activation) throw Refused{"no activation " + node.text("activation")};
   if (is_embedding_table(network, *weight) != shared)
     throw Refused{shared ? "the weight is no embedding table"
-                          : "the weight is an embedding table too: packed, it would be held twice"};
+                         : "the weight is an embedding table too: packed, it would be held twice"};
 
   const Isa& isa = active_isa();
   SharedPacking packing = {};

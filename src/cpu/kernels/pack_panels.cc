@@ -28,8 +28,7 @@ void pack(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int6
 #pragma GCC unroll 16
         for (int64_t i = 0; i < 16; ++i) store(to + i * kGemmPanel, square[i]);
       } else {
-        for (int64_t r = 0; r < 16; ++r)
-          square[r] = r < present ? read_floats<type>(data, from + r * weight.k, depth) : zero();
+        for (int64_t r = 0; r < 16; ++r) square[r] = r < present ? read_floats<type>(data, from + r * weight.k, depth) : zero();
         transpose(square);
         for (int64_t i = 0; i < depth; ++i) store(to + i * kGemmPanel, square[i]);
       }
