@@ -17,6 +17,11 @@ void* operator new(size_t size) {
   throw std::bad_alloc();
 }
 
+void* operator new(size_t size, const std::nothrow_t&) noexcept {
+  ++bertie::allocations;
+  return std::malloc(size ? size : 1);
+}
+
 void* operator new(size_t size, std::align_val_t alignment) {
   ++bertie::allocations;
   const size_t align = static_cast<size_t>(alignment);
