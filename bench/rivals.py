@@ -92,7 +92,7 @@ class Rival:
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
-            sys.exit(f"{self.label} stopped")
+            sys.exit(f"{self.label} stopped with exit status {self.process.wait()}")
         return json.loads(line)
 
     def states(self, case):
