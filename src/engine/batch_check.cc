@@ -30,6 +30,25 @@ void check_ids(const char* what, std::span<const int32_t> ids, int64_t count) {
   fail(ErrorCode::invalid_argument, "batch: {} {} at token {}: out of range [0, {})", what, *found, found - ids.begin(), count);
 }
 
+// Every pair of columns of one sequence has an entry in the relative bias.
+void check_bias(const Batch& batch, int64_t columns) {
+  for (size_t b = 0; b + 1 < batch.cumulative_lengths.size(); ++b) {
+    const auto begin = static_cast<size_t>(batch.cumulative_lengths[b]);
+    const auto length = static_cast<size_t>(batch.cumulative_lengths[b + 1]) - begin;
+    if (length == 0) continue;
+    int64_t span = static_cast<int64_t>(length);
+    if (!batch.columns.empty()) {
+      const auto own = batch.columns.subspan(begin, length);
+      const auto [low, high] = std::minmax_element(own.begin(), own.end());
+      span = int64_t{*high} - *low + 1;
+    }
+    if (span > columns) {
+      fail(ErrorCode::invalid_argument, "batch: sequence {} spans {} columns: the model's relative bias has {}", b, span,
+           columns);
+    }
+  }
+}
+
 }  // namespace
 
 int64_t longest_sequence(const Batch& batch) {
@@ -69,6 +88,7 @@ void check_batch(const Batch& batch, const SessionLimits& limits, const Engine::
     fail(ErrorCode::invalid_argument, "batch: a sequence of {} tokens: the model has positions for {}", longest_sequence(batch),
          usable);
   }
+  if (engine.bias_columns > 0) check_bias(batch, engine.bias_columns);
   const auto inputs = engine.network.inputs();
   const bool wants_first =
       std::any_of(inputs.begin(), inputs.end(), [&](ValueId id) { return engine.network.value(id).name == "first_rows"; });

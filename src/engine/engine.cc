@@ -47,6 +47,17 @@ int64_t table_rows(const Network& network, std::string_view name) {
   return rows;
 }
 
+int64_t smallest_bias(const Network& network) {
+  int64_t columns = 0;
+  for (NodeId id : network.order()) {
+    const Node& node = network.node(id);
+    if (node.op != "attention" || node.input(4) == kNone) continue;
+    const int64_t own = (network.value(node.input(4)).shape[1].size + 1) / 2;
+    columns = columns == 0 ? own : std::min(columns, own);
+  }
+  return columns;
+}
+
 int64_t fixed_elements(const SymbolicShape& shape) {
   int64_t product = 1;
   for (const Dim& dim : shape) product *= dim.is_fixed() ? dim.size : 1;
@@ -113,6 +124,7 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   impl->vocabulary = table_rows(network, "input_ids");
   impl->types = table_rows(network, "token_type_ids");
   impl->positions = table_rows(network, "position_ids");
+  impl->bias_columns = smallest_bias(network);
 
   impl->pool = std::make_shared<ThreadPool>(options.threads);
   KernelChooser chooser(network, backends, *impl->pool);

@@ -318,6 +318,30 @@ TEST_F(BatchCheckTest, LengthsMustAddUp) {
   }
 }
 
+TEST(RelativeBiasTest, ColumnsStayWithinItsTable) {
+  // P = 4: entries for distances of -3 to 3.
+  Builder builder;
+  Network network;
+  const ValueId ids = network.add_input("input_ids", DType::i64, {"batch", "sequence"});
+  const ValueId mask = network.add_input("attention_mask", DType::i64, {"batch", "sequence"});
+  const ValueId x = network.add_embedding(network.add_constant("words", builder.random({kVocabulary, kHidden}, 1)), ids);
+  const ValueId bias = network.add_constant("bias", builder.random({kHeads, 7}, 1));
+  network.add_output("y", network.add_attention(x, x, x, mask, bias, kHeads, 1.0));
+  Session session(Engine::build(network, {.device = "reference"}), kLimits);
+  Packed packed;
+  packed.add({1, 2, 3, 4});
+  packed.add({1, 2});
+  EXPECT_NO_THROW(session.run(packed.view()));
+  Batch batch = packed.view();
+  const std::vector<int32_t> within = {5, 6, 7, 8, 0, 3}, outside = {0, 1, 2, 3, 0, 4};
+  batch.columns = within;
+  EXPECT_NO_THROW(session.run(batch));
+  batch.columns = outside;
+  EXPECT_THAT(message_of([&] { session.run(batch); }), HasSubstr("sequence 1 spans 5 columns"));
+  packed.add({1, 2, 3, 4, 5});
+  EXPECT_THAT(message_of([&] { session.run(packed.view()); }), HasSubstr("sequence 2 spans 5 columns"));
+}
+
 TEST(EngineBuildTest, NamesWhatThereIs) {
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.device = "tpu"}); }), HasSubstr("this build has cpu, reference"));
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.precision = "fp8"}); }), HasSubstr("device cpu has fp32"));
