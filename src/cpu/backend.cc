@@ -57,8 +57,8 @@ std::span<const KernelEntry> active_entries() {
 }  // namespace
 
 const Backend& cpu_backend() {
-  static constexpr Backend backend{"cpu", active_entries};
-  return backend;
+  static constexpr Backend kBackend{"cpu", active_entries};
+  return kBackend;
 }
 
 }  // namespace bertie

@@ -20,7 +20,8 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int64_t kVocabulary = 50, kHidden = 32, kHeads = 4, kFeedForward = 80, kPositions = 40, kLabels = 3;
+constexpr int64_t kVocabulary = 50, kHidden = 32, kHeads = 4, kHeadDim = kHidden / kHeads, kFeedForward = 80, kPositions = 40,
+                  kLabels = 3;
 
 class Builder {
  public:
@@ -42,7 +43,7 @@ class Builder {
     x = norm(add(x, embed(network_.add_constant("positions", random({kPositions, kHidden}, 1)), positions)));
     for (int layer = 0; layer < 2; ++layer) {
       const ValueId context = network_.add_attention(linear(x, kHidden), linear(x, kHidden), linear(x, kHidden), mask_, kNone,
-                                                     kHeads, 1 / std::sqrt(static_cast<double>(kHidden / kHeads)));
+                                                     kHeads, 1 / std::sqrt(static_cast<double>(kHeadDim)));
       x = norm(add(linear(context, kHidden), x));
       x = norm(add(linear(network_.add_gelu(linear(x, kFeedForward)), kHidden), x));
     }

@@ -138,7 +138,7 @@ TensorMap read_shards(const std::string& folder, const std::string& index_path) 
 
 }  // namespace
 
-TensorMap parse_safetensors(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const std::string& file) {
+TensorMap parse_safetensors(std::span<const std::byte> bytes, const std::shared_ptr<const void>& owner, const std::string& file) {
   if (bytes.size() < 8) fail(ErrorCode::invalid_file, "{}: too short to be a safetensors file ({} bytes)", file, bytes.size());
   uint64_t header_size = 0;
   for (int i = 7; i >= 0; --i) header_size = header_size << 8 | static_cast<uint64_t>(bytes[static_cast<size_t>(i)]);

@@ -27,7 +27,7 @@ using TensorMap = std::map<std::string, StoredTensor, std::less<>>;
 
 // `bytes` is a whole file, kept alive by `owner`; `file` names it in errors. Tensors alias `bytes` (one whose bytes are not
 // aligned for its element type is copied). Throws Error(invalid_file) unless every size and offset checks out.
-TensorMap parse_safetensors(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const std::string& file);
+TensorMap parse_safetensors(std::span<const std::byte> bytes, const std::shared_ptr<const void>& owner, const std::string& file);
 
 // Maps the file. Throws Error(not_found, io) too.
 TensorMap read_safetensors(const std::string& path);

@@ -77,7 +77,8 @@ ValueId add_layer(Builder& b, ValueId x, const std::string& tensors, const std::
     const ValueId sum = b.network.add_elementwise("add", branch, residual, name(nodes, rest) + ".add");
     return b.layer_norm(sum, name(tensors, rest), name(nodes, rest));
   };
-  const double scale = 1.0 / std::sqrt(static_cast<double>(hidden / b.config.heads));
+  const int64_t head_dim = hidden / b.config.heads;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
   const ValueId query = linear(x, f.query, hidden);
   const ValueId key = linear(x, f.key, hidden);
   const ValueId value = linear(x, f.value, hidden);

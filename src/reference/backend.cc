@@ -23,8 +23,8 @@ constexpr KernelEntry kKernels[] = {
 }  // namespace
 
 const Backend& reference_backend() {
-  static constexpr Backend backend{"reference", [] { return std::span<const KernelEntry>(kKernels); }};
-  return backend;
+  static constexpr Backend kBackend{"reference", [] { return std::span<const KernelEntry>(kKernels); }};
+  return kBackend;
 }
 
 }  // namespace bertie

@@ -50,7 +50,7 @@ struct Tokenizer::Impl {
     static const nlohmann::json nothing = nlohmann::json::object();
     const auto* found = fields.find(text::kFolderKey);
     const JsonFields stated(found != nullptr ? *found : nothing, fields.file(), std::string(text::kFolderKey) + ".");
-    const auto known = [&](std::string name, std::array<const char*, 2> customary) -> std::optional<std::string> {
+    const auto known = [&](const std::string& name, std::array<const char*, 2> customary) -> std::optional<std::string> {
       if (stated.has(name)) {
         std::string token = stated.text(name);
         if (id_of(token)) return token;
