@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/message_of_test.h"
 #include "engine/counting_new_test.h"
 #include "passes/pass.h"
 
@@ -110,15 +111,6 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& b) 
     norm += std::pow(static_cast<double>(b[i]), 2);
   }
   return std::sqrt(difference / norm);
-}
-
-std::string message_of(const auto& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 constexpr SessionLimits kLimits{.tokens = 128, .sequences = 12, .longest = kPositions};
@@ -350,6 +342,19 @@ TEST(EngineBuildTest, NamesWhatThereIs) {
               HasSubstr("the network has last_hidden_state"));
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.disabled_passes = {"remove_padding"}}); }),
               HasSubstr("only packed networks run"));
+}
+
+TEST(EngineBuildTest, IntegerArithmeticIsRefused) {
+  Builder builder;
+  Network network;
+  const ValueId ids = network.add_input("input_ids", DType::i64, {"batch", "sequence"});
+  const ValueId doubled = network.add_elementwise("add", ids, ids, "doubled");
+  network.add_output("y",
+                     network.add_embedding(network.add_constant("words", builder.random({kVocabulary, kHidden}, 1)), doubled));
+  for (const char* device : {"reference", "cpu"}) {
+    EXPECT_THAT(message_of([&] { Engine::build(network, {.device = device}); }), HasSubstr("'doubled': no kernel takes it"))
+        << device;
+  }
 }
 
 TEST(EngineBuildTest, RobertaPositionsSkipPadding) {

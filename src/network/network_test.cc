@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "base/message_of_test.h"
 #include "network/op.h"
 
 namespace bertie {
@@ -13,15 +14,6 @@ namespace {
 using testing::HasSubstr;
 
 Tensor zeros(const Shape& shape) { return Tensor::from_floats(shape, std::vector<float>(static_cast<size_t>(shape.elements()))); }
-
-std::string message_of(const auto& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 struct NetworkTest : testing::Test {
   Network network;

@@ -1,4 +1,4 @@
-// The oracle backend: plain loops, float32 tensors, arithmetic in double. It takes every op and refuses nothing.
+// The oracle backend: plain loops, float32 tensors, arithmetic in double. It takes every op of docs/design/ops.md.
 #pragma once
 
 #include "backend/kernel.h"

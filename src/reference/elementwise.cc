@@ -38,6 +38,7 @@ int64_t source_index(const Shape& shape, const Shape& result, int64_t index) {
 }  // namespace
 
 PrepareResult prepare_elementwise(const KernelRequest& request) {
+  if (!gives_f32(request)) return Refusal{"only floats are computed"};
   return take([function = binary_function(request.node.text("function"))](const KernelContext& context) {
     const TensorView& a = context.inputs[0];
     const TensorView& b = context.inputs[1];

@@ -24,6 +24,9 @@ PrepareResult take(Run run) {
   return Preparation{std::make_unique<FunctionKernel>(std::move(run)), "plain loops"};
 }
 
+// Ops that also have integer and bool results in the vocabulary are computed here for floats.
+inline bool gives_f32(const KernelRequest& request) { return request.network.value(request.node.outputs[0]).dtype == DType::f32; }
+
 inline float widen(float value) { return value; }
 inline double widen(double value) { return value; }
 struct Half {
