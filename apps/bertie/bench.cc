@@ -73,10 +73,8 @@ class Bench {
     selects_rows_ = logits && predicts_tokens(model_);
     if (selects_rows_) engine.select_rows = {"logits"};
     engine_ = Engine::build(model_.network(), engine);
-    for (const DeviceInfo& device : devices()) {
-      // The peak is of all the device's threads.
-      if (device.name == engine.device && device.threads > 0)
-        peak_ = device.peak_gflops * 1e9 * std::min(1.0, engine_->threads() / static_cast<double>(device.threads));
+    for (const DeviceInfo& device : devices(engine_->threads())) {
+      if (device.name == engine.device) peak_ = device.peak_gflops * 1e9;
     }
   }
 

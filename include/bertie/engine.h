@@ -46,9 +46,8 @@ struct EngineOptions {
 // One executed step, for `inspect` and profiles.
 struct StepInfo {
   std::string name, op, kernel, device, precision, reason;
-  std::string output_shape;    // "[tokens, 384]"
-  size_t weight_bytes = 0;     // as they run
-  double flops_per_token = 0;  // of matrix products whose size depends on T only; attention's are per run
+  std::string output_shape;  // "[tokens, 384]"
+  size_t weight_bytes = 0;   // as they run
 };
 
 struct PassReport {

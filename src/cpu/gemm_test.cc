@@ -13,17 +13,10 @@
 
 #include "base/float16.h"
 #include "cpu/isa.h"
+#include "cpu/random_floats_test.h"
 
 namespace bertie::cpu {
 namespace {
-
-std::vector<float> random_floats(size_t count, uint32_t seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0f, 1.0f);
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(generator);
-  return values;
-}
 
 struct Case {
   int64_t rows, columns, k;

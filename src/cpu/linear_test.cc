@@ -9,17 +9,10 @@
 #include "cpu/backend.h"
 #include "cpu/isa.h"
 #include "cpu/ops.h"
+#include "cpu/random_floats_test.h"
 
 namespace bertie::cpu {
 namespace {
-
-std::vector<float> random_floats(size_t count, uint32_t seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0f, 1.0f);
-  std::vector<float> values(count);
-  for (float& value : values) value = normal(generator);
-  return values;
-}
 
 Tensor tensor_of(const Shape& shape, uint32_t seed) {
   return Tensor::from_floats(shape, random_floats(static_cast<size_t>(shape.elements()), seed));

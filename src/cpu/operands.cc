@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "base/float16.h"
+#include "base/float_element.h"
 
 namespace bertie::cpu {
 
@@ -18,11 +18,7 @@ std::optional<FloatType> float_type_of(DType dtype) {
 std::vector<float> widened(const Tensor& tensor) {
   std::vector<float> floats(static_cast<size_t>(tensor.shape.elements()));
   const TensorView view = tensor.view();
-  for (size_t i = 0; i < floats.size(); ++i) {
-    if (tensor.dtype == DType::f32) floats[i] = view.as<float>()[i];
-    if (tensor.dtype == DType::f16) floats[i] = f16_to_float(view.as<uint16_t>()[i]);
-    if (tensor.dtype == DType::bf16) floats[i] = bf16_to_float(view.as<uint16_t>()[i]);
-  }
+  for (size_t i = 0; i < floats.size(); ++i) floats[i] = float_element(view, i);
   return floats;
 }
 

@@ -66,9 +66,10 @@ void check_batch(const Batch& batch, const SessionLimits& limits, const Engine::
       !std::is_sorted(ends.begin(), ends.end())) {
     fail(ErrorCode::invalid_argument, "batch: cumulative_lengths must rise from 0 to the {} tokens", tokens);
   }
+  const int64_t longest = longest_sequence(batch);
   check_limit("tokens", static_cast<int64_t>(tokens), limits.tokens);
   check_limit("sequences", static_cast<int64_t>(ends.size()) - 1, limits.sequences);
-  check_limit("tokens in one sequence", longest_sequence(batch), limits.longest);
+  check_limit("tokens in one sequence", longest, limits.longest);
   check_limit("head rows", static_cast<int64_t>(batch.head_rows.size()), limits.rows);
   check_size("type ids", batch.type_ids, tokens);
   check_size("position ids", batch.position_ids, tokens);
@@ -84,9 +85,8 @@ void check_batch(const Batch& batch, const SessionLimits& limits, const Engine::
     if (column < 0) fail(ErrorCode::invalid_argument, "batch: column {}: negative", column);
   }
   const int64_t usable = engine.positions - engine.options.positions.first;
-  if (engine.positions > 0 && batch.position_ids.empty() && longest_sequence(batch) > usable) {
-    fail(ErrorCode::invalid_argument, "batch: a sequence of {} tokens: the model has positions for {}", longest_sequence(batch),
-         usable);
+  if (engine.positions > 0 && batch.position_ids.empty() && longest > usable) {
+    fail(ErrorCode::invalid_argument, "batch: a sequence of {} tokens: the model has positions for {}", longest, usable);
   }
   if (engine.bias_columns > 0) check_bias(batch, engine.bias_columns);
   const auto inputs = engine.network.inputs();

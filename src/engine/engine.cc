@@ -58,12 +58,6 @@ int64_t smallest_bias(const Network& network) {
   return columns;
 }
 
-int64_t fixed_elements(const SymbolicShape& shape) {
-  int64_t product = 1;
-  for (const Dim& dim : shape) product *= dim.is_fixed() ? dim.size : 1;
-  return product;
-}
-
 StepInfo describe(const Network& network, const Node& node, const KernelChoice& choice, const std::string& precision) {
   StepInfo info;
   info.name = node.name;
@@ -79,9 +73,6 @@ StepInfo describe(const Network& network, const Node& node, const KernelChoice& 
     if (value.constant && choice.kernel->reads_constant(i)) info.weight_bytes += value.constant->bytes();
   }
   info.weight_bytes += choice.kernel->packed_bytes();
-  if (node.op == "linear" && network.value(node.outputs[0]).shape[0] == Dim("tokens")) {
-    info.flops_per_token = 2.0 * static_cast<double>(fixed_elements(network.value(node.inputs[1]).shape));
-  }
   return info;
 }
 

@@ -26,6 +26,15 @@ struct SequenceHead {
   std::string_view output = "classifier";
 };
 
+// RoBERTa's heads, which MPNet took over.
+inline constexpr MaskedHead kLmHead = {.dense = "lm_head.dense",
+                                       .norm = "lm_head.layer_norm",
+                                       .decoder = "lm_head.decoder",
+                                       .bias = "lm_head.bias",
+                                       .activation = "gelu"};
+inline constexpr SequenceHead kDenseClassifier = {
+    .dense = "classifier.dense", .activation = "tanh", .output = "classifier.out_proj"};
+
 enum class EmbeddingProjection { none, where_sizes_differ, always };
 
 // Tensor names lack ".weight" and ".bias". Those of a layer follow the layer's own prefix.

@@ -18,12 +18,8 @@ constinit const Family kMpnet{
     .position_rule = PositionScheme::count_non_pad,
     .pad_id = 1,
     .position_pad_id = 1,
-    .masked = {.dense = "lm_head.dense",
-               .norm = "lm_head.layer_norm",
-               .decoder = "lm_head.decoder",
-               .bias = "lm_head.bias",
-               .activation = "gelu"},
-    .sequence = {.dense = "classifier.dense", .activation = "tanh", .output = "classifier.out_proj"},
+    .masked = kLmHead,
+    .sequence = kDenseClassifier,
 };
 
 }  // namespace bertie::models

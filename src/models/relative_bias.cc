@@ -2,7 +2,7 @@
 #include <cmath>
 #include <vector>
 
-#include "base/float16.h"
+#include "base/float_element.h"
 #include "models/builder.h"
 
 namespace bertie::models {
@@ -22,13 +22,6 @@ int64_t bucket_of(int64_t relative_position) {
   return side + std::min(kExact + static_cast<int64_t>(steps), kBuckets - 1);
 }
 
-float element(const Tensor& table, int64_t index) {
-  const auto i = static_cast<size_t>(index);
-  if (table.dtype == DType::f16) return f16_to_float(table.view().as<uint16_t>()[i]);
-  if (table.dtype == DType::bf16) return bf16_to_float(table.view().as<uint16_t>()[i]);
-  return table.view().as<float>()[i];
-}
-
 }  // namespace
 
 Tensor relative_bias(const Tensor& table, int64_t positions) {
@@ -38,7 +31,7 @@ Tensor relative_bias(const Tensor& table, int64_t positions) {
   for (int64_t column = 0; column < width; ++column) {
     const int64_t bucket = bucket_of(column - (positions - 1));
     for (int64_t head = 0; head < heads; ++head) {
-      bias[static_cast<size_t>(head * width + column)] = element(table, bucket * heads + head);
+      bias[static_cast<size_t>(head * width + column)] = float_element(table.view(), static_cast<size_t>(bucket * heads + head));
     }
   }
   return Tensor::from_floats(Shape{heads, width}, bias);

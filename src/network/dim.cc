@@ -97,17 +97,6 @@ Dim elements_of(const SymbolicShape& shape) {
 
 Dim unknown_dim(const std::string& name, size_t axis) { return Dim(fmt::format("?{}.{}", name, axis)); }
 
-std::optional<int64_t> evaluate(const Dim& dim, const std::map<std::string, int64_t, std::less<>>& symbols) {
-  const Product product(dim);
-  int64_t value = product.coefficient;
-  for (const std::string& factor : product.factors) {
-    const auto found = symbols.find(factor);
-    if (found == symbols.end()) return std::nullopt;
-    value *= found->second;
-  }
-  return value;
-}
-
 std::optional<SymbolicShape> broadcast(const SymbolicShape& a, const SymbolicShape& b) {
   SymbolicShape result(std::max(a.size(), b.size()), Dim(1));
   for (size_t i = 0; i < result.size(); ++i) {

@@ -19,9 +19,6 @@ Dim elements_of(const SymbolicShape& shape);
 // A symbol for an extent that only the run can tell: "?0", "?1", ... by `name`, so that it is the same at each inference.
 Dim unknown_dim(const std::string& name, size_t axis);
 
-// The extent under these values of its symbols; nullopt where one is not among them.
-std::optional<int64_t> evaluate(const Dim& dim, const std::map<std::string, int64_t, std::less<>>& symbols);
-
 // NumPy's rule; nullopt where the two cannot be broadcast. A symbol against another symbol or a number other than 1 is taken to
 // be equal to it: ONNX allows nothing else, and the run checks.
 std::optional<SymbolicShape> broadcast(const SymbolicShape& a, const SymbolicShape& b);

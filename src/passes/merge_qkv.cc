@@ -4,20 +4,12 @@
 #include <cstring>
 #include <map>
 
-#include "base/float16.h"
+#include "base/float_element.h"
 #include "base/mapped_file.h"
 #include "passes/pass.h"
 
 namespace bertie {
 namespace {
-
-float element(const Tensor& tensor, size_t index) {
-  switch (tensor.dtype) {
-    case DType::f16: return f16_to_float(tensor.view().as<uint16_t>()[index]);
-    case DType::bf16: return bf16_to_float(tensor.view().as<uint16_t>()[index]);
-    default: return tensor.view().as<float>()[index];
-  }
-}
 
 // The parts under one another: [n, K] each, or [n] each. One dtype is kept, a mixture becomes f32. An absent bias is zeros.
 Tensor stack(const std::vector<const Tensor*>& parts, const Shape& part_shape) {
@@ -38,7 +30,7 @@ Tensor stack(const std::vector<const Tensor*>& parts, const Shape& part_shape) {
       continue;
     }
     for (size_t i = 0; i < part_elements; ++i) {
-      const float value = parts[p] ? element(*parts[p], i) : 0.0f;
+      const float value = parts[p] ? float_element(parts[p]->view(), i) : 0.0f;
       std::memcpy(target + i * sizeof value, &value, sizeof value);
     }
   }
