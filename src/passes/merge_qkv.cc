@@ -39,6 +39,9 @@ Tensor stack(const std::vector<const Tensor*>& parts, const Shape& part_shape) {
 
 // Why these three products cannot be one, or "".
 std::string obstacle(const Network& network, const Node& attention, const std::array<const Node*, 3>& products) {
+  if (attention.input(0) == attention.input(1) || attention.input(1) == attention.input(2) ||
+      attention.input(0) == attention.input(2))
+    return "one product is read as two of q, k and v";
   for (size_t i = 0; i < 3; ++i) {
     const Node* product = products[i];
     if (!product || product->op != "linear") return fmt::format("input {} is not a linear product", i);

@@ -11,6 +11,8 @@ namespace bertie {
 const std::vector<Pass>& all_passes() {
   static const std::vector<Pass> passes = {
       {"remove_dead_nodes", remove_dead_nodes},
+      {"canonicalize", canonicalize},
+      {"merge_duplicates", merge_duplicates},
       {"fuse_embedding_layer_norm", fuse_embedding_layer_norm},
       {"fuse_skip_layer_norm", fuse_skip_layer_norm},
       {"fuse_linear_activation", fuse_linear_activation},
@@ -47,6 +49,15 @@ std::vector<PassReport> run_passes(Network& network, const PassOptions& options)
     for (const std::string& line : report.lines) log(LogLevel::debug, "  {}", line);
   }
   return reports;
+}
+
+void PassLog::matched_each(std::string_view what, const std::vector<std::string>& names) {
+  constexpr size_t kShown = 6;
+  if (names.empty()) return;
+  report_.matches += static_cast<int>(names.size());
+  const auto shown = std::span(names).first(std::min(names.size(), kShown));
+  report_.lines.push_back(fmt::format("{}: {}{}", what, fmt::join(shown, ", "),
+                                      names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : ""));
 }
 
 const Node* producer(const Network& network, ValueId value) {

@@ -22,6 +22,8 @@ class PassLog {
     ++report_.matches;
     report_.lines.push_back(fmt::format(format, std::forward<Args>(args)...));
   }
+  // One line for many small matches of one kind: their number and the first names.
+  void matched_each(std::string_view what, const std::vector<std::string>& names);
   template <typename... Args>
   void refused(fmt::format_string<Args...> format, Args&&... args) {
     report_.lines.push_back("refused: " + fmt::format(format, std::forward<Args>(args)...));
@@ -48,9 +50,11 @@ const std::vector<Pass>& all_passes();
 std::vector<PassReport> run_passes(Network& network, const PassOptions& options);
 
 // One definition each, in the pass's file.
+void canonicalize(Network&, const PassOptions&, PassLog&);
 void fuse_embedding_layer_norm(Network&, const PassOptions&, PassLog&);
 void fuse_linear_activation(Network&, const PassOptions&, PassLog&);
 void fuse_skip_layer_norm(Network&, const PassOptions&, PassLog&);
+void merge_duplicates(Network&, const PassOptions&, PassLog&);
 void merge_qkv(Network&, const PassOptions&, PassLog&);
 void remove_dead_nodes(Network&, const PassOptions&, PassLog&);
 void remove_padding(Network&, const PassOptions&, PassLog&);

@@ -28,11 +28,13 @@ struct Layer {
   ValueId word_table = network.add_constant("word", constant({9, 4}));
   ValueId gamma = network.add_constant("gamma", constant({4}, 1));
   ValueId hidden = kNone;
+  float first = 0;  // element of the next weight
 
   ValueId linear(ValueId x, int64_t rows, const std::string& name) {
     const int64_t columns = network.value(x).shape.back().size;
-    return network.add_linear(x, network.add_constant(name + ".weight", constant({rows, columns})),
-                              network.add_constant(name + ".bias", constant({rows})), name);
+    const float start = first++;  // no two layers alike
+    return network.add_linear(x, network.add_constant(name + ".weight", constant({rows, columns}, start)),
+                              network.add_constant(name + ".bias", constant({rows}, start)), name);
   }
 
   Layer() {
@@ -41,8 +43,10 @@ struct Layer {
     const ValueId position = network.add_embedding(network.add_constant("position", constant({8, 4})), positions, "position");
     const ValueId sum = network.add_elementwise("add", network.add_elementwise("add", word, type), position);
     const ValueId x = network.add_layer_norm(sum, gamma, gamma, 1e-12, "embedding_norm");
-    const ValueId context = network.add_attention(linear(x, 4, "query"), linear(x, 4, "key"), linear(x, 4, "value"), mask, kNone,
-                                                  2, 0.7, "attention");
+    const ValueId q = linear(x, 4, "query");
+    const ValueId k = linear(x, 4, "key");
+    const ValueId v = linear(x, 4, "value");
+    const ValueId context = network.add_attention(q, k, v, mask, kNone, 2, 0.7, "attention");
     const ValueId y =
         network.add_layer_norm(network.add_elementwise("add", linear(context, 4, "projection"), x), gamma, gamma, 1e-12, "norm1");
     const ValueId wide = network.add_gelu(linear(y, 16, "intermediate"), "none", "act");
@@ -81,7 +85,7 @@ TEST(PassesTest, MergedWeightsAreStackedInOrder) {
     const Node* qkv = producer(layer.network, node.input(0));
     const Tensor& weight = *layer.network.value(qkv->input(1)).constant;
     EXPECT_EQ(weight.shape, (Shape{12, 4}));
-    for (int64_t i = 0; i < 48; ++i) EXPECT_EQ(weight.view().as<float>()[i], static_cast<float>(i % 16));
+    for (int64_t i = 0; i < 48; ++i) EXPECT_EQ(weight.view().as<float>()[i], static_cast<float>(i / 16 + i % 16));
   }
 }
 

@@ -1,0 +1,89 @@
+#include "passes/match.h"
+
+#include <algorithm>
+
+#include "base/float_element.h"
+#include "passes/pass.h"
+
+namespace bertie {
+
+double element(const TensorView& view, int64_t index) {
+  switch (view.dtype) {
+    case DType::f64: return view.as<double>()[index];
+    case DType::i8: return view.as<int8_t>()[index];
+    case DType::u8: return view.as<uint8_t>()[index];
+    case DType::boolean: return view.as<uint8_t>()[index] != 0;
+    case DType::i32: return view.as<int32_t>()[index];
+    case DType::i64: return static_cast<double>(view.as<int64_t>()[index]);
+    default: return float_element(view, static_cast<size_t>(index));
+  }
+}
+
+std::optional<double> scalar(const Network& network, ValueId value) {
+  if (value == kNone) return std::nullopt;
+  const auto& constant = network.value(value).constant;
+  if (!constant || constant->shape.elements() != 1) return std::nullopt;
+  return element(constant->view(), 0);
+}
+
+std::optional<ScalarOperand> scalar_operand(const Network& network, const Node& node) {
+  if (node.op != "elementwise") return std::nullopt;
+  const auto first = scalar(network, node.input(0));
+  const auto second = scalar(network, node.input(1));
+  if (first.has_value() == second.has_value()) return std::nullopt;
+  if (second) return ScalarOperand{node.input(0), *second, false};
+  return ScalarOperand{node.input(1), *first, true};
+}
+
+bool is_constant(const Network& network, ValueId value) { return value != kNone && network.value(value).constant.has_value(); }
+
+bool is_network_input(const Network& network, ValueId value) {
+  const auto inputs = network.inputs();
+  return std::find(inputs.begin(), inputs.end(), value) != inputs.end();
+}
+
+bool is_function(const Node* node, std::string_view op, std::string_view function) {
+  return node && node->op == op && node->text("function") == function;
+}
+
+Cone cone_of(const Network& network, ValueId top, const std::set<ValueId>& roots, size_t limit,
+             const std::function<bool(const Node&)>& allowed) {
+  Cone cone;
+  std::set<NodeId> seen;
+  std::vector<ValueId> pending = {top};
+  while (!pending.empty() && !cone.stopped) {
+    const ValueId value = pending.back();
+    pending.pop_back();
+    if (value == kNone) continue;
+    if (roots.contains(value)) {
+      cone.roots.insert(value);
+      continue;
+    }
+    if (is_constant(network, value)) {
+      cone.constants.insert(value);
+      continue;
+    }
+    const NodeId id = network.value(value).producer;
+    if (id == kNone) {
+      cone.inputs.insert(value);
+      continue;
+    }
+    if (!seen.insert(id).second) continue;
+    const Node& node = network.node(id);
+    if (cone.nodes.size() == limit || !allowed(node)) {
+      cone.stopped = &node;
+      break;
+    }
+    cone.nodes.push_back(id);
+    if (node.op == "shape" || node.op == "size") {
+      if (is_network_input(network, node.input(0))) {
+        cone.shapes.insert(node.input(0));
+        continue;
+      }
+    }
+    pending.insert(pending.end(), node.inputs.begin(), node.inputs.end());
+  }
+  return cone;
+}
+
+}  // namespace bertie
