@@ -126,7 +126,7 @@ void print(const Model& model, const Session& session, bool network) {
 int inspect(const InspectOptions& options) {
   options.common.start_log();
   const Model model = options.common.load_model();
-  const Session session(Engine::build(model.network(), options.common.engine_options(model.info())));
+  const Session session(Engine::build(model.network(), options.common.engine_options()));
   if (options.common.json)
     write_line(to_line(to_json(model, session)));
   else

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "output.h"
-#include "tasks/task_model.h"
 
 namespace bertie::cli {
 
@@ -49,13 +48,12 @@ Model CommonOptions::load_model() const {
   return Model::load(model, options);
 }
 
-EngineOptions CommonOptions::engine_options(const ModelInfo& info) const {
+EngineOptions CommonOptions::engine_options() const {
   EngineOptions options;
   options.device = device;
   options.precision = precision;
   options.threads = threads;
   options.disabled_passes = disabled_passes;
-  options.positions = tasks::position_rule(info);
   return options;
 }
 

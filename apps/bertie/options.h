@@ -41,7 +41,7 @@ struct CommonOptions {
   void start_log() const;
   Model load_model() const;
   // Device, precision, threads and passes; `info` gives the position rule.
-  EngineOptions engine_options(const ModelInfo& info) const;
+  EngineOptions engine_options() const;
   void copy_to(TaskOptions& options) const;
 };
 

@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "formats/npy.h"
-#include "tasks/task_model.h"
 
 namespace bertie::cli {
 namespace {
@@ -42,7 +41,7 @@ std::vector<int32_t> integers(const TensorView& view, const std::string& path) {
 }  // namespace
 
 PaddedInputs::PaddedInputs(const Model& model, const std::vector<std::string>& assignments)
-    : rule_(tasks::position_rule(model.info())) {
+    : rule_(model.network().position_rule().value_or(PositionRule{})) {
   std::vector<std::string> seen;
   for (const std::string& assignment : assignments) {
     const size_t equals = assignment.find('=');

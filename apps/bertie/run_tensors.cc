@@ -91,7 +91,7 @@ int run_tensors(const RunOptions& options) {
   const Model model = options.common.load_model();
   if (options.common.verbose) note_surplus(model.info());
   const PaddedInputs inputs(model, options.inputs);
-  const auto engine = Engine::build(model.network(), options.common.engine_options(model.info()));
+  const auto engine = Engine::build(model.network(), options.common.engine_options());
 
   std::error_code failed;
   std::filesystem::create_directories(options.output_dir, failed);

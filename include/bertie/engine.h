@@ -18,17 +18,11 @@ namespace bertie {
 struct Batch {
   std::span<const int32_t> token_ids;           // [T]
   std::span<const int32_t> type_ids;            // [T], or empty: all 0
-  std::span<const int32_t> position_ids;        // [T], or empty: by the model's own rule (Engine's position rule)
+  std::span<const int32_t> position_ids;        // [T], or empty: by the network's position rule
   std::span<const int32_t> cumulative_lengths;  // [B+1]: sequence b is tokens [cumulative_lengths[b], cumulative_lengths[b+1])
   std::span<const int32_t> head_rows;           // [R] token rows, for engines built with `select_rows`; ascending, may repeat
   std::span<const int32_t> columns;             // [T] column of each token in its padded row where attended tokens have holes
                                                 // between them; empty: 0, 1, 2, ... in each sequence
-};
-
-// How position ids follow from token ids where the batch gives none.
-struct PositionRule {
-  int32_t first = 0;        // the first token's position
-  int32_t padding_id = -1;  // RoBERTa's rule where >= 0: this token gets position `padding_id` and is not counted
 };
 
 struct EngineOptions {
@@ -40,7 +34,6 @@ struct EngineOptions {
   // done, in the last layer too.
   std::vector<std::string> select_rows;
   std::vector<std::string> disabled_passes;
-  PositionRule positions;
 };
 
 // One executed step, for `inspect` and profiles.

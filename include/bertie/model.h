@@ -12,12 +12,6 @@
 
 namespace bertie {
 
-// How a position id follows from a token's place.
-enum class PositionScheme {
-  arange,         // offset + its place
-  count_non_pad,  // offset + (tokens before it that are not padding); padding, the token whose id is offset - 1, gets offset - 1
-};
-
 // How the logits of a classification head become scores: softmax over the labels, a sigmoid each (also for one label where
 // config.json states nothing, as Hugging Face's pipeline does), or as they are.
 enum class ProblemType { none, single_label, multi_label, regression };
@@ -48,8 +42,6 @@ struct BERTIE_API ModelInfo {
   int64_t vocabulary = 0;
   int64_t max_positions = 0;    // longest usable sequence in tokens
   int64_t type_vocabulary = 0;  // 0: no type embeddings, no token_type_ids input
-  PositionScheme position_rule = PositionScheme::arange;
-  int64_t position_offset = 0;  // the position id of a sequence's first token
   std::optional<int64_t> pad_id;
   std::vector<std::string> labels;  // by class id; empty without a classification head
   ProblemType problem_type = ProblemType::none;

@@ -68,6 +68,14 @@ struct BERTIE_API Node {
   ValueId input(size_t index) const { return index < inputs.size() ? inputs[index] : kNone; }
 };
 
+// How the elements of a network input `position_ids` follow from `input_ids` where the caller gives none: counted along each row.
+struct PositionRule {
+  int32_t first = 0;        // the first token's position
+  int32_t padding_id = -1;  // RoBERTa's rule where >= 0: this token gets position `padding_id` and is not counted
+
+  bool operator==(const PositionRule&) const = default;
+};
+
 class BERTIE_API Network {
  public:
   // --- Values ---
@@ -75,6 +83,8 @@ class BERTIE_API Network {
   ValueId add_input(std::string name, DType dtype, SymbolicShape shape);
   ValueId add_constant(std::string name, Tensor tensor);
   void add_output(std::string name, ValueId value);
+  // Throws Error(invalid_argument) where `first` is negative.
+  void set_position_rule(const PositionRule& rule);
 
   // --- Ops ---
   // Each throws Error(invalid_argument) naming the op, its inputs and what was expected. `name` is the node's; an empty one
@@ -131,6 +141,8 @@ class BERTIE_API Network {
     ValueId value;
   };
   std::span<const Output> outputs() const { return outputs_; }
+  // nullopt: none was stated; position ids then count from 0.
+  const std::optional<PositionRule>& position_rule() const { return position_rule_; }
   std::vector<NodeId> order() const;  // live nodes, producers before consumers; throws on a cycle
   std::vector<NodeId> consumers(ValueId id) const;
   size_t value_count() const { return values_.size(); }
@@ -160,6 +172,7 @@ class BERTIE_API Network {
   std::vector<Node> nodes_;  // an erased node has an empty op
   std::vector<ValueId> inputs_;
   std::vector<Output> outputs_;
+  std::optional<PositionRule> position_rule_;
   std::map<std::string, int, std::less<>> names_;
 };
 

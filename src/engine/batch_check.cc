@@ -84,7 +84,7 @@ void check_batch(const Batch& batch, const SessionLimits& limits, const Engine::
   for (int32_t column : batch.columns) {
     if (column < 0) fail(ErrorCode::invalid_argument, "batch: column {}: negative", column);
   }
-  const int64_t usable = engine.positions - engine.options.positions.first;
+  const int64_t usable = engine.positions - engine.position_rule.first;
   if (engine.positions > 0 && batch.position_ids.empty() && longest > usable) {
     fail(ErrorCode::invalid_argument, "batch: a sequence of {} tokens: the model has positions for {}", longest, usable);
   }

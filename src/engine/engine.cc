@@ -112,6 +112,7 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   impl->passes = run_passes(network, {options.select_rows, options.disabled_passes});
   network.remove_dead_nodes();
   check_inputs(network);
+  impl->position_rule = network.position_rule().value_or(PositionRule{});
   impl->vocabulary = table_rows(network, "input_ids");
   impl->types = table_rows(network, "token_type_ids");
   impl->positions = table_rows(network, "position_ids");

@@ -359,10 +359,11 @@ TEST(EngineBuildTest, IntegerArithmeticIsRefused) {
 
 TEST(EngineBuildTest, RobertaPositionsSkipPadding) {
   // Positions start at 2 and the padding token keeps position 1, as RoBERTa counts.
-  EngineOptions options{.device = "reference", .outputs = {"last_hidden_state"}};
-  options.positions = {.first = 2, .padding_id = 1};
-  Session by_rule(Engine::build(encoder(), options), kLimits);
-  Session by_hand(Engine::build(encoder(), {.device = "reference", .outputs = {"last_hidden_state"}}), kLimits);
+  const EngineOptions options{.device = "reference", .outputs = {"last_hidden_state"}};
+  Network network = encoder();
+  Session by_hand(Engine::build(network, options), kLimits);
+  network.set_position_rule({.first = 2, .padding_id = 1});
+  Session by_rule(Engine::build(network, options), kLimits);
   Packed packed;
   packed.add({5, 1, 6});
   packed.add({1, 7});

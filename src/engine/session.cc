@@ -183,7 +183,7 @@ std::span<const int32_t> Session::Impl::input_ids(std::string_view name, const B
   if (name == "first_rows") return batch.cumulative_lengths;  // entry b is the first row of sequence b
   if (name == "token_type_ids") return batch.type_ids.empty() ? std::span<const int32_t>(default_types) : batch.type_ids;
   if (!batch.position_ids.empty()) return batch.position_ids;
-  fill_positions(batch, plan->options.positions, default_positions);
+  fill_positions(batch, plan->position_rule, default_positions);
   return default_positions;
 }
 

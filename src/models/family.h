@@ -61,9 +61,9 @@ struct Family {
   std::string_view output_norm = "output.LayerNorm";
   std::string_view relative_bias = "";  // table [buckets, H], empty: none
 
-  PositionScheme position_rule = PositionScheme::arange;
+  bool counts_non_pad = false;                  // positions: RoBERTa's rule; otherwise 0, 1, 2, ...
   int64_t pad_id = 0;                           // where config.json states none
-  std::optional<int64_t> position_pad_id = {};  // what count_non_pad counts by, whatever config.json says
+  std::optional<int64_t> position_pad_id = {};  // what counts_non_pad counts by, whatever config.json says
   std::optional<double> layer_norm_eps = {};    // whatever config.json says
   std::string_view hidden_act = "gelu";         // where config.json states none
 

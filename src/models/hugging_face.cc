@@ -32,18 +32,19 @@ bool is_harmless(std::string_view name, const Family& family) {
   });
 }
 
-void describe_positions(const Family& family, const HuggingFaceConfig& config, ModelInfo& info) {
-  info.position_rule = family.position_rule;
-  if (family.position_rule == PositionScheme::count_non_pad) {
-    info.position_offset = family.position_pad_id.value_or(*info.pad_id) + 1;
+int64_t pad_id(const Family& family, const HuggingFaceConfig& config) { return config.pad_token_id.value_or(family.pad_id); }
+
+PositionRule position_rule(const Family& family, int64_t pad_id) {
+  PositionRule rule;
+  if (family.counts_non_pad) {
+    rule.padding_id = static_cast<int32_t>(family.position_pad_id.value_or(pad_id));
+    rule.first = rule.padding_id + 1;
   }
-  info.max_positions = config.max_position_embeddings - info.position_offset;
-  if (info.max_positions < 1) {
-    fail(ErrorCode::invalid_file, "{}: field 'max_position_embeddings' must be over {}", config.file, info.position_offset);
-  }
+  return rule;
 }
 
-ModelInfo describe(const Family& family, const HuggingFaceConfig& config, const std::string& source) {
+ModelInfo describe(const Family& family, const HuggingFaceConfig& config, const PositionRule& positions,
+                   const std::string& source) {
   ModelInfo info;
   info.source = source;
   info.family = family.model_type;
@@ -55,8 +56,11 @@ ModelInfo describe(const Family& family, const HuggingFaceConfig& config, const 
   info.ffn = config.intermediate_size;
   info.vocabulary = config.vocabulary;
   info.type_vocabulary = family.has_types ? config.type_vocabulary : 0;
-  info.pad_id = config.pad_token_id.value_or(family.pad_id);
-  describe_positions(family, config, info);
+  info.pad_id = pad_id(family, config);
+  info.max_positions = config.max_position_embeddings - positions.first;
+  if (info.max_positions < 1) {
+    fail(ErrorCode::invalid_file, "{}: field 'max_position_embeddings' must be over {}", config.file, positions.first);
+  }
   return info;
 }
 
@@ -64,7 +68,9 @@ LoadedModel build(const HuggingFaceConfig& config, TensorMap tensors, const std:
                   const std::string& transformer_folder, const std::vector<SentenceModule>& modules) {
   const Family& family = family_of(config);
   LoadedModel loaded;
-  loaded.info = describe(family, config, folder);
+  const PositionRule positions = position_rule(family, pad_id(family, config));
+  loaded.info = describe(family, config, positions, folder);
+  loaded.network.set_position_rule(positions);
   Weights weights(std::move(tensors), std::string(family.prefix), transformer_folder);
   Builder builder{family, config, weights, loaded.network};
   build_encoder(builder);

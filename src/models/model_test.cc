@@ -131,13 +131,12 @@ TEST(Model, SharesAlbertsLayers) {
 }
 
 TEST(Model, KnowsPositions) {
-  EXPECT_EQ(family("bert_model").info().position_rule, PositionScheme::arange);
-  EXPECT_EQ(family("bert_model").info().position_offset, 0);
+  EXPECT_EQ(family("bert_model").network().position_rule(), PositionRule{});
   EXPECT_EQ(family("bert_model").info().max_positions, 32);
   for (const char* name : {"roberta_model", "xlm-roberta_model", "camembert_model", "mpnet_model"}) {
-    const ModelInfo info = family(name).info();
-    EXPECT_EQ(info.position_rule, PositionScheme::count_non_pad) << name;
-    EXPECT_EQ(info.position_offset, 2) << name;
+    const Model model = family(name);
+    const ModelInfo& info = model.info();
+    EXPECT_EQ(model.network().position_rule(), (PositionRule{.first = 2, .padding_id = 1})) << name;
     EXPECT_EQ(info.pad_id, 1) << name;
     EXPECT_EQ(info.max_positions, 32) << name;
   }

@@ -15,7 +15,7 @@ constinit const Family kMpnet{
     .attention_output = "attention.attn.o",
     .attention_norm = "attention.LayerNorm",
     .relative_bias = "encoder.relative_attention_bias",
-    .position_rule = PositionScheme::count_non_pad,
+    .counts_non_pad = true,
     .pad_id = 1,
     .position_pad_id = 1,
     .masked = kLmHead,

@@ -9,7 +9,7 @@ constexpr Family roberta_like(std::string_view model_type, std::string_view clas
       .model_type = model_type,
       .class_prefix = class_prefix,
       .prefix = "roberta.",
-      .position_rule = PositionScheme::count_non_pad,
+      .counts_non_pad = true,
       .pad_id = 1,
       .masked = kLmHead,
       .sequence = kDenseClassifier,

@@ -69,6 +69,11 @@ void Network::add_output(std::string name, ValueId value) {
   outputs_.push_back({std::move(name), value});
 }
 
+void Network::set_position_rule(const PositionRule& rule) {
+  if (rule.first < 0) fail(ErrorCode::invalid_argument, "position rule: the first position is {}: 0 or more", rule.first);
+  position_rule_ = rule;
+}
+
 std::vector<ValueId> Network::add_node(std::string op, std::vector<ValueId> inputs, Attributes attributes, std::string name) {
   const OpDescriptor& descriptor = find_op(op);
   while (!inputs.empty() && inputs.back() == kNone) inputs.pop_back();

@@ -31,6 +31,11 @@ std::string Network::to_string() const {
     const Value& input = value(id);
     text += fmt::format("input  {} {} {}\n", input.name, dtype_name(input.dtype), bertie::to_string(input.shape));
   }
+  if (position_rule_) {
+    text += fmt::format("positions from {}", position_rule_->first);
+    if (position_rule_->padding_id >= 0) text += fmt::format(", token {} not counted", position_rule_->padding_id);
+    text += "\n";
+  }
   for (NodeId id : order()) {
     const Node& node = this->node(id);
     text += fmt::format("{:<22} {}(", node.op, node.name);

@@ -46,14 +46,6 @@ std::string label_name(const std::vector<std::string>& labels, int32_t index) {
   return at < labels.size() && !labels[at].empty() ? labels[at] : fmt::format("LABEL_{}", index);
 }
 
-PositionRule position_rule(const ModelInfo& info) {
-  PositionRule rule;
-  rule.first = static_cast<int32_t>(info.position_offset);
-  // The first position follows the padding token's own; MPNet counts from padding id 1 whatever its config says.
-  if (info.position_rule == PositionScheme::count_non_pad) rule.padding_id = rule.first - 1;
-  return rule;
-}
-
 BatchRunner make_runner(const Model& model, const Network& network, const TaskOptions& options, std::vector<std::string> outputs,
                         std::vector<std::string> select_rows) {
   EngineOptions engine;
@@ -63,7 +55,6 @@ BatchRunner make_runner(const Model& model, const Network& network, const TaskOp
   engine.disabled_passes = options.disabled_passes;
   engine.outputs = std::move(outputs);
   engine.select_rows = std::move(select_rows);
-  engine.positions = position_rule(model.info());
   return BatchRunner(Engine::build(network, engine), options.token_budget, model.info().max_positions);
 }
 

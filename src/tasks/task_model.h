@@ -41,8 +41,6 @@ void require_task(const Model& model, std::string_view task);
 // "LABEL_3" where the configuration names no third label, as Hugging Face.
 std::string label_name(const std::vector<std::string>& labels, int32_t index);
 
-PositionRule position_rule(const ModelInfo& info);
-
 // An engine over `outputs` of `network` (as a rule the model's own) and a runner over it.
 BatchRunner make_runner(const Model& model, const Network& network, const TaskOptions& options, std::vector<std::string> outputs,
                         std::vector<std::string> select_rows = {});
