@@ -43,6 +43,12 @@ using ValueId = int32_t;
 using NodeId = int32_t;
 inline constexpr int32_t kNone = -1;  // an optional input left out; a value without a producer
 
+// What an input of an encoder means, whatever its name is: who feeds a network, and the passes that pack it, go by this.
+enum class InputRole { none, token_ids, attention_mask, type_ids, position_ids };
+// The role that a name says: "input_ids", "attention_mask", "token_type_ids", "position_ids".
+BERTIE_API InputRole role_of_name(std::string_view name);
+BERTIE_API std::string_view role_name(InputRole role);  // "token_ids", ...
+
 struct Value {
   std::string name;
   DType dtype = DType::f32;
@@ -51,6 +57,7 @@ struct Value {
   std::optional<Tensor> constant;  // its bytes may be f32, f16 or bf16; kernels read them as `dtype` says
   // What a shape rule knows of the elements of a small integer tensor: numbers and symbols ("Shape(x) is [batch, 128]").
   std::optional<SymbolicShape> elements;
+  InputRole role = InputRole::none;  // of network inputs
 };
 
 struct BERTIE_API Node {
@@ -79,12 +86,14 @@ struct PositionRule {
 class BERTIE_API Network {
  public:
   // --- Values ---
-  // Names are unique; a taken one gets a numeric suffix.
+  // Names are unique; a taken one gets a numeric suffix. An input's role is what its name says, until `set_role`.
   ValueId add_input(std::string name, DType dtype, SymbolicShape shape);
   ValueId add_constant(std::string name, Tensor tensor);
   void add_output(std::string name, ValueId value);
   // Throws Error(invalid_argument) where `first` is negative.
   void set_position_rule(const PositionRule& rule);
+  // Throws Error(invalid_argument) where another input has this role.
+  void set_role(ValueId input, InputRole role);
 
   // --- Ops ---
   // Each throws Error(invalid_argument) naming the op, its inputs and what was expected. `name` is the node's; an empty one
@@ -136,6 +145,7 @@ class BERTIE_API Network {
   const Value& value(ValueId id) const { return values_.at(static_cast<size_t>(id)); }
   const Node& node(NodeId id) const { return nodes_.at(static_cast<size_t>(id)); }
   std::span<const ValueId> inputs() const { return inputs_; }
+  ValueId input_of(InputRole role) const;  // kNone: there is none
   struct Output {
     std::string name;
     ValueId value;

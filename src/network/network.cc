@@ -19,7 +19,30 @@ T attribute_or(const Node& node, std::string_view name, T fallback) {
 
 SymbolicShape to_symbolic(const Shape& shape) { return SymbolicShape(shape.begin(), shape.end()); }
 
+constexpr std::pair<InputRole, std::string_view> kRoleNames[] = {{InputRole::token_ids, "input_ids"},
+                                                                 {InputRole::attention_mask, "attention_mask"},
+                                                                 {InputRole::type_ids, "token_type_ids"},
+                                                                 {InputRole::position_ids, "position_ids"}};
+
 }  // namespace
+
+InputRole role_of_name(std::string_view name) {
+  for (const auto& [role, known] : kRoleNames) {
+    if (known == name) return role;
+  }
+  return InputRole::none;
+}
+
+std::string_view role_name(InputRole role) {
+  switch (role) {
+    case InputRole::none: return "none";
+    case InputRole::token_ids: return "token_ids";
+    case InputRole::attention_mask: return "attention_mask";
+    case InputRole::type_ids: return "type_ids";
+    case InputRole::position_ids: return "position_ids";
+  }
+  return "?";
+}
 
 int64_t Node::integer(std::string_view attribute, int64_t fallback) const {
   return attribute_or<int64_t>(*this, attribute, fallback);
@@ -45,9 +68,25 @@ std::string Network::unique_name(std::string wanted) {
 
 ValueId Network::add_input(std::string name, DType dtype, SymbolicShape shape) {
   const ValueId id = static_cast<ValueId>(values_.size());
+  const InputRole role = role_of_name(name);
   values_.push_back({.name = unique_name(std::move(name)), .dtype = dtype, .shape = std::move(shape)});
+  if (input_of(role) == kNone) values_.back().role = role;
   inputs_.push_back(id);
   return id;
+}
+
+void Network::set_role(ValueId input, InputRole role) {
+  const ValueId holder = role == InputRole::none ? kNone : input_of(role);
+  if (holder != kNone && holder != input) {
+    fail(ErrorCode::invalid_argument, "input '{}': '{}' already is the {}", value(input).name, value(holder).name,
+         role_name(role));
+  }
+  mutable_value(input).role = role;
+}
+
+ValueId Network::input_of(InputRole role) const {
+  const auto found = std::find_if(inputs_.begin(), inputs_.end(), [&](ValueId input) { return value(input).role == role; });
+  return role == InputRole::none || found == inputs_.end() ? kNone : *found;
 }
 
 ValueId Network::add_constant(std::string name, Tensor tensor) {
