@@ -1,6 +1,7 @@
 #include "network/dim.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/error.h"
 
@@ -62,6 +63,25 @@ Dim combine(const Dim& a, const Dim& b, int sign) {
   return Dim(fmt::format("({}{}{})", text(a), sign > 0 ? "+" : "-", text(b)));
 }
 
+// "a+b" or "a-b" as combine() writes them: the last sign outside parentheses parts the two.
+std::optional<int64_t> evaluate_sum(std::string_view sum, const std::map<std::string, int64_t, std::less<>>& symbols) {
+  int depth = 0;
+  for (size_t i = sum.size(); i-- > 1;) {
+    depth += sum[i] == ')' ? 1 : sum[i] == '(' ? -1 : 0;
+    if (depth != 0 || (sum[i] != '+' && sum[i] != '-')) continue;
+    const auto side = [&](std::string_view text) -> std::optional<int64_t> {
+      int64_t number = 0;
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+      if (error == std::errc() && end == text.data() + text.size()) return number;
+      return evaluate(Dim(std::string(text)), symbols);
+    };
+    const auto a = side(sum.substr(0, i));
+    const auto b = side(sum.substr(i + 1));
+    if (a && b) return sum[i] == '+' ? *a + *b : *a - *b;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Dim operator*(const Dim& a, const Dim& b) {
@@ -88,6 +108,24 @@ std::optional<Dim> divide(const Dim& a, const Dim& b) {
 
 Dim operator+(const Dim& a, const Dim& b) { return combine(a, b, 1); }
 Dim operator-(const Dim& a, const Dim& b) { return combine(a, b, -1); }
+
+std::optional<int64_t> evaluate(const Dim& dim, const std::map<std::string, int64_t, std::less<>>& symbols) {
+  if (dim.is_fixed()) return dim.size;
+  if (const auto found = symbols.find(dim.symbol); found != symbols.end()) return found->second;
+  const Product product(dim);
+  int64_t result = product.coefficient;
+  for (const std::string& factor : product.factors) {
+    std::optional<int64_t> number;
+    if (const auto found = symbols.find(factor); found != symbols.end()) {
+      number = found->second;
+    } else if (factor.size() > 2 && factor.front() == '(' && factor.back() == ')') {
+      number = evaluate_sum(std::string_view(factor).substr(1, factor.size() - 2), symbols);
+    }
+    if (!number) return std::nullopt;
+    result *= *number;
+  }
+  return result;
+}
 
 Dim elements_of(const SymbolicShape& shape) {
   Dim product(1);

@@ -2,7 +2,9 @@
 // that equal products compare equal however they came about.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <string>
 
 #include "bertie/network.h"
 
@@ -13,6 +15,8 @@ Dim operator*(const Dim& a, const Dim& b);
 std::optional<Dim> divide(const Dim& a, const Dim& b);
 Dim operator+(const Dim& a, const Dim& b);
 Dim operator-(const Dim& a, const Dim& b);
+// The number that a symbol, or a product or sum of symbols, stands for; nullopt where one of them is not in `symbols`.
+std::optional<int64_t> evaluate(const Dim& dim, const std::map<std::string, int64_t, std::less<>>& symbols);
 // Product of all extents; 1 for none.
 Dim elements_of(const SymbolicShape& shape);
 

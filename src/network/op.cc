@@ -17,11 +17,10 @@ void OpContext::reject(std::string_view expected) const {
 }
 
 std::optional<SymbolicShape> known_elements(const Value& value) {
-  constexpr int64_t kSmall = 64;  // longer ones are data, not shapes
   if (value.elements) return value.elements;
-  if (!value.constant || !value.constant->data || !is_index(value.dtype) || value.shape.size() > 1) return std::nullopt;
+  if (!value.constant || !is_index(value.dtype) || value.shape.size() > 1) return std::nullopt;
   const int64_t count = value.constant->shape.elements();
-  if (count > kSmall) return std::nullopt;
+  if (count > kKnownElements || (count > 0 && !value.constant->data)) return std::nullopt;
   SymbolicShape elements;
   for (int64_t i = 0; i < count; ++i) {
     const TensorView view = value.constant->view();

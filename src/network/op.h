@@ -23,7 +23,8 @@ std::optional<DType> dtype_named(std::string_view name);
 
 struct OpDescriptor;
 
-// Elements of a small integer constant, or those a shape rule found.
+// Elements of a small integer constant, or those a shape rule found. Longer tensors are data, not shapes.
+inline constexpr int64_t kKnownElements = 64;
 std::optional<SymbolicShape> known_elements(const Value& value);
 
 // The result of a shape rule: one output.
@@ -83,7 +84,8 @@ struct OpDescriptor {
   std::vector<std::string_view> inputs;      // names, optional ones last
   std::vector<std::string_view> attributes;  // names it knows
   void (*infer)(OpContext&);
-  bool variadic = false;  // the last input may be repeated
+  bool variadic = false;    // the last input may be repeated
+  bool reads_data = false;  // its extents depend on elements beyond those of small integer tensors: `non_zero`
 };
 
 // Checks a node's inputs and runs its rule.

@@ -7,6 +7,7 @@
 
 #include "backend/kernel.h"
 #include "base/float16.h"
+#include "network/op.h"
 
 namespace bertie::reference {
 
@@ -24,11 +25,10 @@ PrepareResult take(Run run) {
   return Preparation{std::make_unique<FunctionKernel>(std::move(run)), "plain loops"};
 }
 
-// Ops that also have integer and bool results in the vocabulary are computed here for floats.
-inline bool gives_f32(const KernelRequest& request) { return request.network.value(request.node.outputs[0]).dtype == DType::f32; }
-
-inline float widen(float value) { return value; }
-inline double widen(double value) { return value; }
+template <typename T>
+T widen(T value) {
+  return value;
+}
 struct Half {
   uint16_t bits;
 };
@@ -49,14 +49,26 @@ auto with_floats(const TensorView& view, Function&& function) {
   }
 }
 
-// Element `index` of a floating tensor.
+// Element `index` of an integer or bool tensor.
+inline int64_t integer(const TensorView& view, int64_t index) {
+  switch (view.dtype) {
+    case DType::i8: return view.as<int8_t>()[index];
+    case DType::u8: return view.as<uint8_t>()[index];
+    case DType::boolean: return view.as<uint8_t>()[index] != 0;
+    case DType::i32: return view.as<int32_t>()[index];
+    default: return view.as<int64_t>()[index];
+  }
+}
+
+// Element `index` of a tensor of any dtype.
 inline double number(const TensorView& view, int64_t index) {
+  if (!is_float(view.dtype)) return static_cast<double>(integer(view, index));
   return with_floats(view, [&](auto* data) -> double { return widen(data[index]); });
 }
 
-// Element `index` of an i32 or i64 tensor.
-inline int64_t integer(const TensorView& view, int64_t index) {
-  return view.dtype == DType::i64 ? view.as<int64_t>()[index] : view.as<int32_t>()[index];
+// Input `index` of a step, empty where it is left out.
+inline TensorView input(const KernelContext& context, size_t index) {
+  return index < context.inputs.size() ? context.inputs[index] : TensorView{};
 }
 
 // Whether element `index` of a mask is not zero. An absent mask attends to all.
@@ -72,7 +84,7 @@ inline int64_t row_count(const Shape& shape) {
 double gelu(double x);       // x/2 (1 + erf(x / sqrt 2))
 double gelu_tanh(double x);  // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
 
-// One of `unary`'s functions, or linear's activations "none", "gelu", "gelu_tanh". Throws Error(unsupported).
+// One of linear's activations, or of `unary`'s functions of a float that have no parameter. nullptr where there is none of this name.
 using ScalarFunction = double (*)(double);
 ScalarFunction scalar_function(std::string_view name);
 
