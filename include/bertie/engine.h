@@ -23,6 +23,9 @@ struct Batch {
   std::span<const int32_t> head_rows;           // [R] token rows, for engines built with `select_rows`; ascending, may repeat
   std::span<const int32_t> columns;             // [T] column of each token in its padded row where attended tokens have holes
                                                 // between them; empty: 0, 1, 2, ... in each sequence
+  // [B] tokens at the start of each sequence that are queries only: they attend to the tokens behind them, and none attends to
+  // them. What a masked first column is where the network reads it by its place (CLS). Empty: none.
+  std::span<const int32_t> queries_only;
 };
 
 struct EngineOptions {

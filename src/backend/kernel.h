@@ -24,6 +24,10 @@ struct PackedBatch {
   int64_t rows = 0;                             // R
   const int32_t* cumulative_lengths = nullptr;  // [B+1], from 0 to T
   const int32_t* columns = nullptr;             // [T] place of each token in its padded row; nullptr: 0, 1, ... in each sequence
+  const int32_t* queries_only = nullptr;        // [B] rows at the start of each sequence that no row attends to; nullptr: none
+
+  // The first row of a sequence that is attended to, or its end.
+  int64_t first_key(int64_t sequence) const { return cumulative_lengths[sequence] + (queries_only ? queries_only[sequence] : 0); }
 };
 
 // Upper bounds of PackedBatch that a session is planned for.

@@ -89,8 +89,10 @@ class Attention final : public Kernel {
       list_query_rows(context.batch, query_rows, list);
     } else {
       const int32_t* starts = context.batch.cumulative_lengths;
-      for (int64_t b = 0; b < context.batch.sequences; ++b)
-        list.add(starts[b], starts[b + 1] - starts[b], starts[b], starts[b + 1] - starts[b]);
+      for (int64_t b = 0; b < context.batch.sequences; ++b) {
+        const int64_t first_key = context.batch.first_key(b);
+        list.add(starts[b], starts[b + 1] - starts[b], first_key, starts[b + 1] - first_key);
+      }
     }
 
     // Heads are taken together where single ones would be too many tasks.
@@ -140,7 +142,8 @@ class Attention final : public Kernel {
       const int32_t begin = next[-1], end = next[0];
       int64_t last = i + 1;  // of the run of rows in this sequence
       while (last < query_rows.shape[0] && rows[last] >= begin && rows[last] < end) ++last;
-      list.add(i, last - i, begin, end - begin);
+      const int64_t first_key = batch.first_key(next - 1 - starts);
+      list.add(i, last - i, first_key, end - first_key);
       i = last;
     }
   }

@@ -25,6 +25,7 @@ constexpr struct {
     {"linear", "linear", cpu::prepare_linear},
     {"linear", "linear_shared", cpu::prepare_linear_shared},
     {"normalize", "normalize", cpu::prepare_normalize},
+    {"pack_rows", "pack_rows", cpu::prepare_pack_rows},
     {"pool", "pool", cpu::prepare_pool},
     {"skip_layer_norm", "skip_layer_norm", cpu::prepare_skip_layer_norm},
     {"unary", "unary", cpu::prepare_unary},

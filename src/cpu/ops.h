@@ -15,6 +15,7 @@ PrepareResult prepare_layer_norm(const KernelRequest& request);
 PrepareResult prepare_linear(const KernelRequest& request);
 PrepareResult prepare_linear_shared(const KernelRequest& request);  // weights that an embedding reads too, packed on the fly
 PrepareResult prepare_normalize(const KernelRequest& request);
+PrepareResult prepare_pack_rows(const KernelRequest& request);
 PrepareResult prepare_pool(const KernelRequest& request);
 PrepareResult prepare_skip_layer_norm(const KernelRequest& request);
 PrepareResult prepare_unary(const KernelRequest& request);

@@ -18,7 +18,8 @@ class Pool final : public Kernel {
     const int64_t pieces = (extent + kColumns - 1) / kColumns;
     context.pool.parallel_for(sequences * pieces, [&](int64_t task, int) {
       const int64_t b = task / pieces, column = task % pieces * kColumns;
-      const int64_t begin = packed ? starts[b] : b * x.shape[1];
+      const bool first = mode_ == PoolMode::cls;  // the first row, whether it is attended to or not
+      const int64_t begin = !packed ? b * x.shape[1] : first ? starts[b] : context.batch.first_key(b);
       const int64_t length = packed ? starts[b + 1] - begin : x.shape[1];
       const PoolSequence sequence{x.as<float>() + begin * extent, length, extent, mode_,
                                   context.outputs[0].as<float>() + b * extent};
@@ -45,8 +46,9 @@ PrepareResult prepare_pool(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     const Operands operands(request);
     operands.require_f32(0, "x");
-    if (operands.has(1)) throw Refused{"a mask: packed rows need none"};
-    return Preparation{std::make_unique<Pool>(pool_mode(request.node.text("mode"))), "columns of each sequence in registers"};
+    const PoolMode mode = pool_mode(request.node.text("mode"));
+    if (operands.has(1) && mode != PoolMode::cls) throw Refused{"a mask: packed rows need none"};
+    return Preparation{std::make_unique<Pool>(mode), "columns of each sequence in registers"};
   });
 }
 

@@ -84,6 +84,17 @@ void check_batch(const Batch& batch, const SessionLimits& limits, const Engine::
   for (int32_t column : batch.columns) {
     if (column < 0) fail(ErrorCode::invalid_argument, "batch: column {}: negative", column);
   }
+  if (!batch.queries_only.empty() && batch.queries_only.size() + 1 != ends.size()) {
+    fail(ErrorCode::invalid_argument, "batch: {} counts of queries only for {} sequences", batch.queries_only.size(),
+         ends.size() - 1);
+  }
+  for (size_t b = 0; b < batch.queries_only.size(); ++b) {
+    const int32_t count = batch.queries_only[b];
+    if (count < 0 || count > ends[b + 1] - ends[b]) {
+      fail(ErrorCode::invalid_argument, "batch: {} tokens of sequence {} are queries only: it has {}", count, b,
+           ends[b + 1] - ends[b]);
+    }
+  }
   const int64_t usable = engine.positions - engine.position_rule.first;
   if (engine.positions > 0 && batch.position_ids.empty() && longest > usable) {
     fail(ErrorCode::invalid_argument, "batch: a sequence of {} tokens: the model has positions for {}", longest, usable);

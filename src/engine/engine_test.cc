@@ -357,6 +357,23 @@ TEST(EngineBuildTest, IntegerArithmeticIsRefused) {
   }
 }
 
+TEST(SessionTest, QueriesOnlyMustFitTheirSequences) {
+  Session session(Engine::build(encoder(), {.device = "reference", .outputs = {"last_hidden_state"}}), kLimits);
+  Packed packed;
+  packed.add({5, 1, 6});
+  packed.add({7});
+  Batch batch = packed.view();
+  const std::vector<int32_t> fits = {3, 1}, too_many = {0, 2}, negative = {-1, 0}, too_few = {0};
+  batch.queries_only = fits;
+  EXPECT_NO_THROW(session.run(batch));
+  batch.queries_only = too_many;
+  EXPECT_THAT(message_of([&] { session.run(batch); }), HasSubstr("2 tokens of sequence 1 are queries only: it has 1"));
+  batch.queries_only = negative;
+  EXPECT_THAT(message_of([&] { session.run(batch); }), HasSubstr("-1 tokens of sequence 0"));
+  batch.queries_only = too_few;
+  EXPECT_THAT(message_of([&] { session.run(batch); }), HasSubstr("1 counts of queries only for 2 sequences"));
+}
+
 TEST(EngineBuildTest, RobertaPositionsSkipPadding) {
   // Positions start at 2 and the padding token keeps position 1, as RoBERTa counts.
   const EngineOptions options{.device = "reference", .outputs = {"last_hidden_state"}};

@@ -194,6 +194,7 @@ void Session::Impl::bind(const Batch& batch) {
   packed.longest = longest_sequence(batch);
   packed.cumulative_lengths = batch.cumulative_lengths.data();
   packed.columns = batch.columns.empty() ? nullptr : batch.columns.data();
+  packed.queries_only = batch.queries_only.empty() ? nullptr : batch.queries_only.data();
   for (const DynamicExtent& dynamic : dynamic_extents) *dynamic.extent = packed.*dynamic.source;
   for (const DynamicInput& dynamic : dynamic_inputs)
     *dynamic.data = input_ids(plan->network.value(dynamic.input).name, batch).data();

@@ -117,6 +117,7 @@ constexpr Getter kOps[] = {
     matmul_op,
     matmul_integer_op,
     normalize_op,
+    pack_rows_op,
     pool_op,
     quantize_linear_op,
     range_op,

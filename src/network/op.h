@@ -117,6 +117,7 @@ const OpDescriptor& linear_op();
 const OpDescriptor& matmul_op();
 const OpDescriptor& matmul_integer_op();
 const OpDescriptor& normalize_op();
+const OpDescriptor& pack_rows_op();
 const OpDescriptor& pool_op();
 const OpDescriptor& quantize_linear_op();
 const OpDescriptor& range_op();

@@ -42,7 +42,8 @@ bool drop_neutral(Network& network, NodeId id) {
 // Identity, a cast to the dtype it has already (floats of any width are f32 here), a concatenation of one.
 bool drop_copy(Network& network, NodeId id) {
   const Node& node = network.node(id);
-  const bool copy = is_function(&node, "unary", "identity") || node.op == "cast" || (node.op == "concat" && node.inputs.size() == 1);
+  const bool copy =
+      is_function(&node, "unary", "identity") || node.op == "cast" || (node.op == "concat" && node.inputs.size() == 1);
   if (!copy || is_constant(network, node.input(0))) return false;
   if (network.value(node.input(0)).dtype != network.value(node.outputs[0]).dtype) return false;
   replace(network, id, node.input(0));
@@ -74,7 +75,8 @@ bool gather_to_embedding(Network& network, NodeId id) {
   if (node.op != "gather" || node.integer("axis") != 0 || !is_constant(network, node.input(0))) return false;
   const Value& table = network.value(node.input(0));
   const Value& ids = network.value(node.input(1));
-  if (table.shape.size() != 2 || !is_float(table.dtype) || table.dtype == DType::f64 || ids.constant || ids.shape.empty()) return false;
+  if (table.shape.size() != 2 || !is_float(table.dtype) || table.dtype == DType::f64 || ids.constant || ids.shape.empty())
+    return false;
   network.erase_node(id);
   network.replace_uses(node.outputs[0], network.add_embedding(node.input(0), node.input(1), node.name));
   return true;
@@ -123,7 +125,8 @@ bool is_row_wise(const Network& network, const Node& node) {
   if (node.op == "softmax") return on_last_axis(node.integer("axis", -1));
   if (node.op == "reduce") {
     const auto axes = node.input(1) == kNone ? std::nullopt : known_elements(network.value(node.input(1)));
-    return axes && axes->size() == 1 && axes->front().is_fixed() && on_last_axis(axes->front().size) && node.integer("keep_dims", 1) != 0;
+    return axes && axes->size() == 1 && axes->front().is_fixed() && on_last_axis(axes->front().size) &&
+           node.integer("keep_dims", 1) != 0;
   }
   if (node.op == "matmul") return is_constant(network, node.input(1)) && shape_of(network, node.input(1)).size() == 2;
   return node.op == "unary" || node.op == "gelu" || node.op == "layer_norm" || node.op == "linear" || node.op == "elementwise";

@@ -42,13 +42,13 @@ class Attention final : public Kernel {
 
     context.pool.parallel_for(rows, [&](int64_t index, int worker) {
       const int64_t row = query_rows.data ? integer(query_rows, index) : index;
-      // The sequence that the row belongs to: its rows are [begin, end).
+      // The keys that the row attends to are [begin, end).
       int64_t begin = packed ? 0 : row / longest * longest;
       int64_t end = begin + longest;
       if (packed) {
         // Row T, "the first" of an empty last sequence, falls to that sequence.
         const int32_t* next = std::upper_bound(starts + 1, starts + context.batch.sequences, static_cast<int32_t>(row));
-        begin = next[-1];
+        begin = context.batch.first_key(next - 1 - starts);
         end = next[0];
       }
       double* scores = reinterpret_cast<double*>(context.workspace.data()) + worker * (longest + head_dim_);

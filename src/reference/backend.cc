@@ -27,6 +27,7 @@ constexpr KernelEntry kKernels[] = {
     {"matmul", "reference_matmul", reference::prepare_matmul},
     {"matmul_integer", "reference_matmul_integer", reference::prepare_matmul_integer},
     {"normalize", "reference_normalize", reference::prepare_normalize},
+    {"pack_rows", "reference_pack_rows", reference::prepare_pack_rows},
     {"pool", "reference_pool", reference::prepare_pool},
     {"quantize_linear", "reference_quantize_linear", reference::prepare_quantize_linear},
     {"range", "reference_range", reference::prepare_range},

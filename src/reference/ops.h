@@ -26,6 +26,7 @@ PrepareResult prepare_linear(const KernelRequest& request);
 PrepareResult prepare_matmul(const KernelRequest& request);
 PrepareResult prepare_matmul_integer(const KernelRequest& request);
 PrepareResult prepare_normalize(const KernelRequest& request);
+PrepareResult prepare_pack_rows(const KernelRequest& request);
 PrepareResult prepare_pool(const KernelRequest& request);
 PrepareResult prepare_quantize_linear(const KernelRequest& request);
 PrepareResult prepare_range(const KernelRequest& request);

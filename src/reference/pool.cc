@@ -19,7 +19,7 @@ Mode pool_mode(const std::string& name) {
   fail(ErrorCode::unsupported, "reference: no pooling mode '{}'", name);
 }
 
-// Rows [begin, end) of x are a sequence's; its padded rows are those that the mask leaves out. A sequence without rows pools to 0.
+// Rows [begin, end) of x are those that count, but for what the mask leaves out. Without any the result is 0.
 double pool(Mode mode, const TensorView& x, const TensorView& mask, int64_t begin, int64_t end, int64_t column) {
   const int64_t extent = x.shape.back();
   double sum = 0;
@@ -28,7 +28,6 @@ double pool(Mode mode, const TensorView& x, const TensorView& mask, int64_t begi
   for (int64_t row = begin; row < end; ++row) {
     if (!attended(mask, row)) continue;
     const double value = number(x, row * extent + column);
-    if (mode == Mode::cls) return value;  // the first row that counts
     sum += value;
     largest = std::isnan(value) ? value : std::max(value, largest);
     ++length;
@@ -49,10 +48,16 @@ PrepareResult prepare_pool(const KernelRequest& request) {
     const bool packed = x.shape.rank() == 2;
     const int32_t* starts = context.batch.cumulative_lengths;
     for (int64_t b = 0; b < out.shape[0]; ++b) {
-      const int64_t begin = packed ? starts[b] : b * x.shape[1];
-      const int64_t end = packed ? starts[b + 1] : begin + x.shape[1];
-      for (int64_t i = 0; i < extent; ++i)
-        out.as<float>()[b * extent + i] = static_cast<float>(pool(mode, x, mask, begin, end, i));
+      const int64_t first = packed ? starts[b] : b * x.shape[1];
+      const int64_t end = packed ? starts[b + 1] : first + x.shape[1];
+      for (int64_t i = 0; i < extent; ++i) {
+        float& result = out.as<float>()[b * extent + i];
+        if (mode == Mode::cls) {  // whatever the mask says of it
+          result = first < end ? static_cast<float>(number(x, first * extent + i)) : 0;
+        } else {
+          result = static_cast<float>(pool(mode, x, mask, packed ? context.batch.first_key(b) : first, end, i));
+        }
+      }
     }
   });
 }

@@ -81,13 +81,16 @@ ConformanceCase gather_case(const std::string& op, int64_t rows, int64_t extent,
   return result;
 }
 
-ConformanceCase pool_case(const std::string& mode, std::vector<int64_t> lengths, int64_t extent) {
+ConformanceCase pool_case(const std::string& mode, std::vector<int64_t> lengths, int64_t extent,
+                          std::vector<int32_t> queries_only = {}) {
   ConformanceCase result;
-  result.name = fmt::format("pool {} {} x {}", mode, fmt::join(lengths, ","), extent);
+  result.name =
+      fmt::format("pool {} {} x {} queries only {}", mode, fmt::join(lengths, ","), extent, fmt::join(queries_only, ","));
   auto random = generator(result.name);
   result.op.op = "pool";
   result.op.attributes = {{"mode", mode}};
   result.op.lengths = std::move(lengths);
+  result.op.queries_only = std::move(queries_only);
   result.op.inputs = {{random_tensor(random, {total(result.op.lengths), extent})}, {}};
   result.element_bound = bound(total(result.op.lengths), 8);
   result.whole_bound = 5e-6;
@@ -140,8 +143,9 @@ ConformanceCase linear_case(int64_t rows, int64_t depth, int64_t columns, DType 
 }  // namespace
 
 std::string AttentionShape::name() const {
-  return fmt::format("attention {} x {} of {}{}{}{}{}", heads, head_dim, fmt::join(lengths, ","), packed_qkv ? " packed" : "",
-                     relative_bias ? " bias" : "", holes ? " holes" : "", query_rows.empty() ? "" : " rows");
+  return fmt::format("attention {} x {} of {}{}{}{}{}{}", heads, head_dim, fmt::join(lengths, ","), packed_qkv ? " packed" : "",
+                     relative_bias ? " bias" : "", holes ? " holes" : "", query_rows.empty() ? "" : " rows",
+                     queries_only.empty() ? "" : " queries only");
 }
 
 ConformanceCase attention_case(const AttentionShape& shape) {
@@ -153,6 +157,7 @@ ConformanceCase attention_case(const AttentionShape& shape) {
   op.op = "attention";
   op.attributes = {{"heads", shape.heads}, {"scale", 1 / std::sqrt(static_cast<double>(shape.head_dim))}};
   op.lengths = shape.lengths;
+  op.queries_only = shape.queries_only;
   op.inputs.resize(6);
   if (shape.packed_qkv) {
     op.attributes["packed_qkv"] = int64_t{1};
@@ -196,6 +201,10 @@ std::vector<ConformanceCase> attention_cases() {
         cases.push_back(attention_case(shape));
         shape.query_rows = {0, 16, 17, 20, 20, 157, 158, 190};
         cases.push_back(attention_case(shape));
+        shape.queries_only = {0, 1, 1, 0, 1, 17, 0};
+        cases.push_back(attention_case(shape));
+        shape.query_rows = {};
+        cases.push_back(attention_case(shape));
       }
     }
   }
@@ -235,6 +244,20 @@ std::vector<ConformanceCase> padded_attention_cases() {
   return cases;
 }
 
+// Of a padded tensor whose first two extents are the batch's, or 1.
+ConformanceCase pack_rows_case(const Shape& x, DType dtype, std::vector<int64_t> lengths, std::vector<int32_t> columns) {
+  ConformanceCase result;
+  result.name = fmt::format("pack_rows {} {} to {}", x.to_string(), dtype_name(dtype), fmt::join(lengths, ","));
+  auto random = generator(result.name);
+  result.op.op = "pack_rows";
+  result.op.inputs = {{random_tensor(random, x, dtype)}};
+  result.op.lengths = std::move(lengths);
+  result.op.columns = std::move(columns);
+  result.element_bound = 0;
+  result.whole_bound = 0;
+  return result;
+}
+
 std::vector<ConformanceCase> row_op_cases() {
   std::vector<ConformanceCase> cases;
   for (int64_t extent : {1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130, 384, 387, 768, 1024}) {
@@ -265,11 +288,17 @@ std::vector<ConformanceCase> row_op_cases() {
     cases.push_back(pool_case(mode, {}, 40));
     cases.push_back(pool_case(mode, {0}, 40));
     cases.push_back(pool_case(mode, {1, 0, 17, 2, 0}, 300));
+    cases.push_back(pool_case(mode, {1, 0, 17, 2, 3}, 70, {1, 0, 1, 2, 0}));
     ConformanceCase padded{fmt::format("pool padded {}", mode), {}, bound(5, 8)};
     auto random = generator(padded.name);
     padded.op = {"pool", {{"mode", std::string(mode)}}, {{random_tensor(random, {2, 5, 30})}, {}}, {}, {}};
     cases.push_back(padded);
   }
+  for (const Shape& shape : {Shape{3, 7, 5}, Shape{1, 7, 5}, Shape{3, 1, 5}, Shape{3, 7}, Shape{1, 1, 2, 3}, Shape{3, 7, 0}}) {
+    cases.push_back(pack_rows_case(shape, DType::f32, {4, 0, 7}, {}));
+    cases.push_back(pack_rows_case(shape, DType::f32, {2, 1, 2}, {0, 6, 3, 1, 2}));
+  }
+  cases.push_back(pack_rows_case({0, 0, 5}, DType::f32, {}, {}));
   return cases;
 }
 

@@ -24,6 +24,7 @@ struct AttentionShape {
   std::vector<int64_t> lengths;
   bool packed_qkv = true, relative_bias = false, holes = false;  // holes: columns that skip places
   std::vector<int64_t> query_rows = {};
+  std::vector<int32_t> queries_only = {};
   std::string name() const;
 };
 ConformanceCase attention_case(const AttentionShape& shape);

@@ -26,9 +26,10 @@ def tensor(array):
     return {"dtype": kind, "shape": list(array.shape), "values": array.ravel().tolist()}
 
 
-def case(op, inputs, result, attributes=None, lengths=(), columns=()):
+def case(op, inputs, result, attributes=None, lengths=(), columns=(), queries_only=()):
     cases.append({"op": op, "attributes": attributes or {}, "inputs": [None if x is None else tensor(x) for x in inputs],
-                  "lengths": list(lengths), "columns": list(columns), "result": tensor(np.asarray(result, np.float64))})
+                  "lengths": list(lengths), "columns": list(columns), "queries_only": list(queries_only),
+                  "result": tensor(np.asarray(result, np.float64))})
 
 
 def normalised(x, gamma, beta, epsilon):
@@ -91,11 +92,16 @@ case("normalize", [np.zeros((1, 4))], np.zeros((1, 4)), {"epsilon": 1e-12})
 
 POOL = {"mean": lambda x: x.mean(0), "cls": lambda x: x[0], "max": lambda x: x.max(0),
         "mean_sqrt_length": lambda x: x.sum(0) / np.sqrt(len(x))}
-packed, padded, mask = numbers(5, 3), numbers(2, 3, 3), np.array([[1, 1, 0], [1, 0, 1]])
+packed, padded, mask = numbers(5, 3), numbers(2, 3, 3), np.array([[1, 1, 0], [0, 1, 1]])
 for name, function in POOL.items():
+    def masked(row, keep):
+        """CLS is the first row, attended or not."""
+        return row[0] if name == "cls" else function(row[np.asarray(keep) != 0])
     pieces = [function(packed[:2]), np.zeros(3), function(packed[2:])]
     case("pool", [packed, None], pieces, {"mode": name}, lengths=[2, 0, 3])
-    case("pool", [padded, mask], [function(row[keep != 0]) for row, keep in zip(padded, mask)], {"mode": name})
+    case("pool", [packed, None], [masked(packed[:2], [0, 1]), masked(packed[2:], [1, 1, 1])], {"mode": name}, lengths=[2, 3],
+         queries_only=[1, 0])
+    case("pool", [padded, mask], [masked(*x) for x in zip(padded, mask)], {"mode": name})
     case("pool", [padded, None], [function(row) for row in padded], {"mode": name})
 
 heads, dim, scale = 2, 3, 0.5
@@ -109,11 +115,12 @@ qkv = numbers(5, 3 * heads * dim)
 lengths, columns = [2, 0, 3], [0, 2, 0, 1, 3]
 
 
-def packed_attention(bias=None, columns=None):
+def packed_attention(bias=None, columns=None, keep=None):
     rows = []
     for begin, end in ((0, 2), (2, 5)):
         place = None if columns is None else columns[begin:end]
-        rows.append(attention(*np.split(qkv[begin:end], 3, -1), heads, scale, bias=bias, columns=place))
+        kept = None if keep is None else keep[begin:end]
+        rows.append(attention(*np.split(qkv[begin:end], 3, -1), heads, scale, kept, bias, place))
     return np.concatenate(rows)
 
 
@@ -122,6 +129,17 @@ case("attention", [qkv], packed_attention(), inside, lengths)
 case("attention", [*np.split(qkv, 3, -1), None, relative], packed_attention(relative), plain, lengths)
 case("attention", [qkv, None, None, None, relative], packed_attention(relative, columns), inside, lengths, columns)
 case("attention", [qkv, None, None, None, None, np.array([4, 1])], packed_attention()[[4, 1]], inside, lengths)
+keep = [0, 1, 0, 0, 1]  # what queries_only [1, 0, 2] leaves to be attended to
+case("attention", [qkv], packed_attention(keep=keep), inside, lengths, queries_only=[1, 0, 2])
+case("attention", [qkv, None, None, None, relative], packed_attention(relative, columns, keep), inside, lengths, columns, [1, 0, 2])
+case("attention", [qkv, None, None, None, relative], packed_attention(relative, keep=keep), inside, lengths, (), [1, 0, 2])
+case("attention", [qkv, None, None, None, None, np.array([3, 0])], packed_attention(keep=keep)[[3, 0]], inside, lengths, (), [1, 0, 2])
+
+x = numbers(2, 3, 2)
+case("pack_rows", [x], x[[0, 0, 1, 1, 1], [0, 1, 0, 1, 2]], lengths=[2, 3])
+case("pack_rows", [x], x[[0, 1, 1], [2, 0, 2]], lengths=[1, 2], columns=[2, 0, 2])
+case("pack_rows", [x[:1]], x[[0, 0, 0], [2, 0, 2]], lengths=[1, 2], columns=[2, 0, 2])
+case("pack_rows", [x[:, 1:2]], x[[0, 1, 1], [1, 1, 1]], lengths=[1, 2], columns=[2, 0, 2])
 
 json.dump(cases, sys.stdout, separators=(",", ":"))
 print()

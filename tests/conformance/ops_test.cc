@@ -111,6 +111,29 @@ TEST(Conformance, AttentionOfASequenceDoesNotDependOnItsNeighbours) {
   }
 }
 
+// Rows that are queries only change nothing for the rows behind them, and equal a query of the same content among those.
+TEST(Conformance, QueriesOnlyAreAttendedByNone) {
+  const int64_t length = 150, width = 80;
+  std::mt19937 random(11);
+  OpCase plain{"attention", {{"heads", int64_t{2}}, {"scale", 0.3}}, {}, {length}, {}};
+  OpCase led{"attention", plain.attributes, {}, {length + 1}, {}, {1}};
+  for (int i = 0; i < 3; ++i) {
+    plain.inputs.push_back({random_tensor(random, {length, width})});
+    const float* data = plain.inputs.back().tensor.view().as<float>();
+    std::vector<float> rows(data + 7 * width, data + 8 * width);  // the leading row repeats row 7
+    rows.insert(rows.end(), data, data + length * width);
+    led.inputs.push_back({tensor_of({length + 1, width}, rows)});
+  }
+  for (const cpu::Isa& isa : cpu::available_isas()) {
+    const ScopedIsa scoped(isa.name);
+    const OpResult without = run_cpu(plain), with = run_cpu(led, 2);
+    const std::span<const float> values(with.values);
+    expect_same_bits(std::string(isa.name), values.subspan(static_cast<size_t>(width)), without.values);
+    expect_same_bits(std::string(isa.name), values.first(static_cast<size_t>(width)),
+                     std::span(without.values).subspan(7 * static_cast<size_t>(width), static_cast<size_t>(width)));
+  }
+}
+
 TEST(Conformance, AttentionOfQueryRowsIsThatOfAllRows) {
   for (const cpu::Isa& isa : cpu::available_isas()) {
     const ScopedIsa scoped(isa.name);

@@ -37,6 +37,7 @@ OpCase read_case(const Json& json, DType float_dtype, DType index_dtype) {
   }
   op_case.lengths = json["lengths"].get<std::vector<int64_t>>();
   op_case.columns = json["columns"].get<std::vector<int32_t>>();
+  op_case.queries_only = json["queries_only"].get<std::vector<int32_t>>();
   return op_case;
 }
 

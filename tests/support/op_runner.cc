@@ -98,6 +98,7 @@ OpResult run_op(const Backend& backend, const OpCase& op_case, int threads) {
   batch.sequences = static_cast<int64_t>(op_case.lengths.size());
   batch.cumulative_lengths = starts.data();
   batch.columns = op_case.columns.empty() ? nullptr : op_case.columns.data();
+  batch.queries_only = op_case.queries_only.empty() ? nullptr : op_case.queries_only.data();
   // A padded [batch, sequence, ...] tensor has the limits of its shape.
   if (op_case.lengths.empty() && views[0].shape.rank() == 3) {
     batch.sequences = views[0].shape[0];
@@ -108,7 +109,8 @@ OpResult run_op(const Backend& backend, const OpCase& op_case, int threads) {
   OpResult result;
   const SymbolicShape& symbolic = network.value(output).shape;
   std::vector<int64_t> extents;
-  for (const Dim& dim : symbolic) extents.push_back(dim.is_fixed() ? dim.size : batch.sequences);
+  for (const Dim& dim : symbolic)
+    extents.push_back(dim.is_fixed() ? dim.size : dim == Dim("tokens") ? batch.tokens : batch.sequences);
   result.shape = Shape(std::span<const int64_t>(extents));
 
   ThreadPool pool(threads);

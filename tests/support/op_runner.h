@@ -18,9 +18,10 @@ struct Operand {
 struct OpCase {
   std::string op;
   Attributes attributes;
-  std::vector<Operand> inputs;   // in the op's order
-  std::vector<int64_t> lengths;  // of the packed sequences; empty where the op does not ask
-  std::vector<int32_t> columns;  // of the packed tokens; empty: 0, 1, ... in each sequence
+  std::vector<Operand> inputs;             // in the op's order
+  std::vector<int64_t> lengths;            // of the packed sequences; empty where the op does not ask
+  std::vector<int32_t> columns;            // of the packed tokens; empty: 0, 1, ... in each sequence
+  std::vector<int32_t> queries_only = {};  // of the packed sequences; empty: none
 };
 
 struct OpResult {
