@@ -5,7 +5,7 @@ ARCHITECTURE.md holds the rules, as a table and a line:
   | folder | holds |             folders in include order: each may include only those above it
   Sibling backends: `a`, `b`.    none of these may include another
 Besides, every folder of src/ must name in `bertie_library(x DEPENDS ...)` what it includes, public headers may include only
-the standard library and one another, and examples only public headers.
+the standard library (of C too: plugin.h) and one another, and examples only public headers.
 """
 
 import re
@@ -109,7 +109,7 @@ def check(root):
 def refusal(root, rules, depends, path, folder, quote, include):
     """Why `path` may not include `include`, or None."""
     if quote == "<":
-        if folder == PUBLIC and not re.fullmatch(r"[a-z_]+", include):
+        if folder == PUBLIC and not re.fullmatch(r"[a-z_]+|std(def|int)\.h", include):
             return "public headers include only the standard library and one another"
         if folder != "examples" or not include.startswith("bertie/"):
             return None

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "bertie/plugin.h"
 #include "output.h"
 
 namespace bertie::cli {
@@ -9,6 +10,9 @@ namespace bertie::cli {
 void CommonOptions::add_model(CLI::App& command, bool required) {
   auto* option = command.add_option("MODEL", model, "A Hugging Face folder");
   if (required) option->required();
+  command.add_option("--plugin", plugins, "A shared library of custom ops; may be given several times")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 void CommonOptions::add_tokenizer(CLI::App& command) {
@@ -43,6 +47,7 @@ void CommonOptions::start_log() const {
 }
 
 Model CommonOptions::load_model() const {
+  for (const std::string& plugin : plugins) load_plugin(plugin);
   ModelOptions options;
   options.tokenizer = tokenizer;
   return Model::load(model, options);

@@ -24,6 +24,7 @@ class UsageError : public std::runtime_error {
 
 struct CommonOptions {
   std::string model;
+  std::vector<std::string> plugins;
   std::string tokenizer;
   std::string device = "cpu";
   std::string precision = "fp32";
@@ -39,6 +40,7 @@ struct CommonOptions {
 
   // Sends log lines to standard error under --verbose.
   void start_log() const;
+  // Plugins first: the model may need their ops.
   Model load_model() const;
   // Device, precision, threads and passes; `info` gives the position rule.
   EngineOptions engine_options() const;

@@ -23,8 +23,9 @@ enum class ErrorCode {
   unsupported,       // well-formed, but not something this build or device can do
   limit_exceeded,    // larger than the limits the session was made with
   out_of_memory,
-  io,         // the operating system refused
-  cancelled,  // the caller asked to stop
+  io,             // the operating system refused
+  cancelled,      // the caller asked to stop
+  plugin_failed,  // a plugin's own code failed; the message names plugin, op and node
 };
 
 // The one exception type for what a caller or a file did wrong. `what()` is one sentence that names

@@ -51,7 +51,8 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   // Allocates nothing and does not throw, as everything was checked when the step was prepared; save for an index that only the run can
-  // tell to be outside its axis: Error(invalid_argument), on the calling thread, before any output is relied upon.
+  // tell to be outside its axis: Error(invalid_argument), on the calling thread, before any output is relied upon; and of a
+  // plugin's code: Error(plugin_failed).
   virtual void run(const KernelContext& context) const = 0;
   // Scratch that run() needs for any batch within the limits, shared by all threads of the pool.
   virtual size_t workspace_bytes(const BatchLimits&, int /*threads*/) const { return 0; }

@@ -1,5 +1,6 @@
 #include "engine/backends.h"
 
+#include "backend/plugin_kernels.h"
 #include "base/error.h"
 #include "cpu/backend.h"
 #include "reference/backend.h"
@@ -7,8 +8,8 @@
 namespace bertie {
 
 std::vector<const Backend*> backends_for(std::string_view device) {
-  if (device == "cpu") return {&cpu_backend(), &reference_backend()};
-  if (device == "reference") return {&reference_backend()};
+  if (device == "cpu") return {&cpu_backend(), &plugin_cpu_backend(), &reference_backend()};
+  if (device == "reference") return {&reference_backend(), &plugin_cpu_backend()};
   fail(ErrorCode::invalid_argument, "no device '{}': this build has cpu, reference", device);
 }
 

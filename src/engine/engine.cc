@@ -6,6 +6,7 @@
 #include "base/mapped_file.h"
 #include "engine/backends.h"
 #include "engine/engine_impl.h"
+#include "engine/expand_plugins.h"
 #include "engine/kernel_choice.h"
 #include "passes/pass.h"
 
@@ -120,6 +121,7 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
 
   impl->pool = std::make_shared<ThreadPool>(options.threads);
   KernelChooser chooser(network, backends, *impl->pool);
+  expand_plugins(network, chooser, options.device == "reference");
   std::set<const Kernel*> counted;
   for (NodeId id : network.order()) {
     const Node& node = network.node(id);

@@ -21,11 +21,16 @@ std::string KernelChooser::key(const Node& node) const {
 }
 
 KernelChoice KernelChooser::choose(const Node& node) {
+  std::string refusals;
+  if (auto choice = find(node, refusals)) return *std::move(choice);
+  fail(ErrorCode::unsupported, "{} '{}': no kernel takes it{}{}", node.op, node.name, refusals.empty() ? "" : ": ", refusals);
+}
+
+std::optional<KernelChoice> KernelChooser::find(const Node& node, std::string& refusals) {
   const std::string wanted = key(node);
   for (const auto& [known, choice] : shared_) {
     if (known == wanted) return choice;
   }
-  std::string refusals;
   for (const Backend* backend : backends_) {
     for (const KernelEntry& entry : backend->kernels()) {
       if (entry.op != node.op) continue;
@@ -43,7 +48,7 @@ KernelChoice KernelChooser::choose(const Node& node) {
       return choice;
     }
   }
-  fail(ErrorCode::unsupported, "{} '{}': no kernel takes it{}{}", node.op, node.name, refusals.empty() ? "" : ": ", refusals);
+  return std::nullopt;
 }
 
 }  // namespace bertie

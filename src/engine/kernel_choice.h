@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,8 @@ class KernelChooser {
 
   // Throws Error(unsupported) with every kernel's reason where none takes the node.
   KernelChoice choose(const Node& node);
+  // As choose, but nullopt where none takes it; every kernel's reason is put behind `refusals`.
+  std::optional<KernelChoice> find(const Node& node, std::string& refusals);
 
  private:
   std::string key(const Node& node) const;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "network/op.h"
+#include "network/plugin_registry.h"
 
 namespace bertie {
 namespace {
@@ -119,6 +120,7 @@ std::vector<ValueId> Network::add_node(std::string op, std::vector<ValueId> inpu
   const NodeId id = static_cast<NodeId>(nodes_.size());
   if (name.empty()) name = op;
   Node node{std::move(op), unique_name(name), std::move(inputs), {}, std::move(attributes)};
+  if (const PluginOp* plugin = find_plugin_op(node.op)) complete_attributes(*plugin, node);
   for (const auto& [attribute, value] : node.attributes) {
     if (std::find(descriptor.attributes.begin(), descriptor.attributes.end(), attribute) == descriptor.attributes.end()) {
       fail(ErrorCode::invalid_argument, "{} '{}': unknown attribute '{}'", node.op, node.name, attribute);

@@ -1,5 +1,7 @@
 #include "network/op.h"
 
+#include "network/plugin_registry.h"
+
 namespace bertie {
 
 void OpContext::reject(std::string_view expected) const {
@@ -142,12 +144,15 @@ const OpDescriptor& find_op(std::string_view name) {
   for (Getter op : kOps) {
     if (op().name == name) return op();
   }
-  fail(ErrorCode::unsupported, "op '{}': not in the vocabulary", name);
+  if (const PluginOp* op = find_plugin_op(name)) return op->descriptor;
+  const bool custom = name.find("::") != std::string_view::npos;
+  fail(ErrorCode::unsupported, "op '{}': {}", name, custom ? "no plugin that is loaded has it" : "not in the vocabulary");
 }
 
 std::vector<std::string_view> op_names() {
   std::vector<std::string_view> names;
   for (Getter op : kOps) names.push_back(op().name);
+  for (const PluginOp* op : plugin_ops()) names.push_back(op->descriptor.name);
   return names;
 }
 

@@ -91,7 +91,7 @@ struct OpDescriptor {
 // Checks a node's inputs and runs its rule.
 std::vector<InferredOutput> infer_outputs(const Node& node, std::vector<const Value*> inputs);
 
-// Throws Error(unsupported) naming an op that nobody registered.
+// The vocabulary, then plugins' ops. Throws Error(unsupported) naming an op that nobody registered.
 const OpDescriptor& find_op(std::string_view name);
 std::vector<std::string_view> op_names();
 

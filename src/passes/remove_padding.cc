@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "network/plugin_registry.h"
 #include "passes/pass.h"
 
 namespace bertie {
@@ -37,7 +38,9 @@ std::string obstacle(const Network& network, const Node& node, ValueId mask) {
     const size_t rank = is_padded(a) ? a.size() : b.size();
     return other.size() + 2 <= rank ? "" : "it broadcasts over batch or sequence";
   }
-  return kRowWise.contains(node.op) ? "" : fmt::format("op {} is not known to work row by row", node.op);
+  return kRowWise.contains(node.op) || is_row_wise_plugin(network, node)
+             ? ""
+             : fmt::format("op {} is not known to work row by row", node.op);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "network/plugin_registry.h"
 #include "passes/pass.h"
 
 namespace bertie {
@@ -19,7 +20,7 @@ bool is_packed(const Network& network, ValueId value) {
 bool can_restrict(const Network& network, const Node& node) {
   if (node.op == "attention") return is_packed(network, node.input(0)) && node.input(5) == kNone;
   if (node.op == "elementwise") return network.value(node.input(0)).shape == network.value(node.input(1)).shape;
-  return kRowWise.contains(node.op);
+  return kRowWise.contains(node.op) || (node.outputs.size() == 1 && is_row_wise_plugin(network, node));
 }
 
 // Values of which only the wanted rows are read: those in `wanted`, and upwards what only such values are made from.
