@@ -14,14 +14,12 @@ namespace {
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-constexpr int64_t kScratchRowsFloats = kGemmScratchRows * kGemmScratchStride;
-
-int64_t scratch_floats(bool packed) { return packed ? kScratchRowsFloats : kGemmScratchFloats; }
+int64_t scratch_floats(bool packed) { return packed ? 0 : kGemmScratchFloats; }
 
 }  // namespace
 
 GemmPlan plan_gemm(const IsaKernels& kernels, int64_t rows, int64_t columns, int64_t k, int threads) {
-  constexpr int64_t kChunkPanels = 64;       // 1024 columns: A's copy to scratch costs little beside them
+  constexpr int64_t kChunkPanels = 64;       // 1024 columns: rows of A, once fetched, serve all of them
   constexpr int64_t kTaskCost = 16000;       // in vector multiply-adds: about 5 us, several times the cost of a fork
   constexpr int64_t kTasksPerThread = 8;     // so that the last one to finish is not late by much
   constexpr int64_t kRowsPerWeightRead = 4;  // with fewer rows the time goes into reading weights

@@ -1,6 +1,7 @@
-// The range's rows of A are copied to scratch, where a tile's rows lie at a fixed distance. Then for each group of panels, and each
-// block of K, every tile of rows is computed in registers: the group's block is in the second level cache after the first tile.
-// A tile fetches the following block of weights into the second level as it goes (measured in docs/performance/gemm.md).
+// For each group of panels, and each block of K, every tile of rows is computed in registers; A is read where it lies. The group's
+// block of weights is in the second level cache after the first tile, the rows of A after the first group. What comes from farther
+// away is asked for while sums are taken, a little at a time, since a core waits for few cache lines at once
+// (docs/performance/gemm.md): the tile's rows of C, and this tile's share of the weights wanted next.
 #include "cpu/kernels/gemm.h"
 
 #include "cpu/kernels/math.h"
@@ -11,8 +12,8 @@ namespace {
 
 // A tile of R rows by P panels keeps R * P sums, P panels and one element of A in registers.
 #if defined(__AVX512F__)
-constexpr int kMaxTileRows = 14;
-constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 8, 8, 7, 6, 5, 4, 3, 3, 3, 2, 2, 2, 2, 2};
+constexpr int kMaxTileRows = 9;
+constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 8, 8, 7, 6, 5, 4, 3, 3, 3};
 #elif defined(__AVX2__)
 constexpr int kMaxTileRows = 6;
 constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 6, 3, 2, 1, 1, 1};
@@ -23,10 +24,16 @@ constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 2, 1};
 constexpr int kMaxTilePanels = kPanelsByRows[1];
 static_assert(kMaxTilePanels <= kGemmMaxPanels);
 
+struct TileRows {
+  const float* a;
+  int64_t stride;
+};
+
 struct TileWeights {
   const float* panels;
-  const float* ahead;  // those wanted next, at the same stride; need not exist
-  int64_t stride;      // from panel to panel
+  int64_t stride;       // from panel to panel
+  const float* ahead;   // this tile's share of those wanted next, at the same stride; need not exist
+  int64_t ahead_steps;  // of K
 };
 
 struct TileOutput {
@@ -37,35 +44,45 @@ struct TileOutput {
   bool accumulate;    // not the first block
 };
 
-using TileFunction = void (*)(const float* a, const TileWeights& weights, int64_t k, const TileOutput& out);
+using TileFunction = void (*)(const TileRows& rows_of_a, const TileWeights& weights, int64_t k, const TileOutput& out);
 
 template <int rows, int count>
-void tile(const float* a, const TileWeights& weights, int64_t k, const TileOutput& out) {
+void tile(const TileRows& rows_of_a, const TileWeights& weights, int64_t k, const TileOutput& out) {
+  const float* const a = rows_of_a.a;
+  const int64_t a_stride = rows_of_a.stride;
   const float* const panels = weights.panels;
-  const float* const ahead = weights.ahead;
   const int64_t panel_stride = weights.stride;
   Vec16 sums[rows][count];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 16
     for (int p = 0; p < count; ++p) sums[r][p] = zero();
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 16
-    for (int p = 0; p < count; ++p) prefetch_for_write(out.c + r * out.stride + p * kGemmPanel);
-
-  for (int64_t i = 0; i < k; ++i) {
+  const auto step = [&](int64_t i) __attribute__((always_inline)) {
     Vec16 w[count];
-#pragma GCC unroll 16
-    for (int p = 0; p < count; ++p) prefetch_l2(ahead + p * panel_stride + i * kGemmPanel);
 #pragma GCC unroll 16
     for (int p = 0; p < count; ++p) w[p] = load(panels + p * panel_stride + i * kGemmPanel);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
-      const Vec16 x = broadcast(a[r * kGemmScratchStride + i]);
+      const Vec16 x = broadcast(a[r * a_stride + i]);
 #pragma GCC unroll 16
       for (int p = 0; p < count; ++p) sums[r][p] = fma(x, w[p], sums[r][p]);
     }
+  };
+
+  const float* ahead = weights.ahead;
+  const float* c_row = out.c;
+  const int64_t ahead_steps = (weights.ahead_steps + rows - 1) / rows;
+  int64_t i = 0;
+  for (int r = 0; r < rows; ++r, c_row += out.stride) {  // a part of K for each row of C to fetch
+    const int64_t end = r + 1 < rows ? i + k / rows : k, ahead_end = min(end, i + ahead_steps);
+#pragma GCC unroll 16
+    for (int p = 0; p < count; ++p) prefetch_for_write(c_row + p * kGemmPanel);
+    for (; i < ahead_end; ++i, ahead += kGemmPanel) {
+#pragma GCC unroll 16
+      for (int p = 0; p < count; ++p) prefetch_l2(ahead + p * panel_stride);
+      step(i);
+    }
+    for (; i < end; ++i) step(i);
   }
 
 #pragma GCC unroll 16
@@ -148,17 +165,6 @@ void finish(const GemmProblem& problem, int64_t row, int64_t column, int64_t row
   }
 }
 
-void copy_rows(const float* a, int64_t stride, int64_t rows, int64_t columns, float* to) {
-  for (int64_t r = 0; r < rows; ++r, a += stride, to += kGemmScratchStride) {
-    int64_t i = 0;
-    for (; i + 16 <= columns; i += 16) {
-      prefetch(a + i + 2 * stride);  // rows are too short for the hardware to run ahead
-      store(to + i, load(a + i));
-    }
-    for (; i < columns; ++i) to[i] = a[i];
-  }
-}
-
 }  // namespace
 
 int64_t gemm_panels_at_once(int64_t rows) {
@@ -172,43 +178,36 @@ void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch) {
   const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
   const int64_t group = gemm_panels_at_once(rows);
   const int64_t blocks = max(1, (k + kGemmBlockK - 1) / kGemmBlockK);  // with k = 0 the result is the bias
-  // All of K at once where A's rows fit in scratch, so that the weights are read in one stream; else a block a pass.
-  const int64_t blocks_a_pass = rows * blocks <= kGemmScratchRows ? blocks : 1;
-  float* const panel_block = scratch + kGemmScratchRows * kGemmScratchStride;
 
-  for (int64_t begin = 0; begin < blocks; begin += blocks_a_pass) {
-    const int64_t end = begin + blocks_a_pass;
-    for (int64_t block = begin; block < end; ++block) {
-      copy_rows(problem.a + range.row_begin * problem.a_stride + block * kGemmBlockK, problem.a_stride, rows,
-                min(kGemmBlockK, k - block * kGemmBlockK), scratch + (block - begin) * rows * kGemmScratchStride);
-    }
-    for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += group) {
-      const int64_t count = min(group, range.panel_end - panel), column = panel * kGemmPanel;
-      for (int64_t block = begin; block < end; ++block) {
-        const int64_t k_begin = block * kGemmBlockK, k_end = min(k, k_begin + kGemmBlockK);
-        const bool last = block == blocks - 1;
-        TileWeights weights;
-        if (problem.panels) {
-          weights.panels = problem.panels + (panel * k + k_begin) * kGemmPanel;
-          weights.stride = k * kGemmPanel;
-          weights.ahead = block + 1 < end ? weights.panels + kGemmBlockK * kGemmPanel
-                                          : problem.panels + ((panel + count) * k + begin * kGemmBlockK) * kGemmPanel;
-        } else {
-          weights = {panel_block, panel_block, kGemmBlockK * kGemmPanel};
-          pack_panels(problem.weight, panel, panel + count, k_begin, k_end, panel_block, weights.stride);
-        }
+  for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += group) {
+    const int64_t count = min(group, range.panel_end - panel), column = panel * kGemmPanel;
+    const int64_t columns = min(count * kGemmPanel, n - column);
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t k_begin = block * kGemmBlockK, k_end = min(k, k_begin + kGemmBlockK);
+      const bool last = block == blocks - 1;
+      TileWeights weights = {scratch, kGemmBlockK * kGemmPanel, scratch, 0};
+      const float* next = nullptr;
+      if (problem.panels) {
+        weights = {problem.panels + (panel * k + k_begin) * kGemmPanel, k * kGemmPanel, nullptr, 0};
+        next = last ? problem.panels + (panel + count) * k * kGemmPanel : weights.panels + kGemmBlockK * kGemmPanel;
+      } else {
+        pack_panels(problem.weight, panel, panel + count, k_begin, k_end, scratch, weights.stride);
+      }
 
-        const float* a = scratch + (block - begin) * rows * kGemmScratchStride;
-        int64_t row = 0;
-        for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
-          const int64_t tile_rows = (rows - row) / (tiles - t);
-          const int64_t columns = min(count * kGemmPanel, n - column);
-          const TileOutput out = {problem.c + (range.row_begin + row) * problem.c_stride + column, problem.c_stride, columns,
-                                  last && problem.bias ? problem.bias + column : nullptr, block > 0};
-          kTiles.at[tile_rows][count](a + row * kGemmScratchStride, weights, k_end - k_begin, out);
-          if (last) finish(problem, range.row_begin + row, column, tile_rows, columns);
-          row += tile_rows;
+      int64_t row = range.row_begin;
+      for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
+        const int64_t tile_rows = (range.row_end - row) / (tiles - t);
+        if (next) {
+          const int64_t ahead = (k_end - k_begin) * t / tiles;
+          weights.ahead = next + ahead * kGemmPanel;
+          weights.ahead_steps = (k_end - k_begin) * (t + 1) / tiles - ahead;
         }
+        const TileOutput out = {problem.c + row * problem.c_stride + column, problem.c_stride, columns,
+                                last && problem.bias ? problem.bias + column : nullptr, block > 0};
+        kTiles.at[tile_rows][count]({problem.a + row * problem.a_stride + k_begin, problem.a_stride}, weights, k_end - k_begin,
+                                    out);
+        if (last) finish(problem, row, column, tile_rows, columns);
+        row += tile_rows;
       }
     }
   }

@@ -13,12 +13,10 @@ namespace bertie::cpu {
 
 constexpr int64_t kGemmBlockK = 384;
 constexpr int64_t kGemmPanel = 16;     // columns of C, rows of W
-constexpr int64_t kGemmMaxRows = 56;   // of one range
+constexpr int64_t kGemmMaxRows = 108;  // of one range
 constexpr int64_t kGemmMaxPanels = 8;  // that one tile may take
-// A's rows in scratch: an odd number of cache lines apart, so that the rows of a tile do not compete for the same cache sets.
-constexpr int64_t kGemmScratchStride = kGemmBlockK + 16;
-constexpr int64_t kGemmScratchRows = 112;  // each of one block of K
-constexpr int64_t kGemmScratchFloats = kGemmScratchRows * kGemmScratchStride + kGemmMaxPanels * kGemmPanel * kGemmBlockK;
+// A block of panels, where they are packed on the fly.
+constexpr int64_t kGemmScratchFloats = kGemmMaxPanels * kGemmPanel * kGemmBlockK;
 
 enum class Activation : uint8_t { none, gelu, gelu_tanh, relu, silu, tanh };
 
@@ -53,7 +51,7 @@ struct GemmRange {
 #ifdef BERTIE_ISA
 namespace bertie::cpu::BERTIE_ISA {
 
-// Computes one range of C. `scratch`: kGemmScratchFloats floats of this thread, 64-byte aligned.
+// Computes one range of C. `scratch`: kGemmScratchFloats floats of this thread, 64-byte aligned; unused where weights are packed.
 void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch);
 
 // Panels of W: [panel][k][kGemmPanel], zeros where n ends within the panel. Writes panels [panel_begin, panel_end) for k in
