@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bertie/network.h"
@@ -51,6 +53,9 @@ struct BERTIE_API ModelInfo {
   std::optional<PoolingInfo> pooling;          // set for a sentence-transformers folder
   std::optional<int64_t> max_sequence_length;  // tokens to which that folder's library truncates; never over max_positions
   bool lower_case = false;                     // that library lower-cases a text before it tokenises it
+  // An ONNX file's own names of the outputs that tasks read, by the names below ("logits"), where it has them.
+  std::map<std::string, std::string, std::less<>> output_names;
+  std::string output(std::string_view name) const;  // `name` itself where output_names says nothing else
   // Outputs of the network that end in an axis of extent 1 which Hugging Face's output of that name does not have.
   std::vector<std::string> squeezed_outputs;
   int64_t parameters = 0;                    // elements of the weights in use, a shared tensor counted once
@@ -71,9 +76,10 @@ struct ModelOptions {
 class BERTIE_API Model {
  public:
   // A folder with config.json and model.safetensors (or its sharded index), or a sentence-transformers folder around one.
+  // Or an .onnx file, with the tokenizer, config.json and modules.json that lie beside it or in the folder above (none need be there).
   // Throws Error(not_found) for a missing file or tensor, Error(invalid_file) for broken bytes or a tensor of a wrong shape,
   // Error(unsupported) naming the field or tensor that bertie cannot honour.
-  static Model load(const std::string& folder, const ModelOptions& options = {});
+  static Model load(const std::string& path, const ModelOptions& options = {});
   // A BERT encoder without pooler or head, weights drawn by `seed` to a trained model's statistics.
   // spec: "base", "large", "minilm" or "L,H,A,F" (layers, hidden size, heads, feed-forward size).
   static Model random(const std::string& spec, uint64_t seed = 0);

@@ -47,6 +47,10 @@ void build_encoder(Builder& builder);
 // that the family lacks.
 void build_heads(Builder& builder, ModelInfo& info);
 
+// What config.json says about a classification head's scores. Throw Error(unsupported) for what is not known.
+ProblemType problem_type(const HuggingFaceConfig& config);
+std::string score_activation(const HuggingFaceConfig& config);
+
 inline constexpr int64_t kRelativeBuckets = 32;
 // The `attention` op's bias [H, 2P-1] from MPNet's table [kRelativeBuckets, H].
 Tensor relative_bias(const Tensor& table, int64_t positions);

@@ -126,6 +126,8 @@ void add_question_answering(Builder& b) {
   }
 }
 
+}  // namespace
+
 ProblemType problem_type(const HuggingFaceConfig& config) {
   if (config.problem_type == "regression") return ProblemType::regression;
   if (config.problem_type == "multi_label_classification") return ProblemType::multi_label;
@@ -145,8 +147,6 @@ std::string score_activation(const HuggingFaceConfig& config) {
   }
   fail(ErrorCode::unsupported, "{}: score activation '{}' is not supported", config.file, stated);
 }
-
-}  // namespace
 
 void build_heads(Builder& b, ModelInfo& info) {
   const Head head = b.config.architecture.empty() ? head_of_tensors(b) : head_of_architecture(b);

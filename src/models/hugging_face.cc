@@ -75,7 +75,7 @@ LoadedModel build(const HuggingFaceConfig& config, TensorMap tensors, const std:
   Builder builder{family, config, weights, loaded.network};
   build_encoder(builder);
   build_heads(builder, loaded.info);
-  build_sentence_embedding(builder, folder, transformer_folder, modules, loaded.info);
+  build_sentence_embedding(loaded.network, {builder.hidden, builder.mask}, folder, transformer_folder, modules, loaded.info);
   loaded.info.parameters += weights.parameters();
   for (std::string& name : weights.unused()) {
     if (!is_harmless(name, family)) loaded.info.surplus_tensors.push_back(std::move(name));
@@ -83,12 +83,19 @@ LoadedModel build(const HuggingFaceConfig& config, TensorMap tensors, const std:
   return loaded;
 }
 
+}  // namespace
+
+int64_t first_position(const HuggingFaceConfig& config) {
+  for (const Family* family : families()) {
+    if (family->model_type == config.model_type) return position_rule(*family, pad_id(*family, config)).first;
+  }
+  return 0;
+}
+
 bool has_tokenizer(const std::string& folder) {
   std::error_code ignored;
   return std::filesystem::exists(folder + "/tokenizer.json", ignored) || std::filesystem::exists(folder + "/vocab.txt", ignored);
 }
-
-}  // namespace
 
 LoadedModel load_hugging_face(const std::string& folder) {
   std::error_code ignored;

@@ -20,6 +20,12 @@ struct LoadedModel {
 // Throws as Model::load does.
 LoadedModel load_hugging_face(const std::string& folder);
 
+// The position id of a sequence's first token; 0 for a family that bertie does not know.
+int64_t first_position(const HuggingFaceConfig& config);
+
+// Whether Tokenizer::load finds something in this folder.
+bool has_tokenizer(const std::string& folder);
+
 // `source` names the tensors in errors.
 LoadedModel build_model(const HuggingFaceConfig& config, TensorMap tensors, const std::string& source);
 

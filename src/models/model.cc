@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "models/hugging_face.h"
+#include "models/onnx_model.h"
 #include "models/random_weights.h"
 
 namespace bertie {
@@ -15,9 +16,9 @@ struct Model::State {
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
-Model Model::load(const std::string& folder, const ModelOptions& options) {
+Model Model::load(const std::string& path, const ModelOptions& options) {
   auto state = std::make_shared<State>();
-  state->loaded = models::load_hugging_face(folder);
+  state->loaded = path.ends_with(".onnx") ? models::load_onnx(path) : models::load_hugging_face(path);
   state->tokenizer_path = options.tokenizer.empty() ? state->loaded.tokenizer : options.tokenizer;
   return Model(std::move(state));
 }
@@ -27,6 +28,11 @@ Model Model::random(const std::string& spec, uint64_t seed) {
   auto state = std::make_shared<State>();
   state->loaded = models::build_model(config, models::draw_bert_weights(config, seed), "random:" + spec);
   return Model(std::move(state));
+}
+
+std::string ModelInfo::output(std::string_view name) const {
+  const auto found = output_names.find(name);
+  return std::string(found == output_names.end() ? name : found->second);
 }
 
 const Network& Model::network() const { return state_->loaded.network; }

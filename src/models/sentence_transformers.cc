@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "models/builder.h"
 
 namespace bertie::models {
 namespace {
@@ -30,25 +31,26 @@ std::string activation_of_torch(const std::string& torch_class, const std::strin
   fail(ErrorCode::unsupported, "{}: field 'activation_function': '{}' is not supported", file, torch_class);
 }
 
-ValueId add_dense(Builder& b, ValueId x, const std::string& folder, const std::string& node, PoolingInfo& pooling,
+ValueId add_dense(Network& network, ValueId x, const std::string& folder, const std::string& node, PoolingInfo& pooling,
                   ModelInfo& info) {
   const std::string file = folder + "/config.json";
   const SentenceDense dense = parse_sentence_dense(read_text_file(file), file);
-  if (dense.in_features != b.width(x)) {
-    fail(ErrorCode::invalid_file, "{}: field 'in_features' must be {}", file, b.width(x));
-  }
+  const int64_t width = network.value(x).shape.back().size;
+  if (dense.in_features != width) fail(ErrorCode::invalid_file, "{}: field 'in_features' must be {}", file, width);
   Weights weights(read_checkpoint(folder), "", folder);
-  const ValueId weight = weights.constant(b.network, "linear.weight", Shape{dense.out_features, dense.in_features});
-  const ValueId bias = dense.bias ? weights.constant(b.network, "linear.bias", Shape{dense.out_features}) : kNone;
+  const ValueId weight = weights.constant(network, "linear.weight", Shape{dense.out_features, dense.in_features});
+  const ValueId bias = dense.bias ? weights.constant(network, "linear.bias", Shape{dense.out_features}) : kNone;
   const std::string activation = activation_of_torch(dense.activation, file);
   pooling.dense.push_back({dense.in_features, dense.out_features, activation});
   info.parameters += weights.parameters();
-  return add_activation(b.network, activation, b.network.add_linear(x, weight, bias, node), node + ".activation");
+  return add_activation(network, activation, network.add_linear(x, weight, bias, node), node + ".activation");
 }
+
+}  // namespace
 
 // The library's own length limit, else the tokenizer's truncation, else what the tokenizer calls its maximum (where
 // sentence-transformers 6 keeps it), else the positions.
-void read_limits(const std::string& transformer_folder, ModelInfo& info) {
+void read_sentence_limits(const std::string& transformer_folder, ModelInfo& info) {
   std::optional<int64_t> limit;
   const std::string file = transformer_folder + "/sentence_bert_config.json";
   if (exists(file)) {
@@ -66,15 +68,14 @@ void read_limits(const std::string& transformer_folder, ModelInfo& info) {
   info.max_sequence_length = std::min(limit.value_or(info.max_positions), info.max_positions);
 }
 
-}  // namespace
-
 std::vector<SentenceModule> read_sentence_modules(const std::string& folder) {
   const std::string file = folder + "/modules.json";
   return exists(file) ? parse_sentence_modules(read_text_file(file), file) : std::vector<SentenceModule>{};
 }
 
-void build_sentence_embedding(Builder& b, const std::string& folder, const std::string& transformer_folder,
-                              const std::vector<SentenceModule>& modules, ModelInfo& info) {
+void build_sentence_embedding(Network& network, const EncoderValues& encoder, const std::string& folder,
+                              const std::string& transformer_folder, const std::vector<SentenceModule>& modules,
+                              ModelInfo& info) {
   constexpr double kNormEpsilon = 1e-12;  // torch.nn.functional.normalize
   PoolingInfo pooling;
   ValueId x = kNone;
@@ -87,23 +88,24 @@ void build_sentence_embedding(Builder& b, const std::string& folder, const std::
     if (module.kind == "Pooling") {
       const std::string file = module_folder + "/config.json";
       const SentencePooling stated = parse_sentence_pooling(read_text_file(file), file);
-      if (stated.dimension != b.config.hidden_size) {
-        fail(ErrorCode::invalid_file, "{}: the embedding dimension must be {}", file, b.config.hidden_size);
+      const Dim& width = network.value(encoder.hidden).shape.back();
+      if (!(width == Dim(stated.dimension))) {
+        fail(ErrorCode::invalid_file, "{}: the embedding dimension must be {}", file, to_string(SymbolicShape{width}));
       }
       pooling.mode = stated.mode;
-      x = b.network.add_pool(b.hidden, b.mask, stated.mode, "sentence.pooling");
+      x = network.add_pool(encoder.hidden, encoder.mask, stated.mode, "sentence.pooling");
     } else if (module.kind == "Dense") {
-      x = add_dense(b, x, module_folder, "sentence.dense." + std::to_string(pooling.dense.size()), pooling, info);
+      x = add_dense(network, x, module_folder, "sentence.dense." + std::to_string(pooling.dense.size()), pooling, info);
     } else if (module.kind == "Normalize") {
       pooling.normalize = true;
-      x = b.network.add_normalize(x, kNormEpsilon, "sentence.normalize");
+      x = network.add_normalize(x, kNormEpsilon, "sentence.normalize");
     }
   }
   if (x == kNone) return;
-  b.network.add_output("sentence_embedding", x);
+  network.add_output("sentence_embedding", x);
   info.pooling = std::move(pooling);
   info.tasks.emplace_back("embed");
-  read_limits(transformer_folder, info);
+  read_sentence_limits(transformer_folder, info);
 }
 
 }  // namespace bertie::models

@@ -1,0 +1,68 @@
+// ONNX ops of quantised graphs.
+#include "models/onnx_node.h"
+#include "network/op.h"
+
+namespace bertie::models {
+namespace {
+
+void require_scale_of_axis(OnnxNode& node, ValueId scale) {
+  if (node.rank(scale) > 1) node.refuse("a scale for each block");
+}
+
+void quantize_linear(OnnxNode& node, std::string_view) {
+  node.expect("block_size", 0);
+  node.ignore({"saturate", "precision"});  // of eight-bit floats; of the quotient, which is f32 here
+  node.require_float(0);
+  const ValueId scale = node.input(1);
+  require_scale_of_axis(node, scale);
+  Attributes attributes{{"axis", node.integer("axis", 1)}};
+  if (const int64_t number = node.integer("output_dtype", 0); number != 0) {
+    const auto to = onnx::dtype_of_number(number);
+    if (to != DType::i8 && to != DType::u8) node.refuse("to element type {}", onnx::type_name(number));
+    attributes["to"] = std::string(dtype_name(*to));
+  }
+  node.output(0, node.make("quantize_linear", {node.input(0), scale, node.optional_input(2)}, std::move(attributes)));
+}
+
+void dequantize_linear(OnnxNode& node, std::string_view) {
+  node.expect("block_size", 0);
+  node.ignore({"output_dtype"});  // the scale's: a float of some width
+  const ValueId scale = node.input(1);
+  require_scale_of_axis(node, scale);
+  node.output(
+      0, node.make("dequantize_linear", {node.input(0), scale, node.optional_input(2)}, {{"axis", node.integer("axis", 1)}}));
+}
+
+void dynamic_quantize_linear(OnnxNode& node, std::string_view) {
+  const auto results = node.make_all("dynamic_quantize_linear", {node.input(0)});
+  for (size_t i = 0; i < results.size(); ++i) node.output(i, results[i]);
+}
+
+void matmul_integer(OnnxNode& node, std::string_view) {
+  const ValueId a = node.input(0);
+  const ValueId b = node.input(1);
+  if (node.rank(a) < 2 || node.rank(b) < 2) node.refuse("a vector");
+  node.output(0, node.make("matmul_integer", {a, b, node.optional_input(2), node.optional_input(3)}));
+}
+
+void qlinear_matmul(OnnxNode& node, std::string_view) {
+  const ValueId product = node.make("matmul_integer", {node.input(0), node.input(3), node.input(2), node.input(5)});
+  const ValueId scale = node.elementwise("mul", node.input(1), node.input(4));
+  const ValueId y = node.elementwise("mul", node.cast(product, DType::f32), scale);
+  node.output(0, node.make("quantize_linear", {y, node.input(6), node.input(7)}));
+}
+
+}  // namespace
+
+std::span<const OnnxOp> onnx_quantize_ops() {
+  static constexpr OnnxOp kOps[] = {
+      {"QuantizeLinear", 10, quantize_linear},
+      {"DequantizeLinear", 10, dequantize_linear},
+      {"DynamicQuantizeLinear", 11, dynamic_quantize_linear},
+      {"MatMulInteger", 10, matmul_integer},
+      {"QLinearMatMul", 10, qlinear_matmul},
+  };
+  return kOps;
+}
+
+}  // namespace bertie::models

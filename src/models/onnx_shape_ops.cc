@@ -1,0 +1,174 @@
+// ONNX ops that move elements or speak of shapes.
+#include <algorithm>
+
+#include "models/onnx_node.h"
+
+namespace bertie::models {
+namespace {
+
+// Axes are an attribute up to some opset version and an input from there on.
+ValueId axes_of(OnnxNode& node) {
+  if (const auto axes = node.integers("axes")) return node.network().add_integers(*axes);
+  return node.optional_input(1);
+}
+
+void reshape(OnnxNode& node, std::string_view) {
+  Attributes attributes;
+  if (node.integer("allowzero", 0) != 0) attributes["allow_zero"] = int64_t{1};
+  node.output(0, node.make("reshape", {node.input(0), node.input(1)}, std::move(attributes)));
+}
+
+void transpose(OnnxNode& node, std::string_view) {
+  Attributes attributes;
+  if (auto permutation = node.integers("perm")) attributes["permutation"] = std::move(*permutation);
+  node.output(0, node.make("transpose", {node.input(0)}, std::move(attributes)));
+}
+
+void squeeze(OnnxNode& node, std::string_view) { node.output(0, node.make("squeeze", {node.input(0), axes_of(node)})); }
+
+void unsqueeze(OnnxNode& node, std::string_view) {
+  const ValueId axes = axes_of(node);
+  if (axes == kNone) node.contradict("axes are missing");
+  node.output(0, node.make("unsqueeze", {node.input(0), axes}));
+}
+
+void flatten(OnnxNode& node, std::string_view) {
+  const ValueId x = node.input(0);
+  int64_t axis = node.integer("axis", 1);
+  const int64_t rank = node.rank(x);
+  if (axis != rank) axis = node.axis(axis, rank);
+  node.output(0, flatten_to_matrix(node, x, axis));
+}
+
+void concat(OnnxNode& node, std::string_view) {
+  std::vector<ValueId> parts;
+  for (size_t i = 0; i < node.input_count(); ++i) parts.push_back(node.input(i));
+  node.output(0, node.make("concat", std::move(parts), {{"axis", node.integer("axis", 0)}}));
+}
+
+void split(OnnxNode& node, std::string_view) {
+  const ValueId x = node.input(0);
+  ValueId sizes = kNone;
+  if (const auto stated = node.integers("split")) {
+    sizes = node.network().add_integers(*stated);
+  } else {
+    sizes = node.optional_input(1);
+  }
+  Attributes attributes{{"axis", node.integer("axis", 0)}};
+  const auto outputs = static_cast<int64_t>(node.output_count());
+  const int64_t parts = node.integer("num_outputs", outputs);
+  if (parts != outputs) node.contradict("num_outputs = {} with {} outputs", parts, outputs);
+  if (sizes == kNone) attributes["parts"] = parts;
+  const auto results = node.make_all("split", {x, sizes}, std::move(attributes));
+  if (static_cast<int64_t>(results.size()) != outputs) node.contradict("{} sizes with {} outputs", results.size(), outputs);
+  for (size_t i = 0; i < results.size(); ++i) node.output(i, results[i]);
+}
+
+void slice(OnnxNode& node, std::string_view) {
+  std::vector<ValueId> inputs;
+  for (size_t i = 0; i < 5; ++i) inputs.push_back(i < 3 ? node.input(i) : node.optional_input(i));
+  node.output(0, node.make("slice", std::move(inputs)));
+}
+
+void gather(OnnxNode& node, std::string_view op) {
+  node.output(0, node.make(std::string(op), {node.input(0), node.input(1)}, {{"axis", node.integer("axis", 0)}}));
+}
+
+void two_inputs(OnnxNode& node, std::string_view op) {
+  node.output(0, node.make(std::string(op), {node.input(0), node.input(1)}));
+}
+
+void shape(OnnxNode& node, std::string_view) {
+  Attributes attributes;
+  for (const char* bound : {"start", "end"}) {
+    if (node.has_attribute(bound)) attributes[bound] = node.integer(bound, 0);
+  }
+  node.output(0, node.make("shape", {node.input(0)}, std::move(attributes)));
+}
+
+void size(OnnxNode& node, std::string_view) { node.output(0, node.make("size", {node.input(0)})); }
+
+void range(OnnxNode& node, std::string_view) {
+  node.ignore({"stash_type"});
+  node.output(0, node.make("range", {node.input(0), node.input(1), node.input(2)}));
+}
+
+void constant_of_shape(OnnxNode& node, std::string_view) {
+  auto value = node.tensor("value");
+  if (!value) {
+    constexpr float kZero = 0;
+    value = Tensor::from_floats({1}, std::span(&kZero, 1));
+  }
+  if (value->shape.elements() != 1) node.contradict("attribute 'value' of {} elements", value->shape.elements());
+  const ValueId filler = node.network().add_constant(node.name() + ".value", std::move(*value));
+  node.output(0, node.make("constant_of_shape", {node.input(0), filler}));
+}
+
+void constant(OnnxNode& node, std::string_view) {
+  std::optional<Tensor> value;
+  if (node.has_attribute("value")) {
+    value = node.tensor("value");
+  } else if (node.has_attribute("value_float")) {
+    const auto number = static_cast<float>(node.real("value_float", 0));
+    value = Tensor::from_floats({}, std::span(&number, 1));
+  } else if (node.has_attribute("value_floats")) {
+    const std::vector<double> stated = *node.reals("value_floats");
+    const std::vector<float> numbers(stated.begin(), stated.end());
+    value = Tensor::from_floats({static_cast<int64_t>(numbers.size())}, numbers);
+  } else if (node.has_attribute("value_int")) {
+    const int64_t number = node.integer("value_int", 0);
+    value = Tensor::from_int64s({}, std::span(&number, 1));
+  } else if (node.has_attribute("value_ints")) {
+    const std::vector<int64_t> numbers = *node.integers("value_ints");
+    value = Tensor::from_int64s({static_cast<int64_t>(numbers.size())}, numbers);
+  }
+  if (value) node.output(0, node.network().add_constant(node.name(), std::move(*value)));
+}
+
+}  // namespace
+
+ValueId flatten_to_matrix(OnnxNode& node, ValueId x, int64_t axis) {
+  const SymbolicShape extents = node.shape(x);
+  const auto product = [](auto begin, auto end) {
+    int64_t product = 1;
+    for (auto dim = begin; dim != end; ++dim) product = dim->is_fixed() && product >= 0 ? product * dim->size : -1;
+    return product;
+  };
+  const int64_t rows = product(extents.begin(), extents.begin() + axis);
+  const int64_t columns = product(extents.begin() + axis, extents.end());
+  if (rows >= 0 || columns >= 0) {
+    return node.make("reshape", {x, node.integers_of({rows, columns})}, {{"allow_zero", int64_t{1}}});
+  }
+  const ValueId sides[] = {node.make("shape", {x}, {{"end", axis}}), node.make("shape", {x}, {{"start", axis}})};
+  std::vector<ValueId> parts;
+  for (ValueId side : sides) {
+    parts.push_back(
+        node.make("reduce", {side, node.integers_of({0})}, {{"function", std::string("prod")}, {"keep_dims", int64_t{1}}}));
+  }
+  return node.make("reshape", {x, node.make("concat", std::move(parts), {{"axis", int64_t{0}}})});
+}
+
+std::span<const OnnxOp> onnx_shape_ops() {
+  static constexpr OnnxOp kOps[] = {
+      {"Constant", 1, constant},
+      {"ConstantOfShape", 9, constant_of_shape},
+      {"Shape", 1, shape},
+      {"Size", 1, size},
+      {"Range", 11, range},
+      {"Reshape", 5, reshape},
+      {"Flatten", 1, flatten},
+      {"Transpose", 1, transpose},
+      {"Squeeze", 1, squeeze},
+      {"Unsqueeze", 1, unsqueeze},
+      {"Expand", 8, two_inputs, "expand"},
+      {"Tile", 6, two_inputs, "tile"},
+      {"Concat", 4, concat},
+      {"Split", 2, split},
+      {"Slice", 10, slice},
+      {"Gather", 1, gather, "gather"},
+      {"GatherElements", 11, gather, "gather_elements"},
+  };
+  return kOps;
+}
+
+}  // namespace bertie::models
