@@ -10,9 +10,7 @@ bool is_small_integer(const TensorView& view) {
   return is_index(view.dtype) && view.shape.rank() <= 1 && view.shape.elements() <= kKnownElements;
 }
 
-std::span<const std::byte> elements_of(const TensorView& view) {
-  return {view.as<std::byte>(), view.data ? view.bytes() : 0};
-}
+std::span<const std::byte> elements_of(const TensorView& view) { return {view.as<std::byte>(), view.data ? view.bytes() : 0}; }
 
 }  // namespace
 
@@ -55,7 +53,8 @@ std::span<const ConcreteOutput> ConcreteRule::infer(std::span<const TensorView> 
     std::vector<int64_t> extents;
     for (const Dim& dim : result.shape) {
       if (!dim.is_fixed())
-        fail(ErrorCode::invalid_argument, "{} '{}': extent '{}' does not follow from its inputs", node_.op, node_.name, dim.symbol);
+        fail(ErrorCode::invalid_argument, "{} '{}': extent '{}' does not follow from its inputs", node_.op, node_.name,
+             dim.symbol);
       extents.push_back(dim.size);
     }
     outputs_.push_back({result.dtype, Shape(std::span<const int64_t>(extents))});

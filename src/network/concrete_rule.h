@@ -26,11 +26,11 @@ class ConcreteRule {
   bool same_as_last(std::span<const TensorView> inputs) const;
 
   Node node_;
-  std::vector<Value> values_;           // one an input; its constant borrows the bytes during a call
+  std::vector<Value> values_;  // one an input; its constant borrows the bytes during a call
   std::vector<bool> present_;
-  bool reads_data_ = false;             // see OpDescriptor
-  bool known_ = false;                  // whether what follows is a result
-  std::vector<TensorView> last_;        // shapes alone
+  bool reads_data_ = false;                            // see OpDescriptor
+  bool known_ = false;                                 // whether what follows is a result
+  std::vector<TensorView> last_;                       // shapes alone
   std::vector<std::vector<std::byte>> last_elements_;  // of small integer inputs
   std::vector<ConcreteOutput> outputs_;
 };

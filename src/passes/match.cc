@@ -86,4 +86,19 @@ Cone cone_of(const Network& network, ValueId top, const std::set<ValueId>& roots
   return cone;
 }
 
+std::string node_key(const Node& node) {
+  std::string key = node.op;
+  for (ValueId input : node.inputs) key += fmt::format(" {}", input);
+  for (const auto& [name, attribute] : node.attributes) {
+    key += fmt::format(" {}=", name);
+    // Exact, unlike to_string's decimals.
+    if (const auto* real = std::get_if<double>(&attribute)) {
+      key += fmt::format("{:a}", *real);
+    } else {
+      key += fmt::format("{}:{}", attribute.index(), to_string(attribute));
+    }
+  }
+  return key;
+}
+
 }  // namespace bertie

@@ -30,6 +30,9 @@ bool is_network_input(const Network& network, ValueId value);
 // Whether the node is `op` with this `function` attribute; nullptr is neither.
 bool is_function(const Node* node, std::string_view op, std::string_view function);
 
+// Equal for nodes that compute the same: op, inputs and attributes.
+std::string node_key(const Node& node);
+
 // What a value is made of.
 struct Cone {
   std::vector<NodeId> nodes;  // consumers before producers

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 
+#include "passes/match.h"
 #include "passes/pass.h"
 
 namespace bertie {
@@ -50,21 +51,6 @@ std::vector<std::string> merge_constants(Network& network) {
     }
   }
   return merged;
-}
-
-std::string node_key(const Node& node) {
-  std::string key = node.op;
-  for (ValueId input : node.inputs) key += fmt::format(" {}", input);
-  for (const auto& [name, attribute] : node.attributes) {
-    key += fmt::format(" {}=", name);
-    // Exact, unlike to_string's decimals.
-    if (const auto* real = std::get_if<double>(&attribute)) {
-      key += fmt::format("{:a}", *real);
-    } else {
-      key += fmt::format("{}:{}", attribute.index(), to_string(attribute));
-    }
-  }
-  return key;
 }
 
 std::vector<std::string> merge_nodes(Network& network) {

@@ -11,6 +11,7 @@ namespace bertie {
 const std::vector<Pass>& all_passes() {
   static const std::vector<Pass> passes = {
       {"remove_dead_nodes", remove_dead_nodes},
+      {"fold_constants", fold_constants},
       {"canonicalize", canonicalize},
       {"merge_duplicates", merge_duplicates},
       {"fuse_embedding_layer_norm", fuse_embedding_layer_norm},

@@ -51,6 +51,7 @@ std::vector<PassReport> run_passes(Network& network, const PassOptions& options)
 
 // One definition each, in the pass's file.
 void canonicalize(Network&, const PassOptions&, PassLog&);
+void fold_constants(Network&, const PassOptions&, PassLog&);
 void fuse_embedding_layer_norm(Network&, const PassOptions&, PassLog&);
 void fuse_linear_activation(Network&, const PassOptions&, PassLog&);
 void fuse_skip_layer_norm(Network&, const PassOptions&, PassLog&);

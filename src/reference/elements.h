@@ -99,7 +99,8 @@ void walk(const Shape& shape, const std::array<Strides, N>& strides, Body&& body
 // body(index, offset), of one tensor.
 template <typename Body>
 void walk(const Shape& shape, const Strides& strides, Body&& body) {
-  walk(shape, std::array<Strides, 1>{strides}, [&](int64_t index, const std::array<int64_t, 1>& offsets) { body(index, offsets[0]); });
+  walk(shape, std::array<Strides, 1>{strides},
+       [&](int64_t index, const std::array<int64_t, 1>& offsets) { body(index, offsets[0]); });
 }
 
 // A tensor seen as [outer, extent, inner] around one axis.

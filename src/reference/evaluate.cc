@@ -18,7 +18,8 @@ namespace {
 std::shared_ptr<void> allocate(size_t bytes) {
   constexpr size_t kAlignment = 64;
   void* memory = std::aligned_alloc(kAlignment, (bytes + kAlignment) / kAlignment * kAlignment);  // never of size 0
-  if (!memory) fail(ErrorCode::out_of_memory, "evaluation: no memory for a tensor of {:.1f} MB", static_cast<double>(bytes) / 1e6);
+  if (!memory)
+    fail(ErrorCode::out_of_memory, "evaluation: no memory for a tensor of {:.1f} MB", static_cast<double>(bytes) / 1e6);
   return {memory, std::free};
 }
 
@@ -200,7 +201,7 @@ class Evaluation {
   std::map<ValueId, int> readers_;     // steps still to run, and the caller
   std::vector<NodeId> order_;
   std::set<NodeId> planned_;  // the same
-  std::string missing_;  // the last input that was asked for and not given
+  std::string missing_;       // the last input that was asked for and not given
 };
 
 }  // namespace

@@ -29,9 +29,7 @@ struct EvaluateTest : testing::Test {
 
   ValueId scalar(float value) { return network.add_constant("scalar", Tensor::from_floats({}, std::array{value})); }
   ValueId number(int64_t value) { return network.add_constant("number", Tensor::from_int64s({}, std::array{value})); }
-  Tensor value_of(ValueId id, const std::map<ValueId, Tensor>& inputs) {
-    return evaluate(network, std::array{id}, inputs)[0];
-  }
+  Tensor value_of(ValueId id, const std::map<ValueId, Tensor>& inputs) { return evaluate(network, std::array{id}, inputs)[0]; }
 };
 
 // BERT's additive mask, (1 - mask) * lowest over [batch, 1, 1, sequence].
@@ -72,25 +70,34 @@ TEST_F(EvaluateTest, NothingIsComputedOnlyToBeMeasured) {
   const ValueId shape = network.add_node("shape", {hidden}, {})[0];
   // These ids lie outside the table: the gather would fail.
   EXPECT_THAT(longs(value_of(shape, {{ids, Tensor::from_int64s({1, 2}, std::array<int64_t, 2>{5, 5})}})), ElementsAre(1, 2, 2));
-  EXPECT_THAT(message_of([&] { value_of(hidden, {{ids, Tensor::from_int64s({1, 2}, std::array<int64_t, 2>{0, 5})}}); }),
+  EXPECT_THAT(message_of([&] {
+                value_of(hidden, {{ids, Tensor::from_int64s({1, 2}, std::array<int64_t, 2>{0, 5})}});
+              }),
               HasSubstr("gather: index 5 of 1"));
 }
 
 TEST_F(EvaluateTest, AnyValueMayBeGiven) {
   const ValueId half = network.add_cast(mask, DType::f32);
   const ValueId doubled = network.add_elementwise("add", half, half);
-  EXPECT_THAT(floats(value_of(doubled, {{half, Tensor::from_floats({1, 2}, std::array{1.5f, -2.0f})}})), ElementsAre(3.0f, -4.0f));
+  EXPECT_THAT(floats(value_of(doubled, {{half, Tensor::from_floats({1, 2}, std::array{1.5f, -2.0f})}})),
+              ElementsAre(3.0f, -4.0f));
 }
 
 TEST_F(EvaluateTest, WrongInputsAreNamed) {
   const ValueId sum = network.add_elementwise("add", ids, mask);
   EXPECT_THAT(message_of([&] { value_of(sum, {{mask, given}}); }), HasSubstr("needs input 'input_ids'"));
   const Tensor shorter = Tensor::from_int64s({2, 2}, std::array<int64_t, 4>{});
-  EXPECT_THAT(message_of([&] { value_of(sum, {{ids, shorter}, {mask, given}}); }),
+  EXPECT_THAT(message_of([&] {
+                value_of(sum, {{ids, shorter}, {mask, given}});
+              }),
               testing::AllOf(HasSubstr("input 'attention_mask'"), HasSubstr("[2, 3]"), HasSubstr("sequence is 2 elsewhere")));
-  EXPECT_THAT(message_of([&] { value_of(sum, {{ids, Tensor::from_floats({2, 3}, std::array<float, 6>{})}, {mask, given}}); }),
+  EXPECT_THAT(message_of([&] {
+                value_of(sum, {{ids, Tensor::from_floats({2, 3}, std::array<float, 6>{})}, {mask, given}});
+              }),
               HasSubstr("input 'input_ids': f32"));
-  EXPECT_THAT(message_of([&] { value_of(sum, {{ids, Tensor::from_int64s({6}, std::array<int64_t, 6>{})}, {mask, given}}); }),
+  EXPECT_THAT(message_of([&] {
+                value_of(sum, {{ids, Tensor::from_int64s({6}, std::array<int64_t, 6>{})}, {mask, given}});
+              }),
               HasSubstr("input 'input_ids'"));
 }
 
@@ -98,7 +105,9 @@ TEST_F(EvaluateTest, ShapesThatOnlyTheRunContradicts) {
   const ValueId other = network.add_input("other", DType::i64, {"batch", "columns"});
   const ValueId sum = network.add_elementwise("add", mask, other, "sum");
   const Tensor two = Tensor::from_int64s({2, 2}, std::array<int64_t, 4>{});
-  EXPECT_THAT(message_of([&] { value_of(sum, {{mask, given}, {other, two}}); }),
+  EXPECT_THAT(message_of([&] {
+                value_of(sum, {{mask, given}, {other, two}});
+              }),
               testing::AllOf(HasSubstr("elementwise 'sum'"), HasSubstr("'attention_mask' i64 [2, 3]")));
 }
 
@@ -125,7 +134,9 @@ TEST_F(EvaluateTest, EmptyTensors) {
 TEST_F(EvaluateTest, PackedNodesAreRefused) {
   const ValueId x = network.add_input("x", DType::f32, {"tokens", 4});
   const ValueId pooled = network.add_pool(x, kNone, "mean", "pooled");
-  EXPECT_THAT(message_of([&] { value_of(pooled, {{x, Tensor::from_floats({1, 4}, std::array<float, 4>{})}}); }),
+  EXPECT_THAT(message_of([&] {
+                value_of(pooled, {{x, Tensor::from_floats({1, 4}, std::array<float, 4>{})}});
+              }),
               HasSubstr("pool 'pooled' needs a packed batch"));
 }
 

@@ -6,8 +6,8 @@
 namespace bertie::reference {
 
 struct MatmulPlan {
-  Shape batch;                          // the leading axes of the result
-  std::array<Strides, 2> strides;       // of a and b over `batch`, in matrices
+  Shape batch;                               // the leading axes of the result
+  std::array<Strides, 2> strides;            // of a and b over `batch`, in matrices
   int64_t rows = 1, depth = 1, columns = 1;  // a [rows, depth], b [depth, columns]
 };
 

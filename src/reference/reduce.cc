@@ -86,7 +86,8 @@ T reduce_integers(Function function, Elements elements, int64_t count) {
       elements([&](T x) { product *= static_cast<uint64_t>(x); });
       return static_cast<T>(product);
     }
-    case Function::l1: return static_cast<T>(sum_of([](uint64_t x) { return static_cast<int64_t>(x) < 0 ? uint64_t{0} - x : x; }));
+    case Function::l1:
+      return static_cast<T>(sum_of([](uint64_t x) { return static_cast<int64_t>(x) < 0 ? uint64_t{0} - x : x; }));
     case Function::sum_square: return static_cast<T>(sum_of([](uint64_t x) { return x * x; }));
     case Function::l2:
     case Function::log_sum:
@@ -128,9 +129,7 @@ void reduce(const KernelContext& context, Function function, bool none_means_non
   const Shape inner = some_axes(x.shape, reduced, true, inner_strides);
   const auto for_each_result = [&](auto result) {
     walk(kept, kept_strides, [&](int64_t i, int64_t from) {
-      result(i, [&, from](auto visit) {
-        walk(inner, inner_strides, [&](int64_t, int64_t at) { visit(from + at); });
-      });
+      result(i, [&, from](auto visit) { walk(inner, inner_strides, [&](int64_t, int64_t at) { visit(from + at); }); });
     });
   };
   if (is_float(x.dtype)) {
