@@ -121,6 +121,8 @@ def refusal(root, rules, depends, path, folder, quote, include):
         return "no such file in this project"
     if target == PUBLIC:
         return None
+    if folder == "examples" and Path(target_path).parent == Path(path).parent != Path(folder):
+        return None  # an example of several files
     if folder == PUBLIC or folder == "examples":
         return f"{folder} uses only public headers"
     if folder in rules.siblings and target in rules.siblings and folder != target:

@@ -6,13 +6,14 @@
 //   std::puts(answer.masks[0].candidates[0].token.c_str());   // capital
 //
 // Layers, each usable alone: Tokenizer (text to ids), Network (the graph), Engine and Session (running packed batches),
-// Model (a checkpoint folder), and the tasks. Every error is a bertie::Error.
+// Model (a checkpoint folder), the tasks, and plugins (ops of your own). Every error is a bertie::Error.
 #pragma once
 
 #include "bertie/base.h"       // IWYU pragma: export
 #include "bertie/engine.h"     // IWYU pragma: export
 #include "bertie/model.h"      // IWYU pragma: export
 #include "bertie/network.h"    // IWYU pragma: export
+#include "bertie/plugin.h"     // IWYU pragma: export
 #include "bertie/tasks.h"      // IWYU pragma: export
 #include "bertie/tensor.h"     // IWYU pragma: export
 #include "bertie/tokenizer.h"  // IWYU pragma: export

@@ -433,7 +433,7 @@ class Run {
     struct Loop {
       std::remove_reference_t<Body>& body;
       std::atomic_flag failed = ATOMIC_FLAG_INIT;
-      std::exception_ptr error;
+      std::exception_ptr error = nullptr;
     } loop{body};
     run_.parallel_for(
         run_.pool, tasks,
@@ -541,8 +541,16 @@ class Op {
     for (const std::string& input : inputs_) abi_inputs_.push_back(input.c_str());
     for (const Declared& own : attributes_) abi_attributes_.push_back(detail::to_abi(own.name, own.value, own.required));
     for (const auto& kernel : kernels_) {
-      kernel->abi = {sizeof(BertieKernel), kernel->device.c_str(), kernel->name.c_str(), kernel.get(), prepare, release,
-                     workspace_bytes,      reads_constant,         packed_bytes,         run};
+      kernel->abi = {.size = sizeof(BertieKernel),
+                     .device = kernel->device.c_str(),
+                     .name = kernel->name.c_str(),
+                     .self = kernel.get(),
+                     .prepare = abi_prepare,
+                     .release = abi_release,
+                     .workspace_bytes = abi_workspace_bytes,
+                     .reads_constant = abi_reads_constant,
+                     .packed_bytes = abi_packed_bytes,
+                     .run = abi_run};
       abi_kernels_.push_back(&kernel->abi);
     }
     abi_ = {.size = sizeof(BertieOp),
@@ -557,46 +565,49 @@ class Op {
             .kernel_count = static_cast<int64_t>(abi_kernels_.size()),
             .kernels = abi_kernels_.data(),
             .self = this,
-            .infer = infer_abi,
-            .row_wise = row_wise_abi,
-            .compose = compose_abi};
+            .infer = abi_infer,
+            .row_wise = abi_row_wise,
+            .compose = abi_compose};
     return abi_;
   }
 
-  static int32_t infer_abi(void* self, const BertieNode* node, const BertieShapes* shapes, const BertieText* text) {
+  static int32_t abi_infer(void* self, const BertieNode* node, const BertieShapes* shapes, const BertieText* text) {
     return guarded(*text, [&] { static_cast<const Op*>(self)->infer(ShapeRule(*node, *shapes)); });
   }
-  static int32_t row_wise_abi(void* self, const BertieNode* node) {
+  static int32_t abi_row_wise(void* self, const BertieNode* node) {
     try {
       return static_cast<const Op*>(self)->row_wise(NodeView(*node));
     } catch (...) {
       return 0;  // not known to be
     }
   }
-  static int32_t compose_abi(void* self, const BertieNode* node, const BertieGraph* graph, const BertieText* text) {
+  static int32_t abi_compose(void* self, const BertieNode* node, const BertieGraph* graph, const BertieText* text) {
     return guarded(*text, [&] {
       if (!static_cast<const Op*>(self)->compose(Composition(*node, *graph))) refuse("the op has no composition");
     });
   }
-  static int32_t prepare(void* self, const BertieNode* node, const BertieDevice* device, void** step, const BertieText* text) {
+  static int32_t abi_prepare(void* self, const BertieNode* node, const BertieDevice* device, void** step,
+                             const BertieText* text) {
     return guarded(*text, [&] {
       *step = static_cast<const Entry*>(self)->prepare(NodeView(*node), *device).release();
       if (!*step) throw std::logic_error("prepare gave no kernel");
     });
   }
-  static void release(void* step) { delete static_cast<Kernel*>(step); }
-  static int64_t workspace_bytes(const void* step, const BertieLimits* limits, int32_t threads) {
+  static void abi_release(void* step) { delete static_cast<Kernel*>(step); }
+  static int64_t abi_workspace_bytes(const void* step, const BertieLimits* limits, int32_t threads) {
     try {
       return static_cast<int64_t>(static_cast<const Kernel*>(step)->workspace_bytes(*limits, threads));
     } catch (...) {
       return -1;
     }
   }
-  static int32_t reads_constant(const void* step, int64_t input) {
+  static int32_t abi_reads_constant(const void* step, int64_t input) {
     return static_cast<const Kernel*>(step)->reads_constant(static_cast<size_t>(input));
   }
-  static int64_t packed_bytes(const void* step) { return static_cast<int64_t>(static_cast<const Kernel*>(step)->packed_bytes()); }
-  static int32_t run(const void* step, const BertieRun* run, const BertieText* text) {
+  static int64_t abi_packed_bytes(const void* step) {
+    return static_cast<int64_t>(static_cast<const Kernel*>(step)->packed_bytes());
+  }
+  static int32_t abi_run(const void* step, const BertieRun* run, const BertieText* text) {
     return guarded(*text, [&] { static_cast<const Kernel*>(step)->run(Run(*run)); });
   }
 

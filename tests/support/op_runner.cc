@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "base/float16.h"
+#include "base/float_element.h"
 
 namespace bertie::test {
 namespace {
@@ -127,14 +128,15 @@ OpResult run_op(const Backend& backend, const OpCase& op_case, int threads) {
       if (op_case.inputs[i].constant && !kernel.reads_constant(i)) views[i].data = nullptr;
     }
     const size_t elements = static_cast<size_t>(result.shape.elements());
-    const GuardedBytes out(elements * sizeof(float));
+    const DType dtype = network.value(output).dtype;
+    const GuardedBytes out(elements * dtype_size(dtype));
     const GuardedBytes workspace(kernel.workspace_bytes({batch.tokens, batch.sequences, batch.longest, batch.rows}, threads));
-    const MutableTensorView outputs[] = {{out.data(), DType::f32, result.shape}};
+    const MutableTensorView outputs[] = {{out.data(), dtype, result.shape}};
     kernel.run({views, outputs, batch, {workspace.data(), workspace.size()}, pool});
     out.check(std::string(entry.name) + " output");
     workspace.check(std::string(entry.name) + " workspace");
     result.values.resize(elements);
-    if (elements) std::memcpy(result.values.data(), out.data(), elements * sizeof(float));
+    for (size_t i = 0; i < elements; ++i) result.values[i] = float_element(TensorView(outputs[0]), i);
     return result;
   }
   return result;

@@ -28,10 +28,10 @@ struct OpResult {
   std::string kernel;   // empty where every kernel of the backend refused
   std::string refusal;  // the last one's reason
   Shape shape;
-  std::vector<float> values;
+  std::vector<float> values;  // widened
 };
 
-// Output and workspace are filled with NaN first, so that an element left unwritten or scratch read before it was written shows;
+// The op's first output must be floating. Output and workspace are filled with NaN first, so that an element left unwritten or scratch read before it was written shows;
 // bytes written behind either end throw std::logic_error.
 OpResult run_op(const Backend& backend, const OpCase& op_case, int threads = 1);
 
