@@ -20,6 +20,7 @@ bench:
 	@cmake --build --preset release
 	@.venv/bin/python bench/rivals.py
 	@.venv/bin/python bench/startup.py
+	@build/release/bench/layer_norm_plugin_bench build/release/examples/layer_norm_plugin/layer_norm_plugin.so
 
 format:
 	@tools/install_deps.sh lint

@@ -6,17 +6,11 @@
 #include <random>
 
 #include "base/error.h"
-#include "cpu/backend.h"
+#include "base/float16.h"
 #include "cpu/isa.h"
 
 namespace bertie::bench {
 namespace {
-
-double thread_seconds() {
-  timespec time = {};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
 
 // 64-byte aligned.
 std::shared_ptr<std::byte[]> allocate(size_t bytes) {
@@ -26,7 +20,13 @@ std::shared_ptr<std::byte[]> allocate(size_t bytes) {
 
 }  // namespace
 
-KernelRunner::KernelRunner(const Network& network, const std::vector<int64_t>& lengths) {
+double thread_seconds() {
+  timespec time = {};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+KernelRunner::KernelRunner(const Network& network, const std::vector<int64_t>& lengths, const Backend& backend) {
   for (int64_t length : lengths) {
     starts_.push_back(starts_.back() + static_cast<int32_t>(length));
     batch_.longest = std::max(batch_.longest, length);
@@ -43,8 +43,8 @@ KernelRunner::KernelRunner(const Network& network, const std::vector<int64_t>& l
     std::vector<int64_t> extents;
     for (const Dim& dim : value.shape) extents.push_back(dim.is_fixed() ? dim.size : batch_.tokens);
     const Shape shape{std::span<const int64_t>(extents)};
-    memory_.push_back(allocate(static_cast<size_t>(shape.elements()) * sizeof(float)));
-    return MutableTensorView{memory_.back().get(), DType::f32, shape};
+    memory_.push_back(allocate(static_cast<size_t>(shape.elements()) * dtype_size(value.dtype)));
+    return MutableTensorView{memory_.back().get(), value.dtype, shape};
   };
   for (ValueId id : node.inputs) {
     if (network.value(id).constant) {
@@ -52,12 +52,16 @@ KernelRunner::KernelRunner(const Network& network, const std::vector<int64_t>& l
       continue;
     }
     const MutableTensorView input = view(id);
-    std::generate_n(input.as<float>(), input.shape.elements(), [&] { return normal(random); });
+    if (input.dtype == DType::f16) {
+      std::generate_n(input.as<uint16_t>(), input.shape.elements(), [&] { return float_to_f16(normal(random)); });
+    } else {
+      std::generate_n(input.as<float>(), input.shape.elements(), [&] { return normal(random); });
+    }
     inputs_.push_back(input);
   }
   for (ValueId id : node.outputs) outputs_.push_back(view(id));
 
-  for (const KernelEntry& entry : cpu_backend().kernels()) {
+  for (const KernelEntry& entry : backend.kernels()) {
     if (entry.op != node.op) continue;
     PrepareResult result = entry.prepare({network, node, pool_});
     if (auto* preparation = std::get_if<Preparation>(&result)) {
@@ -65,7 +69,7 @@ KernelRunner::KernelRunner(const Network& network, const std::vector<int64_t>& l
       break;
     }
   }
-  if (!kernel_) fail(ErrorCode::unsupported, "no kernel of the cpu backend takes this {}", node.op);
+  if (!kernel_) fail(ErrorCode::unsupported, "no kernel of backend {} takes this {}", backend.name, node.op);
   const size_t bytes = kernel_->workspace_bytes({batch_.tokens, batch_.sequences, batch_.longest, batch_.rows}, 1);
   memory_.push_back(allocate(bytes));
   workspace_ = {memory_.back().get(), bytes};

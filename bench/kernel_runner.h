@@ -1,17 +1,18 @@
-// One op of the cpu backend, prepared and bound to random inputs, on one thread.
+// One op of a backend, prepared and bound to random inputs, on one thread.
 #pragma once
 
 #include <memory>
 #include <vector>
 
 #include "backend/kernel.h"
+#include "cpu/backend.h"
 
 namespace bertie::bench {
 
 class KernelRunner {
  public:
   // The network has one node; "tokens" of its shapes is the sum of `lengths`.
-  KernelRunner(const Network& network, const std::vector<int64_t>& lengths);
+  KernelRunner(const Network& network, const std::vector<int64_t>& lengths, const Backend& backend = cpu_backend());
   void run();
 
  private:
@@ -24,6 +25,8 @@ class KernelRunner {
   std::vector<MutableTensorView> outputs_;
   std::span<std::byte> workspace_;
 };
+
+double thread_seconds();  // CPU time of the calling thread
 
 // Multiply-adds a second of this thread, twice: float32 operations by CPU time. A few milliseconds.
 double peak_flops();

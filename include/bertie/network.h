@@ -122,20 +122,20 @@ class BERTIE_API Network {
   ValueId add_pool(ValueId x, ValueId mask, std::string mode, std::string name = "");
   // x / max(||x||_2, epsilon) over the last axis.
   ValueId add_normalize(ValueId x, double epsilon, std::string name = "");
-  // a [..., M, K] times b [..., K, N], batched as NumPy's matmul.
+  // a [..., M, K] times b [..., K, N], leading axes broadcast as NumPy's matmul. -> [..., M, N]
   ValueId add_matmul(ValueId a, ValueId b, std::string name = "");
-  ValueId add_softmax(ValueId x, int64_t axis, std::string name = "");
-  // function: mean, sum, max, min, prod, l1, l2, sum_square, log_sum, log_sum_exp.
+  ValueId add_softmax(ValueId x, int64_t axis, std::string name = "");  // along one axis; a negative one counts from the end
+  // function: mean, sum, max, min, prod, l1, l2, sum_square, log_sum, log_sum_exp; no axes: over all of them.
   ValueId add_reduce(std::string function, ValueId x, std::span<const int64_t> axes, bool keep_dims, std::string name = "");
-  // 0 keeps an extent, -1 takes what is left.
+  // 0 keeps an extent, -1 (once) takes what is left.
   ValueId add_reshape(ValueId x, std::span<const int64_t> shape, std::string name = "");
-  ValueId add_transpose(ValueId x, std::vector<int64_t> permutation, std::string name = "");
-  ValueId add_gather(ValueId x, ValueId indices, int64_t axis, std::string name = "");
+  ValueId add_transpose(ValueId x, std::vector<int64_t> permutation, std::string name = "");  // axis i is x's permutation[i]
+  ValueId add_gather(ValueId x, ValueId indices, int64_t axis, std::string name = "");        // the axis becomes indices' shape
   // x[start:end] along one axis; negative places count from the end.
   ValueId add_slice(ValueId x, int64_t axis, int64_t start, int64_t end, std::string name = "");
-  ValueId add_concat(std::vector<ValueId> parts, int64_t axis, std::string name = "");
-  ValueId add_cast(ValueId x, DType to, std::string name = "");
-  ValueId add_where(ValueId condition, ValueId a, ValueId b, std::string name = "");
+  ValueId add_concat(std::vector<ValueId> parts, int64_t axis, std::string name = "");  // of one dtype and rank
+  ValueId add_cast(ValueId x, DType to, std::string name = "");  // to f16, bf16 or f64: f32, as all floating results
+  ValueId add_where(ValueId condition, ValueId a, ValueId b, std::string name = "");  // condition of bool; all broadcast
   // A constant i64 vector, for ops that take shapes and axes as inputs.
   ValueId add_integers(std::span<const int64_t> numbers);
   // Any op by name, plugins included.

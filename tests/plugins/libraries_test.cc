@@ -34,7 +34,7 @@ TEST(PluginLibrariesTest, BrokenOnesAreRefusedInOneLine) {
   EXPECT_EQ(said(BROKEN_OTHER_ABI),
             named(BROKEN_OTHER_ABI) + "made for version 4000 of the plugin interface; this bertie has version 1");
   EXPECT_EQ(said(BROKEN_TAKEN_NAME),
-            named(BROKEN_TAKEN_NAME) + "op 'bertie.examples::LayerNorm': it has neither a kernel nor a composition");
+            named(BROKEN_TAKEN_NAME) + "plugin 'layer_norm v1.0' already has an op 'bertie.examples::LayerNorm'");
   EXPECT_EQ(said(BROKEN_UNDEFINED_SYMBOL), named(BROKEN_UNDEFINED_SYMBOL) + "undefined symbol: nobody_has_this_function");
   // A copy of a good one has its names.
   const auto copy = std::filesystem::temp_directory_path() / ("copied_plugin_" + std::to_string(getpid()) + ".so");
