@@ -1,0 +1,114 @@
+#include "passes/region.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "passes/match.h"
+#include "passes/pass.h"
+#include "reference/evaluate.h"
+
+namespace bertie {
+namespace {
+
+constexpr size_t kLargest = 48;  // nodes; the longest known spelling has 20
+
+// A concrete shape for the root with at least `rows` rows where it has an open axis.
+Shape concrete_shape(const SymbolicShape& symbolic, int64_t rows) {
+  std::map<std::string, int64_t> symbols;
+  std::vector<int64_t> extents;
+  for (const Dim& dim : symbolic) {
+    int64_t extent = dim.size;
+    if (!dim.is_fixed()) extent = symbols.try_emplace(dim.symbol, symbols.empty() ? rows : 1).first->second;
+    extents.push_back(extent);
+  }
+  return Shape(extents);
+}
+
+Cone between(const Network& network, ValueId root, ValueId value) {
+  return cone_of(network, value, {root}, kLargest, [](const Node&) { return true; });
+}
+
+}  // namespace
+
+Region region_from(const Network& network, ValueId root, const AllowedNode& allowed) {
+  Region region{root, {}};
+  std::set<ValueId> inside = {root};
+  std::vector<ValueId> pending = {root};
+  while (!pending.empty() && region.values.size() < kLargest) {
+    const ValueId value = pending.back();
+    pending.pop_back();
+    for (NodeId id : network.consumers(value)) {
+      const Node& node = network.node(id);
+      if (node.outputs.size() != 1 || inside.contains(node.outputs[0]) || !allowed(network, node)) continue;
+      const bool closed = std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
+        return input == kNone || inside.contains(input) || is_constant(network, input);
+      });
+      if (!closed) continue;
+      inside.insert(node.outputs[0]);
+      region.values.push_back(node.outputs[0]);
+      pending.push_back(node.outputs[0]);
+    }
+  }
+  // A node joins after its inputs, so the order in which they joined is a topological one.
+  return region;
+}
+
+std::vector<ValueId> possible_roots(const Network& network, ValueId value, const AllowedNode& allowed) {
+  std::vector<ValueId> roots = {value};
+  for (size_t i = 0; i < roots.size() && roots.size() < kLargest; ++i) {
+    const Node* node = producer(network, roots[i]);
+    if (!node || !allowed(network, *node)) continue;
+    for (ValueId input : node->inputs) {
+      if (input == kNone || is_constant(network, input)) continue;
+      if (std::find(roots.begin(), roots.end(), input) == roots.end()) roots.push_back(input);
+    }
+  }
+  return roots;
+}
+
+RegionValues run_region(const Network& network, const Region& region, int64_t rows,
+                        const std::function<double(int64_t row, int64_t column)>& fill) {
+  const Value& root = network.value(region.root);
+  RegionValues result;
+  if (root.shape.empty() || root.dtype != DType::f32) return result;
+  const Shape shape = concrete_shape(root.shape, rows);
+  const int64_t elements = shape.elements();
+  result.columns = shape.back();
+  if (elements == 0) return result;
+  result.rows = elements / result.columns;
+  for (int64_t i = 0; i < elements; ++i) result.root.push_back(static_cast<float>(fill(i / result.columns, i % result.columns)));
+  const auto tensors = evaluate(network, region.values, {{region.root, Tensor::from_floats(shape, result.root)}});
+  for (const Tensor& tensor : tensors) {
+    auto& values = result.values.emplace_back();
+    if (tensor.dtype != DType::f32 || !(tensor.shape == shape)) continue;
+    values.assign(tensor.view().as<float>(), tensor.view().as<float>() + elements);
+  }
+  return result;
+}
+
+std::vector<std::string> names_between(const Network& network, ValueId root, ValueId value) {
+  std::vector<NodeId> nodes = between(network, root, value).nodes;
+  std::sort(nodes.begin(), nodes.end());
+  std::vector<std::string> names;
+  for (NodeId id : nodes) names.push_back(network.node(id).name);
+  return names;
+}
+
+std::vector<ValueId> constants_between(const Network& network, ValueId root, ValueId value) {
+  const Cone cone = between(network, root, value);
+  return {cone.constants.begin(), cone.constants.end()};
+}
+
+double shortest_decimal(double value) {
+  const float narrow = static_cast<float>(value);
+  if (static_cast<double>(narrow) != value) return value;
+  char text[32];
+  const auto written = std::to_chars(text, text + sizeof text, narrow);
+  double exact = value;
+  std::from_chars(text, written.ptr, exact);
+  return exact;
+}
+
+}  // namespace bertie
