@@ -221,6 +221,7 @@ void Network::replace_output(ValueId old_value, ValueId new_value) {
 void Network::erase_node(NodeId id) {
   Node& node = mutable_node(id);
   for (ValueId output : node.outputs) mutable_value(output).producer = kNone;
+  names_.erase(node.name);  // a node that takes its place may have it
   node = Node{};
 }
 

@@ -4,16 +4,14 @@
 #include <cmath>
 #include <random>
 
-#include "base/error.h"
 #include "passes/match.h"
 #include "passes/pass.h"
 #include "passes/probe.h"
-#include "reference/evaluate.h"
 
 namespace bertie {
 namespace {
 
-constexpr size_t kLargest = 256;  // nodes of a mask's computation
+constexpr size_t kLargest = 256;     // nodes of a mask's computation
 constexpr double kTolerance = 2e-5;  // of a weight, which is at most 1: float32 arithmetic on scores up to 10
 constexpr double kAttended = 1e-9;   // weights below are of keys that are not attended: scores differ by 20 at most
 
@@ -82,7 +80,8 @@ int64_t longest_sequence(const Network& network) {
 }  // namespace
 
 // Finds the value that depends on extents and constants alone and is added to the scores, and makes it a table by offset.
-ValueId ScoreReader::relative_bias(ValueId scores, ValueId logits, int64_t heads, const Dim& batch, const Dim& sequence, std::string& reason) {
+ValueId ScoreReader::relative_bias(ValueId scores, ValueId logits, int64_t heads, const Dim& batch, const Dim& sequence,
+                                   std::string& reason) {
   const Cone cone = cone_of(network_, logits, {scores}, kLargest, is_light);
   for (NodeId id : cone.nodes) {
     const Node& node = network_.node(id);
@@ -95,14 +94,15 @@ ValueId ScoreReader::relative_bias(ValueId scores, ValueId logits, int64_t heads
       if (const auto known = biases_.find(operand); known != biases_.end()) return known->second;
       const int64_t positions = sequence.is_fixed() ? sequence.size : longest_sequence(network_);
       const Extents extents(batch, sequence, 1, positions);
-      const Tensor square = evaluate(network_, std::vector{operand}, probe_inputs(network_, extents, kNone, {}))[0];
-      if (square.dtype != DType::f32 || square.shape.elements() != heads * positions * positions) continue;
-      const auto table = offsets_of(square.view().as<float>(), heads, positions);
-      if (!follows_offsets(square.view().as<float>(), table, heads, positions)) {
+      const auto square = try_evaluate(network_, operand, probe_inputs(network_, extents, kNone, {}));
+      if (!square || square->dtype != DType::f32 || square->shape.elements() != heads * positions * positions) continue;
+      const auto table = offsets_of(square->view().as<float>(), heads, positions);
+      if (!follows_offsets(square->view().as<float>(), table, heads, positions)) {
         reason = fmt::format("the bias '{}' is no function of key column - query column", network_.value(operand).name);
         return kNone;
       }
-      const ValueId constant = network_.add_constant(network_.value(operand).name, Tensor::from_floats(Shape{heads, 2 * positions - 1}, table));
+      const ValueId constant =
+          network_.add_constant(network_.value(operand).name, Tensor::from_floats(Shape{heads, 2 * positions - 1}, table));
       biases_[operand] = constant;
       return constant;
     }
@@ -111,8 +111,8 @@ ValueId ScoreReader::relative_bias(ValueId scores, ValueId logits, int64_t heads
   return kNone;
 }
 
-std::optional<ScoreMeaning> ScoreReader::read(ValueId scores, ValueId weights, int64_t heads, const Dim& batch, const Dim& sequence,
-                                              std::string& reason) {
+std::optional<ScoreMeaning> ScoreReader::read(ValueId scores, ValueId weights, int64_t heads, const Dim& batch,
+                                              const Dim& sequence, std::string& reason) {
   const Cone cone = cone_of(network_, weights, {scores}, kLargest, is_light);
   if (cone.stopped) {
     reason = fmt::format("the weights depend on '{}' too", cone.stopped->name);
@@ -143,9 +143,9 @@ std::optional<ScoreMeaning> ScoreReader::read(ValueId scores, ValueId weights, i
     const Extents extents(batch, sequence, probe.batch, probe.sequence);
     auto inputs = probe_inputs(network_, extents, meaning.mask, probe.attended);
     const auto shape = extents.of(network_.value(scores).shape);
-    if (!shape) fail(ErrorCode::unsupported, "extents of '{}' are unknown", network_.value(scores).name);
+    if (!shape) return std::optional<Tensor>();
     inputs[scores] = Tensor::from_floats(*shape, numbers);
-    return evaluate(network_, std::vector{wanted}, inputs)[0];
+    return try_evaluate(network_, wanted, inputs);
   };
   const auto extent = [](const Dim& dim, int64_t wanted) { return dim.is_fixed() ? dim.size : wanted; };
   const auto probe_of = [&](int64_t b, int64_t s, uint32_t seed) {
@@ -159,23 +159,29 @@ std::optional<ScoreMeaning> ScoreReader::read(ValueId scores, ValueId weights, i
   open.attended.assign(open.attended.size(), true);
   const int64_t count = open.batch * heads * open.sequence * open.sequence;
   const std::vector<float> numbers = random_scores(count);
-  const Tensor at_numbers = run(logits, open, numbers);
-  const Tensor at_zero = run(logits, open, std::vector<float>(static_cast<size_t>(count), 0.0f));
-  if (at_zero.dtype != DType::f32 || at_zero.shape.elements() != count) {
+  const auto at_numbers = run(logits, open, numbers);
+  const auto at_zero = run(logits, open, std::vector<float>(static_cast<size_t>(count), 0.0f));
+  if (!at_zero || !at_numbers || at_zero->dtype != DType::f32 || at_zero->shape.elements() != count) {
     reason = "the softmax is over another shape than that of the scores";
     return std::nullopt;
   }
   double product = 0, square = 0, added = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const double zero = at_zero.view().as<float>()[i];
+    const double zero = at_zero->view().as<float>()[i];
     const double score = numbers[static_cast<size_t>(i)];
-    product += (at_numbers.view().as<float>()[i] - zero) * score;
+    product += (at_numbers->view().as<float>()[i] - zero) * score;
     square += score * score;
     added = std::max(added, std::fabs(zero));
   }
   meaning.scale = product / square;
   if (!std::isfinite(meaning.scale) || !(added < 1e4)) {
-    reason = "not every key is attended where the mask is 1";
+    const float* rows = at_zero->view().as<float>();
+    bool by_query = false;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t first = i / (open.sequence * open.sequence) * open.sequence * open.sequence;  // of this head's first query
+      by_query = by_query || (rows[i] > -1e3f) != (rows[first + i % open.sequence] > -1e3f);
+    }
+    reason = by_query ? "the mask depends on query position" : "not every key is attended where the mask is 1";
     return std::nullopt;
   }
   if (added > 1e-6) {
@@ -189,8 +195,8 @@ std::optional<ScoreMeaning> ScoreReader::read(ValueId scores, ValueId weights, i
   for (const Probe& probe : probes) {
     const int64_t s = probe.sequence;
     const std::vector<float> raw = random_scores(probe.batch * heads * s * s);
-    const Tensor actual = run(weights, probe, raw);
-    if (actual.dtype != DType::f32 || actual.shape.elements() != static_cast<int64_t>(raw.size())) {
+    const auto actual = run(weights, probe, raw);
+    if (!actual || actual->dtype != DType::f32 || actual->shape.elements() != static_cast<int64_t>(raw.size())) {
       reason = "the weights have another shape than the scores";
       return std::nullopt;
     }
@@ -209,24 +215,25 @@ std::optional<ScoreMeaning> ScoreReader::read(ValueId scores, ValueId weights, i
         total += expected[static_cast<size_t>(k)];
       }
       if (total == 0) continue;  // padding alone: its rows are nobody's
+      const float* own = actual->view().as<float>() + row * s;
+      const auto weighed = [&](int64_t query, int64_t k) { return own[(query - q) * s + k] > kAttended; };
+      double largest = 0;
       for (int64_t k = 0; k < s; ++k) {
-        const double weight = actual.view().as<float>()[row * s + k];
-        if (std::fabs(weight - expected[static_cast<size_t>(k)] / total) <= kTolerance) continue;
-        const auto attended_by = [&](int64_t query) {
-          std::vector<bool> keys;
-          const float* own = actual.view().as<float>() + ((b * heads + h) * s + query) * s;
-          for (int64_t key = 0; key < s; ++key) keys.push_back(own[key] > kAttended);
-          return keys;
-        };
-        bool by_query = false;
-        for (int64_t other = 0; other < s; ++other) by_query = by_query || attended_by(other) != attended_by(q);
-        if (by_query) {
+        for (int64_t other = 0; other < s; ++other) {
+          if (weighed(other, k) == weighed(q, k)) continue;
           reason = "the mask depends on query position";
-        } else if ((weight > kAttended) != attended(k)) {
-          reason = fmt::format("key {} is {} where the mask is {}", k, weight > kAttended ? "attended" : "not attended", attended(k) ? 1 : 0);
-        } else {
-          reason = fmt::format("it is not the softmax of scaled scores: a weight is {:.6g}, not {:.6g}", weight, expected[static_cast<size_t>(k)] / total);
+          return std::nullopt;
         }
+        if (weighed(q, k) != attended(k)) {
+          reason =
+              fmt::format("a key is {} where the mask is {}", weighed(q, k) ? "attended" : "not attended", attended(k) ? 1 : 0);
+          return std::nullopt;
+        }
+        const double error = std::fabs(own[k] - expected[static_cast<size_t>(k)] / total);
+        largest = std::isnan(error) ? HUGE_VAL : std::max(largest, error);
+      }
+      if (largest > kTolerance) {
+        reason = fmt::format("it is not the softmax of scaled scores: weights differ by {:.2g}", largest);
         return std::nullopt;
       }
     }

@@ -22,10 +22,12 @@ class ScoreReader {
 
   // `scores` [B, H, S, S] or [B*H, S, S], `weights` of the same shape; B and S as `batch` and `sequence` spell them.
   // Where it is not softmax(scale * scores + bias + mask) over the keys, `reason` says why.
-  std::optional<ScoreMeaning> read(ValueId scores, ValueId weights, int64_t heads, const Dim& batch, const Dim& sequence, std::string& reason);
+  std::optional<ScoreMeaning> read(ValueId scores, ValueId weights, int64_t heads, const Dim& batch, const Dim& sequence,
+                                   std::string& reason);
 
  private:
-  ValueId relative_bias(ValueId scores, ValueId logits, int64_t heads, const Dim& batch, const Dim& sequence, std::string& reason);
+  ValueId relative_bias(ValueId scores, ValueId logits, int64_t heads, const Dim& batch, const Dim& sequence,
+                        std::string& reason);
 
   Network& network_;
   std::map<ValueId, ValueId> biases_;  // by the value that was added: layers share one

@@ -180,7 +180,7 @@ constexpr Rule kRules[] = {
 
 }  // namespace
 
-void canonicalize(Network& network, const PassOptions&, PassLog& log) {
+std::map<std::string_view, std::vector<std::string>> to_canonical_form(Network& network) {
   constexpr int kRounds = 64;  // a bound, not an expectation: each rule brings the network nearer to its form
   std::map<std::string_view, std::vector<std::string>> done;
   for (int round = 0; round < kRounds; ++round) {
@@ -195,13 +195,19 @@ void canonicalize(Network& network, const PassOptions&, PassLog& log) {
       }
     }
     auto needless = simplify_views(network);
-    auto& views = done["a layout that comes to less"];
-    views.insert(views.end(), needless.begin(), needless.end());
+    if (!needless.empty()) {
+      auto& views = done["a layout that comes to less"];
+      views.insert(views.end(), needless.begin(), needless.end());
+    }
     if (!changed && needless.empty()) break;
     network.remove_dead_nodes();
     network.infer_shapes();
   }
-  for (const auto& [what, names] : done) log.matched_each(what, names);
+  return done;
+}
+
+void canonicalize(Network& network, const PassOptions&, PassLog& log) {
+  for (const auto& [what, names] : to_canonical_form(network)) log.matched_each(what, names);
 }
 
 }  // namespace bertie

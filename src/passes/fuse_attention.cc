@@ -1,15 +1,15 @@
 // softmax(scale * q k^T + bias + mask) v from pieces. Which axes are heads is read from the views of q, k and v, whatever reshapes,
 // transposes, splits and slices made them; what lies between the two products is run and compared (attention_scores.h).
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+
 #include "passes/attention_scores.h"
 #include "passes/linear_rows.h"
 #include "passes/match.h"
 #include "passes/pass.h"
 #include "passes/view.h"
-
-#include <algorithm>
-#include <cmath>
-
-#include "base/error.h"
 
 namespace bertie {
 namespace {
@@ -31,7 +31,8 @@ struct HeadFactor {
 // A factor of fixed extent on axis 2 of the base.
 std::optional<HeadFactor> on_columns(const std::vector<Factor>& factors) {
   if (factors.empty()) return HeadFactor{};
-  if (factors.size() != 1 || factors[0].axis != 2 || !factors[0].extent.is_fixed() || !factors[0].stride.is_fixed()) return std::nullopt;
+  if (factors.size() != 1 || factors[0].axis != 2 || !factors[0].extent.is_fixed() || !factors[0].stride.is_fixed())
+    return std::nullopt;
   return HeadFactor{factors[0].extent.size, factors[0].stride.size};
 }
 
@@ -43,12 +44,14 @@ std::optional<Heads> heads_of(const Network& network, ValueId value, bool transp
     reason = fmt::format("'{}' is no view by heads of a [batch, sequence, heads*dim] value: {}", network.value(value).name, why);
     return std::nullopt;
   };
-  if (shape.size() != 3 || view.axes.size() < 3) return reject(fmt::format("it comes from '{}' {}", network.value(view.base).name, to_string(shape)));
+  if (shape.size() != 3 || view.axes.size() < 3)
+    return reject(fmt::format("it comes from '{}' {}", network.value(view.base).name, to_string(shape)));
   const auto& rows = view.axes[view.axes.size() - (transposed ? 1 : 2)];
   const auto& dims = view.axes[view.axes.size() - (transposed ? 2 : 1)];
   if (!is_whole_axis(network, view, rows, 1)) return reject("its rows are not the sequence");
   std::vector<Factor> leading;
-  for (size_t axis = 0; axis + 2 < view.axes.size(); ++axis) leading.insert(leading.end(), view.axes[axis].begin(), view.axes[axis].end());
+  for (size_t axis = 0; axis + 2 < view.axes.size(); ++axis)
+    leading.insert(leading.end(), view.axes[axis].begin(), view.axes[axis].end());
   if (!(shape[0] == Dim(1))) {
     if (leading.empty() || !is_whole_axis(network, view, {leading.front()}, 0)) return reject("its first axis is not the batch");
     leading.erase(leading.begin());
@@ -79,7 +82,9 @@ const Node* nearest(const Network& network, ValueId from, std::string_view op, b
       found = node;
       continue;
     }
-    if (node->op == "linear" || node->op == "layer_norm" || node->op == "matmul" || node->op == "attention" || node->op == "embedding" || node->op == "shape") continue;
+    if (node->op == "linear" || node->op == "layer_norm" || node->op == "matmul" || node->op == "attention" ||
+        node->op == "embedding" || node->op == "shape")
+      continue;
     for (ValueId input : node->inputs) {
       if (input != kNone && std::find(pending.begin(), pending.end(), input) == pending.end()) pending.push_back(input);
     }
@@ -118,7 +123,8 @@ class Fusion {
     const auto v = k ? heads_of(network_, context.input(1), false, reason) : std::nullopt;
     if (!v) return false;
     if (q->heads != k->heads || q->heads != v->heads || q->head_dim != k->head_dim || q->head_dim != v->head_dim) {
-      reason = fmt::format("q, k and v differ: {}x{}, {}x{}, {}x{} heads and elements", q->heads, q->head_dim, k->heads, k->head_dim, v->heads, v->head_dim);
+      reason = fmt::format("q, k and v differ: {}x{}, {}x{}, {}x{} heads and elements", q->heads, q->head_dim, k->heads,
+                           k->head_dim, v->heads, v->head_dim);
       return false;
     }
     const SymbolicShape& shape = network_.value(q->base).shape;
@@ -145,10 +151,12 @@ class Fusion {
     }
     for (size_t i = 0; i < 3; ++i) operands[i] = operand(*sources[i], context.name + std::array{".q", ".k", ".v"}[i]);
     const double scale = exact_scale(meaning->scale * q->scale * k->scale, q->head_dim);
-    const ValueId fused = network_.add_attention(operands[0], operands[1], operands[2], meaning->mask, meaning->relative_bias, q->heads, scale, context.name);
+    const ValueId fused = network_.add_attention(operands[0], operands[1], operands[2], meaning->mask, meaning->relative_bias,
+                                                 q->heads, scale, context.name);
     const ValueId split = by_heads(fused, q->heads, q->head_dim, network_.value(context.outputs[0]).shape, context.name);
-    log_.matched("{} + {} + {} -> attention heads={} scale={} mask={}{}", product.name, softmax_name, context.name, q->heads, scale,
-                 meaning->mask == kNone ? "none" : network_.value(meaning->mask).name, meaning->relative_bias == kNone ? "" : ", a relative bias");
+    log_.matched("{} + {} + {} -> attention heads={} scale={} mask={}{}", product.name, softmax_name, context.name, q->heads,
+                 scale, meaning->mask == kNone ? "none" : network_.value(meaning->mask).name,
+                 meaning->relative_bias == kNone ? "" : ", a relative bias");
     network_.erase_node(id);
     network_.replace_uses(context.outputs[0], split);
     any_ = true;
@@ -188,8 +196,11 @@ class Fusion {
     const ValueId split = network_.add_reshape(context, std::vector<int64_t>{0, 0, heads, head_dim}, name + ".heads");
     const ValueId transposed = network_.add_transpose(split, {0, 2, 1, 3}, name + ".transposed");
     if (shape.size() == 4) return transposed;
-    const ValueId sequence = network_.add_node("shape", {context}, {{"start", int64_t{1}}, {"end", int64_t{2}}}, name + ".length")[0];
-    const ValueId extents = network_.add_concat({network_.add_integers(std::vector<int64_t>{-1}), sequence, network_.add_integers(std::vector<int64_t>{head_dim})}, 0, name + ".extents");
+    const ValueId sequence =
+        network_.add_node("shape", {context}, {{"start", int64_t{1}}, {"end", int64_t{2}}}, name + ".length")[0];
+    const ValueId extents = network_.add_concat(
+        {network_.add_integers(std::vector<int64_t>{-1}), sequence, network_.add_integers(std::vector<int64_t>{head_dim})}, 0,
+        name + ".extents");
     return network_.add_node("reshape", {transposed, extents}, {}, name + ".merged")[0];
   }
 
@@ -207,10 +218,9 @@ void fuse_attention(Network& network, const PassOptions&, PassLog& log) {
   Fusion fusion(network, log);
   for (NodeId id : network.order()) fusion.try_product(id);
   if (!fusion.any()) return;
-  // The heads side by side again: the graph's own transpose and reshape cancel those above.
-  while (!simplify_views(network).empty()) network.remove_dead_nodes();
   network.remove_dead_nodes();
-  network.infer_shapes();
+  // The heads side by side again: the graph's own transpose and reshape cancel those above.
+  to_canonical_form(network);
 }
 
 }  // namespace bertie

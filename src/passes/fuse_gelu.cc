@@ -17,14 +17,16 @@ constexpr double kTolerance = 5e-5;
 constexpr int64_t kSamples = 129;  // -8, -7.875, ..., 8
 constexpr std::array<std::string_view, 5> kFunctions = {"gelu", "gelu_tanh", "silu", "relu", "sigmoid"};
 
+// ReLU has no constant that could be rounded: a clip at 1e-12 is none.
+double tolerance(std::string_view function) { return function == "relu" ? 0 : kTolerance; }
+
 double sample(int64_t index) { return static_cast<double>(index % kSamples - kSamples / 2) / 8; }
 
 bool is_pointwise(const Network& network, const Node& node) {
   if (network.value(node.outputs[0]).dtype != DType::f32) return false;
   if (node.op != "unary" && node.op != "elementwise" && node.op != "clip") return false;
-  return std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
-    return input == kNone || scalar(network, input) || !is_constant(network, input);
-  });
+  return std::all_of(node.inputs.begin(), node.inputs.end(),
+                     [&](ValueId input) { return input == kNone || scalar(network, input) || !is_constant(network, input); });
 }
 
 // Whether some spelled-out function begins at this node: each has one that is not plain arithmetic.
@@ -72,15 +74,18 @@ std::optional<Match> find(const Network& network, const Node& core, NearMiss& ne
     if (root == core.outputs[0] || network.value(root).dtype != DType::f32) continue;
     const Region region = region_from(network, root, is_pointwise);
     if (std::find(region.values.begin(), region.values.end(), core.outputs[0]) == region.values.end()) continue;
-    const RegionValues numbers = run_region(network, region, kSamples, [](int64_t row, int64_t column) { return sample(row + column); });
+    const RegionValues numbers =
+        run_region(network, region, kSamples, [](int64_t row, int64_t column) { return sample(row + column); });
     for (size_t i = region.values.size(); i-- > 0;) {
       const Node& last = *producer(network, region.values[i]);
-      if (numbers.values.empty() || numbers.values[i].empty() || !(network.value(region.values[i]).shape == network.value(root).shape)) continue;
+      if (numbers.values.empty() || numbers.values[i].empty() ||
+          !(network.value(region.values[i]).shape == network.value(root).shape))
+        continue;
       if (last.op == "unary" && last.text("function") != "neg" && last.inputs[0] == root) continue;  // already one op
       for (std::string_view function : kFunctions) {
         const Distance found = distance(numbers, numbers.values[i], function);
-        if (found.largest <= kTolerance) return Match{root, region.values[i], function};
-        if (found.largest < nearest.distance.largest) nearest = {root, region.values[i], function, found};
+        if (found.largest <= tolerance(function)) return Match{root, region.values[i], function};
+        if (found.largest < nearest.distance.largest && function != "relu") nearest = {root, region.values[i], function, found};
       }
     }
   }

@@ -22,26 +22,9 @@ constexpr std::array<RowKind, 9> kRows = {
     {{0.3, 1}, {0, 1}, {0, 0.1}, {0, 1e-2}, {0, 3e-3}, {0, 1e-3}, {0, 1e-4}, {0, 1e-6}, {1000, 1}}};
 constexpr size_t kLargeMean = 8;
 
-// Deterministic numbers of mean 0 and deviation about 1.
-double noise(int64_t row, int64_t column) {
-  const double t = static_cast<double>((row * 7919 + column * 104729) % 10007);
-  return 1.7 * std::sin(t * 12.9898 + 0.1 * static_cast<double>(column)) - 0.2 * std::cos(t);
-}
-
 double fill(int64_t row, int64_t column) {
   const RowKind& kind = kRows[static_cast<size_t>(row) % kRows.size()];
   return kind.mean + kind.deviation * noise(row, column);
-}
-
-bool over_last_axis(const Network& network, const Node& node) {
-  const auto axes = node.input(1) == kNone ? std::nullopt : known_elements(network.value(node.input(1)));
-  const int64_t rank = static_cast<int64_t>(network.value(node.input(0)).shape.size());
-  return axes && axes->size() == 1 && axes->front().is_fixed() && (axes->front().size == -1 || axes->front().size == rank - 1);
-}
-
-bool is_row_wise(const Network& network, const Node& node) {
-  if (node.op == "reduce") return over_last_axis(network, node);
-  return node.op == "unary" || node.op == "elementwise" || node.op == "clip" || node.op == "unsqueeze" || node.op == "expand";
 }
 
 struct LayerNorm {
@@ -79,15 +62,16 @@ struct Search {
 };
 
 // Tries the constants between root and value as gamma, beta and epsilon.
-void try_constants(const Network& network, const RegionValues& numbers, const std::vector<float>& values, ValueId root, ValueId value,
-                   Search& search) {
+void try_constants(const Network& network, const RegionValues& numbers, const std::vector<float>& values, ValueId root,
+                   ValueId value, Search& search) {
   std::vector<ValueId> vectors = {kNone};
   std::vector<double> epsilons;
   for (ValueId constant : constants_between(network, root, value)) {
     const Value& known = network.value(constant);
     if (const auto number = scalar(network, constant)) {
       if (is_float(known.dtype) && *number > 0 && *number < 0.1) epsilons.push_back(shortest_decimal(*number));
-    } else if (is_float(known.dtype) && known.constant->shape.elements() == numbers.columns && known.shape.back() == Dim(numbers.columns)) {
+    } else if (is_float(known.dtype) && known.constant->shape.elements() == numbers.columns &&
+               known.shape.back() == Dim(numbers.columns)) {
       vectors.push_back(constant);
     }
   }
@@ -104,7 +88,10 @@ void try_constants(const Network& network, const RegionValues& numbers, const st
           return;
         }
         if (*difference == kLargeMean) {
-          search.reason = fmt::format("it is layer_norm with epsilon {}, but for rows of a large mean: its variance, E[x^2] - E[x]^2, loses its digits there", epsilon);
+          search.reason = fmt::format(
+              "it is layer_norm with epsilon {}, but for rows of a large mean: its variance, E[x^2] - E[x]^2, loses its digits "
+              "there",
+              epsilon);
         } else if (!first_difference(network, numbers, values, norm, false)) {
           search.reason = "it divides by the root of the mean square (RMS norm): no mean is subtracted";
         }
@@ -133,7 +120,8 @@ Search find(const Network& network, const Node& reduction) {
 // gamma or beta as the op takes it: a vector [E].
 ValueId vector_of(Network& network, ValueId constant, int64_t extent, float fallback, const std::string& name) {
   if (constant == kNone) {
-    return network.add_constant(name, Tensor::from_floats(Shape{extent}, std::vector<float>(static_cast<size_t>(extent), fallback)));
+    return network.add_constant(name,
+                                Tensor::from_floats(Shape{extent}, std::vector<float>(static_cast<size_t>(extent), fallback)));
   }
   const Value& value = network.value(constant);
   if (value.shape.size() == 1) return constant;

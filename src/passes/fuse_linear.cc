@@ -89,7 +89,8 @@ class Fusion {
   // Every reader of a product takes some of its columns.
   void columns(NodeId id) {
     const Node linear = network_.node(id);
-    if (linear.op != "linear" || !LinearRows::can_take(network_, linear.outputs[0]) || is_output(network_, linear.outputs[0])) return;
+    if (linear.op != "linear" || !LinearRows::can_take(network_, linear.outputs[0]) || is_output(network_, linear.outputs[0]))
+      return;
     std::vector<std::pair<ValueId, std::vector<int64_t>>> parts;
     for (NodeId reader : network_.consumers(linear.outputs[0])) {
       for (ValueId part : network_.node(reader).outputs) {
@@ -128,7 +129,8 @@ class Fusion {
     const Tensor& tensor = *network_.value(bias).constant;
     const size_t last = view.offsets.size() - 1;
     const int64_t extent = network_.value(view.base).shape[last].size;
-    if (!is_float(tensor.dtype) || tensor.shape.elements() != extent || static_cast<size_t>(tensor.shape.rank()) > view.axes.size())
+    if (!is_float(tensor.dtype) || tensor.shape.elements() != extent ||
+        static_cast<size_t>(tensor.shape.rank()) > view.axes.size())
       return std::nullopt;
     std::vector<float> vector(static_cast<size_t>(extent), NAN);
     // Place of the constant's element along the product's last axis: the sum of its factors' strides.

@@ -19,7 +19,8 @@ Tensor gather_rows(const Tensor& tensor, const std::vector<int64_t>& rows) {
   for (size_t i = 0; i < rows.size(); ++i) run = run && rows[i] == rows[0] + static_cast<int64_t>(i);
   if (run) return {tensor.dtype, shape, std::shared_ptr<const void>(tensor.data, bytes + static_cast<size_t>(rows[0]) * stride)};
   std::shared_ptr<std::byte[]> storage(new std::byte[stride * rows.size()]);
-  for (size_t i = 0; i < rows.size(); ++i) std::memcpy(storage.get() + i * stride, bytes + static_cast<size_t>(rows[i]) * stride, stride);
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::memcpy(storage.get() + i * stride, bytes + static_cast<size_t>(rows[i]) * stride, stride);
   return {tensor.dtype, shape, std::shared_ptr<const void>(storage, storage.get())};
 }
 
@@ -27,13 +28,15 @@ Tensor gather_rows(const Tensor& tensor, const std::vector<int64_t>& rows) {
 
 bool LinearRows::can_take(const Network& network, ValueId product) {
   const Node* linear = producer(network, product);
-  return linear && linear->op == "linear" && linear->text("activation", "none") == "none" && is_constant(network, linear->input(1)) &&
-         (linear->input(2) == kNone || is_constant(network, linear->input(2)));
+  return linear && linear->op == "linear" && linear->text("activation", "none") == "none" &&
+         is_constant(network, linear->input(1)) && (linear->input(2) == kNone || is_constant(network, linear->input(2)));
 }
 
 ValueId LinearRows::rows_of(ValueId constant, const std::vector<int64_t>& rows) {
   const auto [found, fresh] = taken_.try_emplace({constant, rows}, kNone);
-  if (fresh) found->second = network_.add_constant(network_.value(constant).name + ".rows", gather_rows(*network_.value(constant).constant, rows));
+  if (fresh)
+    found->second =
+        network_.add_constant(network_.value(constant).name + ".rows", gather_rows(*network_.value(constant).constant, rows));
   return found->second;
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,14 +53,24 @@ std::vector<PassReport> run_passes(Network& network, const PassOptions& options)
 // One definition each, in the pass's file.
 void canonicalize(Network&, const PassOptions&, PassLog&);
 void fold_constants(Network&, const PassOptions&, PassLog&);
+void fuse_attention(Network&, const PassOptions&, PassLog&);
 void fuse_embedding_layer_norm(Network&, const PassOptions&, PassLog&);
+void fuse_gelu(Network&, const PassOptions&, PassLog&);
+void fuse_layer_norm(Network&, const PassOptions&, PassLog&);
+void fuse_linear(Network&, const PassOptions&, PassLog&);
 void fuse_linear_activation(Network&, const PassOptions&, PassLog&);
 void fuse_skip_layer_norm(Network&, const PassOptions&, PassLog&);
+void fuse_normalize(Network&, const PassOptions&, PassLog&);
+void fuse_pool(Network&, const PassOptions&, PassLog&);
 void merge_duplicates(Network&, const PassOptions&, PassLog&);
 void merge_qkv(Network&, const PassOptions&, PassLog&);
+void recognize_positions(Network&, const PassOptions&, PassLog&);
 void remove_dead_nodes(Network&, const PassOptions&, PassLog&);
 void remove_padding(Network&, const PassOptions&, PassLog&);
 void select_rows(Network&, const PassOptions&, PassLog&);
+
+// What `canonicalize` does, for a pass that leaves layouts behind: the names of the nodes changed, by what was done to them.
+std::map<std::string_view, std::vector<std::string>> to_canonical_form(Network& network);
 
 // --- What passes ask of a network ---
 // The node that makes `value`, or nullptr for an input or a constant.

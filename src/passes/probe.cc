@@ -3,8 +3,10 @@
 #include <cstring>
 #include <random>
 
+#include "base/error.h"
 #include "base/float16.h"
 #include "network/dim.h"
+#include "reference/evaluate.h"
 
 namespace bertie {
 
@@ -38,7 +40,9 @@ std::optional<Shape> Extents::of(const SymbolicShape& shape) const {
 Tensor make_tensor(DType dtype, const Shape& shape, const std::function<double(int64_t)>& number) {
   Tensor tensor{dtype, shape, nullptr};
   std::shared_ptr<std::byte[]> storage(new std::byte[tensor.bytes() + 1]);
-  const auto store = [&](int64_t i, auto value) { std::memcpy(storage.get() + static_cast<size_t>(i) * sizeof value, &value, sizeof value); };
+  const auto store = [&](int64_t i, auto value) {
+    std::memcpy(storage.get() + static_cast<size_t>(i) * sizeof value, &value, sizeof value);
+  };
   for (int64_t i = 0; i < shape.elements(); ++i) {
     const double value = number(i);
     switch (dtype) {
@@ -75,13 +79,30 @@ std::vector<bool> all_of_three() {
   return attended;
 }
 
-std::map<ValueId, Tensor> probe_inputs(const Network& network, const Extents& extents, ValueId mask, const std::vector<bool>& attended) {
+std::optional<std::vector<Tensor>> try_evaluate(const Network& network, std::span<const ValueId> wanted,
+                                                const std::map<ValueId, Tensor>& inputs) {
+  try {
+    return evaluate(network, wanted, inputs);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+std::optional<Tensor> try_evaluate(const Network& network, ValueId wanted, const std::map<ValueId, Tensor>& inputs) {
+  auto found = try_evaluate(network, std::span(&wanted, 1), inputs);
+  if (!found) return std::nullopt;
+  return std::move(found->front());
+}
+
+std::map<ValueId, Tensor> probe_inputs(const Network& network, const Extents& extents, ValueId mask,
+                                       const std::vector<bool>& attended) {
   std::map<ValueId, Tensor> inputs;
   for (ValueId id : network.inputs()) {
     const Value& input = network.value(id);
     const auto shape = extents.of(input.shape);
     if (!shape) continue;
-    inputs[id] = make_tensor(input.dtype, *shape, [&](int64_t i) { return id == mask && attended[static_cast<size_t>(i)] ? 1.0 : 0.0; });
+    inputs[id] =
+        make_tensor(input.dtype, *shape, [&](int64_t i) { return id == mask && attended[static_cast<size_t>(i)] ? 1.0 : 0.0; });
   }
   return inputs;
 }

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "bertie/network.h"
@@ -29,7 +30,14 @@ Tensor make_tensor(DType dtype, const Shape& shape, const std::function<double(i
 std::vector<bool> probe_mask(int64_t batch, int64_t sequence, uint32_t seed);
 std::vector<bool> all_of_three();  // [8, 3]
 
+// The values, or nullopt where the network cannot be run so: an index outside its table, extents that contradict, an op without a
+// reference kernel. A pass then takes it that the part means something else.
+std::optional<std::vector<Tensor>> try_evaluate(const Network& network, std::span<const ValueId> wanted,
+                                                const std::map<ValueId, Tensor>& inputs);
+std::optional<Tensor> try_evaluate(const Network& network, ValueId wanted, const std::map<ValueId, Tensor>& inputs);
+
 // Zeros for every input whose extents are known, so that shapes may be read of them; `mask` from `attended`.
-std::map<ValueId, Tensor> probe_inputs(const Network& network, const Extents& extents, ValueId mask, const std::vector<bool>& attended);
+std::map<ValueId, Tensor> probe_inputs(const Network& network, const Extents& extents, ValueId mask,
+                                       const std::vector<bool>& attended);
 
 }  // namespace bertie

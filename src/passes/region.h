@@ -19,6 +19,11 @@ struct Region {
 
 using AllowedNode = std::function<bool(const Network&, const Node&)>;
 
+// Whether a reduction is over the last axis alone.
+bool over_last_axis(const Network& network, const Node& node);
+// Whether each row of the result, rows being the last axis, depends on that row of the inputs alone.
+bool is_row_wise(const Network& network, const Node& node);
+
 // Grows down from `root` through nodes that `allowed` takes.
 Region region_from(const Network& network, ValueId root, const AllowedNode& allowed);
 
@@ -40,6 +45,9 @@ RegionValues run_region(const Network& network, const Region& region, int64_t ro
 std::vector<std::string> names_between(const Network& network, ValueId root, ValueId value);
 // The constants among them.
 std::vector<ValueId> constants_between(const Network& network, ValueId root, ValueId value);
+
+// Deterministic numbers of mean 0 and deviation about 1.
+double noise(int64_t row, int64_t column);
 
 // What a float was written as: 1e-12, not 9.999999960041972e-13.
 double shortest_decimal(double value);
