@@ -95,4 +95,23 @@ class BERTIE_API Model {
   std::shared_ptr<State> state_;
 };
 
+// The tensors of a checkpoint by name, for networks laid down by hand. They lie in the mapped files in their stored dtype; copies
+// of this class, and the tensors that it gives, keep the files mapped.
+class BERTIE_API Weights {
+ public:
+  // A folder with model.safetensors (or its sharded index), or the path of one .safetensors file. Throws Error(not_found),
+  // Error(invalid_file) for broken bytes, Error(io).
+  static Weights open(const std::string& path);
+
+  // Throws Error(not_found) where there is no such tensor, Error(unsupported) where its stored dtype is none of bertie's.
+  Tensor tensor(std::string_view name) const;
+  bool has(std::string_view name) const;
+  std::vector<std::string> names() const;  // in alphabetical order
+
+ private:
+  struct State;
+  explicit Weights(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  std::shared_ptr<const State> state_;
+};
+
 }  // namespace bertie

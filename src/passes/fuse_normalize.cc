@@ -57,8 +57,9 @@ Search find(const Network& network, const Node& reduction) {
         const auto difference = first_difference(numbers, numbers.values[i], epsilon);
         if (!difference) return {root, region.values[i], epsilon, ""};
         if (*difference < 1e-4)
-          search.reason = fmt::format("'{}' divides by the length, but not by max(length, epsilon): a row of length {:.1e} differs",
-                                      network.node(network.value(region.values[i]).producer).name, *difference);
+          search.reason =
+              fmt::format("'{}' divides by the length, but not by max(length, epsilon): a row of length {:.1e} differs",
+                          network.node(network.value(region.values[i]).producer).name, *difference);
       }
     }
   }

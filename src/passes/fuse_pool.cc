@@ -19,8 +19,8 @@ constexpr double kTolerance = 1e-4;
 constexpr std::array<std::string_view, 3> kModes = {"mean", "max", "mean_sqrt_length"};
 
 bool is_light(const Node& node) {
-  return node.op != "matmul" && node.op != "linear" && node.op != "layer_norm" && node.op != "attention" && node.op != "softmax" &&
-         node.op != "embedding";
+  return node.op != "matmul" && node.op != "linear" && node.op != "layer_norm" && node.op != "attention" &&
+         node.op != "softmax" && node.op != "embedding";
 }
 
 bool is_masking(const Network& network, const Node& node) {
@@ -34,7 +34,8 @@ bool is_hidden(const Network& network, ValueId value, const SymbolicShape& ids) 
          hidden.shape[2].is_fixed();
 }
 
-double pooled(std::string_view mode, const std::vector<bool>& attended, const float* x, int64_t b, int64_t s, int64_t width, int64_t column) {
+double pooled(std::string_view mode, const std::vector<bool>& attended, const float* x, int64_t b, int64_t s, int64_t width,
+              int64_t column) {
   double sum = 0;
   double largest = -std::numeric_limits<double>::infinity();
   int64_t count = 0;
@@ -125,7 +126,8 @@ bool fuse_reduction(Network& network, NodeId id, const SymbolicShape& ids, PassL
 bool fuse_first_row(Network& network, NodeId id, const SymbolicShape& ids, PassLog& log) {
   const Node node = network.node(id);
   const ValueId value = node.outputs[0];
-  if (node.op != "gather" && node.op != "slice" && node.op != "squeeze" && node.op != "reshape" && node.op != "split") return false;
+  if (node.op != "gather" && node.op != "slice" && node.op != "squeeze" && node.op != "reshape" && node.op != "split")
+    return false;
   if (network.value(value).shape.size() != 2 || network.value(value).dtype != DType::f32) return false;
   const View view = view_of(network, value, Scaling::stop);
   if (!is_hidden(network, view.base, ids) || view.axes.size() != 2 || view.offsets[1] != 0 || ids[1] == Dim(1)) return false;
@@ -143,7 +145,8 @@ void fuse_pool(Network& network, const PassOptions&, PassLog& log) {
   const SymbolicShape ids = network.value(token_ids).shape;
   for (NodeId id : network.order()) {
     if (network.node(id).op.empty()) continue;
-    const bool changed = network.node(id).op == "reduce" ? fuse_reduction(network, id, ids, log) : fuse_first_row(network, id, ids, log);
+    const bool changed =
+        network.node(id).op == "reduce" ? fuse_reduction(network, id, ids, log) : fuse_first_row(network, id, ids, log);
     if (changed) network.remove_dead_nodes();
   }
 }

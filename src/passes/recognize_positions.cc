@@ -28,7 +28,8 @@ class Recognition {
   void ids(NodeId id) {
     const Node node = network_.node(id);
     if (node.op != "embedding" || is_network_input(network_, node.input(1)) || is_constant(network_, node.input(1))) return;
-    const Cone cone = cone_of(network_, node.input(1), {}, kLargest, [](const Node& inner) { return inner.op != "matmul" && inner.op != "linear"; });
+    const Cone cone = cone_of(network_, node.input(1), {}, kLargest,
+                              [](const Node& inner) { return inner.op != "matmul" && inner.op != "linear"; });
     const bool by_tokens = cone.inputs.contains(token_ids_);
     if (cone.stopped || cone.inputs.size() > (by_tokens ? 1u : 0u)) {
       log_.refused("{}: its ids depend on more than input_ids and extents", node.name);
@@ -83,7 +84,8 @@ class Recognition {
     const Extents extents(shape_[0], shape_[1], batch, sequence);
     Computed computed{extents.batch, extents.sequence, {}, {}};
     std::mt19937 random(static_cast<uint32_t>(31 * batch + sequence));
-    for (int64_t i = 0; i < computed.batch * computed.sequence; ++i) computed.tokens.push_back(choices[random() % choices.size()]);
+    for (int64_t i = 0; i < computed.batch * computed.sequence; ++i)
+      computed.tokens.push_back(choices[random() % choices.size()]);
     auto inputs = probe_inputs(network_, extents, kNone, {});
     inputs[token_ids_] = make_tensor(network_.value(token_ids_).dtype, Shape{computed.batch, computed.sequence},
                                      [&](int64_t i) { return static_cast<double>(computed.tokens[static_cast<size_t>(i)]); });
@@ -91,7 +93,8 @@ class Recognition {
     if (!tensor) return std::nullopt;
     const int64_t count = tensor->shape.elements();
     if (count != computed.batch * computed.sequence && count != computed.sequence && count != 1) return std::nullopt;
-    for (int64_t i = 0; i < computed.batch * computed.sequence; ++i) computed.numbers.push_back(static_cast<int64_t>(element(tensor->view(), i % count)));
+    for (int64_t i = 0; i < computed.batch * computed.sequence; ++i)
+      computed.numbers.push_back(static_cast<int64_t>(element(tensor->view(), i % count)));
     return computed;
   }
 
@@ -121,7 +124,8 @@ class Recognition {
       std::optional<int64_t> first;
       bool follows = true;
       for (int64_t sequence : {6, 9}) {
-        const auto computed = compute(ids, 4, sequence, by_tokens ? std::vector<int64_t>{pad, 5 + pad, 6 + pad, 7 + pad} : std::vector<int64_t>{0});
+        const auto computed =
+            compute(ids, 4, sequence, by_tokens ? std::vector<int64_t>{pad, 5 + pad, 6 + pad, 7 + pad} : std::vector<int64_t>{0});
         if (!computed) return std::nullopt;
         if (!first) first = by_tokens ? pad + 1 : computed->numbers[0];
         for (int64_t b = 0; b < computed->batch; ++b) {
@@ -152,7 +156,8 @@ class Recognition {
       ours_ = true;
     }
     if (rule.padding_id >= 0) {
-      log_.matched("{}: computed ids -> position_ids, counting from {} the tokens other than {}", node.name, rule.first, rule.padding_id);
+      log_.matched("{}: computed ids -> position_ids, counting from {} the tokens other than {}", node.name, rule.first,
+                   rule.padding_id);
     } else {
       log_.matched("{}: computed ids -> position_ids, counting from {}", node.name, rule.first);
     }
@@ -161,7 +166,8 @@ class Recognition {
 
   static Tensor row(const Tensor& table, int64_t index) {
     std::vector<float> numbers;
-    for (int64_t i = 0; i < table.shape[1]; ++i) numbers.push_back(static_cast<float>(element(table.view(), index * table.shape[1] + i)));
+    for (int64_t i = 0; i < table.shape[1]; ++i)
+      numbers.push_back(static_cast<float>(element(table.view(), index * table.shape[1] + i)));
     return Tensor::from_floats(Shape{table.shape[1]}, numbers);
   }
 
@@ -173,7 +179,8 @@ class Recognition {
     const int64_t height = table.shape.elements() / width;
     for (int64_t first = 0; first <= kFarthest && first + count <= height; ++first) {
       bool same = true;
-      for (int64_t i = 0; same && i < count * width; ++i) same = element(rows.view(), i) == element(table.view(), first * width + i);
+      for (int64_t i = 0; same && i < count * width; ++i)
+        same = element(rows.view(), i) == element(table.view(), first * width + i);
       if (same) return first;
     }
     return std::nullopt;
