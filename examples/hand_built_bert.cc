@@ -123,10 +123,12 @@ int main(int argc, char** argv) try {
   options.outputs = {"logits"};
   const auto own = bertie::Engine::build(model.network(), options);
   const auto hand_built = bertie::Engine::build(Bert(weights, model.info()).build(), options);
-  for (const bertie::PassReport& pass : hand_built->passes()) std::printf("%2d %-26s %d\n", pass.number, pass.name.c_str(), pass.matches);
+  for (const bertie::PassReport& pass : hand_built->passes())
+    std::printf("%2d %-26s %d\n", pass.number, pass.name.c_str(), pass.matches);
   std::printf("%zu steps, by the imported model %zu\n", hand_built->steps().size(), own->steps().size());
   if (plan(*hand_built) != plan(*own)) {
-    std::fprintf(stderr, "the plans differ:\n%s\n%s", hand_built->network().to_string().c_str(), own->network().to_string().c_str());
+    std::fprintf(stderr, "the plans differ:\n%s\n%s", hand_built->network().to_string().c_str(),
+                 own->network().to_string().c_str());
     return 1;
   }
 

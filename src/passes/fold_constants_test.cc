@@ -58,7 +58,8 @@ TEST_F(FoldConstantsTest, AChainOfConstantsBecomesOne) {
 
 TEST_F(FoldConstantsTest, FixedExtentsAreKnownThoughTheTensorIsNot) {
   const ValueId shape = network.add_node("shape", {x}, {})[0];
-  const ValueId width = network.add_gather(shape, network.add_constant("two", Tensor::from_int64s({}, std::array<int64_t, 1>{2})), 0);
+  const ValueId width =
+      network.add_gather(shape, network.add_constant("two", Tensor::from_int64s({}, std::array<int64_t, 1>{2})), 0);
   const ValueId wide = network.add_elementwise("div", x, network.add_unary("sqrt", network.add_cast(width, DType::f32)));
   network.add_output("y", wide);
   fold();
@@ -87,7 +88,8 @@ TEST_F(FoldConstantsTest, ASharedWeightIsReworkedOnce) {
 
 TEST_F(FoldConstantsTest, AnExpansionIsNotStored) {
   const std::array<int64_t, 2> shape = {1024, 1024};
-  const ValueId grown = network.add_node("expand", {network.add_constant("one", numbers({1, 1})), network.add_integers(shape)}, {}, "grown")[0];
+  const ValueId grown =
+      network.add_node("expand", {network.add_constant("one", numbers({1, 1})), network.add_integers(shape)}, {}, "grown")[0];
   network.add_output("y", grown);
   fold();
   EXPECT_THAT(ops(), ElementsAre("expand"));
@@ -110,7 +112,8 @@ TEST_F(FoldConstantsTest, Int8WeightsBecomeFloats) {
   const ValueId weight = network.add_constant("weight", bytes({2, 2}, DType::i8, {1, 255, 128, 127}));
   const ValueId scale = network.add_constant("scale", Tensor::from_floats({2}, std::array{0.5f, 2.0f}));
   const ValueId floats = network.add_node("dequantize_linear", {weight, scale}, {{"axis", int64_t{0}}})[0];
-  network.add_output("y", network.add_elementwise("mul", network.add_reshape(x, std::array<int64_t, 2>{-1, 2}), network.add_reduce("sum", floats, std::array<int64_t, 1>{0}, false)));
+  network.add_output("y", network.add_elementwise("mul", network.add_reshape(x, std::array<int64_t, 2>{-1, 2}),
+                                                  network.add_reduce("sum", floats, std::array<int64_t, 1>{0}, false)));
   fold();
   const Tensor& folded = constant_input(1, 1);
   EXPECT_EQ(folded.view().as<float>()[0], 0.5f - 256);

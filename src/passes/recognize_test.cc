@@ -1,4 +1,5 @@
 // Any spelling of an encoder in elementary ops ends in the plan that the family's own network has, and computes the same.
+// Long for its table: one row a spelling.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
