@@ -6,9 +6,11 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "models/onnx_dynamic_ranges.h"
 #include "models/onnx_node.h"
 #include "models/onnx_roles.h"
 #include "network/op.h"
+#include "network/plugin_registry.h"
 
 namespace bertie::models {
 namespace {
@@ -309,9 +311,14 @@ void Importer::add_op(Scope& scope, const onnx::Node& node, const std::vector<Va
   }
   const int64_t version = opset == scope.opsets->end() ? 1 : opset->second;
   const OnnxOp* op = find_onnx_op(node.domain, node.op, version);
-  if (!op) throw OnnxRefusal{};
+  const PluginOp* plugin = op ? nullptr : find_plugin_op(node.domain, node.op);
+  if (!op && !plugin) throw OnnxRefusal{};
   OnnxNode built(network_, node, resolved(scope, node), inputs, wanted, version, scope.prefix + label_of(node));
-  op->build(built, op->argument);
+  if (op) {
+    op->build(built, op->argument);
+  } else {
+    built.make_plugin(plugin->descriptor.name);
+  }
   built.check_all_used();
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     if (!node.outputs[i].empty()) scope.values[node.outputs[i]] = built.outputs()[i];
@@ -352,7 +359,8 @@ void Importer::add_node(Scope& scope, const onnx::Node& node, const std::vector<
     // Behind a refused node nothing can be built, but an op that nobody knows is worth naming already.
     try {
       const auto opset = scope.opsets->find(node.domain);
-      if (!find_onnx_op(node.domain, node.op, opset == scope.opsets->end() ? 1 : opset->second)) refuse(node, "");
+      const int64_t version = opset == scope.opsets->end() ? 1 : opset->second;
+      if (!find_onnx_op(node.domain, node.op, version) && !find_plugin_op(node.domain, node.op)) refuse(node, "");
     } catch (const OnnxRefusal& refusal) {
       refuse(node, refusal.reason);
     }
@@ -453,6 +461,7 @@ Network Importer::run() {
   add_nodes(scope, model_.graph.nodes, wanted);
   report_refusals();
   add_outputs(scope);
+  for (const std::string& line : quantize_rows_apart(network_)) log(LogLevel::info, "{}: {}", model_.file, line);
   network_.verify();
   return std::move(network_);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "network/op.h"
+#include "reference/evaluate.h"
 
 namespace bertie::models {
 
@@ -29,6 +30,19 @@ void OnnxNode::require_float(size_t index) {
   if (has(index) && !is_float(dtype(inputs_[index]))) refuse("input {} of {}", index, dtype_name(dtype(inputs_[index])));
 }
 
+ValueId OnnxNode::known_input(size_t index) {
+  const ValueId value = optional_input(index);
+  if (value == kNone || known_elements(network_.value(value))) return value;
+  if (auto known = known_tensor(network_, value)) return network_.add_constant(name_ + ".known", std::move(*known));
+  refuse("input {} is computed at run time", index);
+}
+
+ValueId OnnxNode::input_of_known_length(size_t index) {
+  const ValueId value = input(index);
+  const bool known = rank(value) == 1 && shape(value)[0].is_fixed();
+  return known || known_elements(network_.value(value)) ? value : known_input(index);
+}
+
 std::optional<Tensor> OnnxNode::constant_input(size_t index) {
   if (!has(index)) return std::nullopt;
   auto known = known_tensor(network_, input(index));
@@ -36,7 +50,10 @@ std::optional<Tensor> OnnxNode::constant_input(size_t index) {
   return known;
 }
 
-std::optional<Tensor> known_tensor(const Network& network, ValueId id) {
+namespace {
+
+// As known_tensor, without running anything.
+std::optional<Tensor> stated_tensor(const Network& network, ValueId id) {
   const Value& value = network.value(id);
   if (value.constant) return value.constant;
   if (!value.elements) return std::nullopt;
@@ -46,7 +63,50 @@ std::optional<Tensor> known_tensor(const Network& network, ValueId id) {
     numbers.push_back(element.size);
   }
   const Shape shape = value.shape.empty() ? Shape{} : Shape{static_cast<int64_t>(numbers.size())};
-  return Tensor::from_int64s(shape, numbers);
+  if (value.dtype == DType::i64) return Tensor::from_int64s(shape, numbers);
+  if (value.dtype != DType::i32) return std::nullopt;
+  const std::shared_ptr<int32_t[]> narrow(new int32_t[numbers.size()]);
+  std::transform(numbers.begin(), numbers.end(), narrow.get(), [](int64_t number) { return static_cast<int32_t>(number); });
+  return Tensor{DType::i32, shape, std::shared_ptr<const void>(narrow, narrow.get())};
+}
+
+}  // namespace
+
+namespace {
+
+// Untrusted extents: nothing large is computed for a look at a condition or an axis.
+bool is_small(const SymbolicShape& shape) {
+  constexpr int64_t kMostElements = 4096;
+  int64_t elements = 1;
+  for (const Dim& dim : shape) {
+    if (!dim.is_fixed() || dim.size > kMostElements) return false;
+    elements = std::min(elements * dim.size, kMostElements + 1);
+  }
+  return elements <= kMostElements;
+}
+
+}  // namespace
+
+std::optional<Tensor> known_tensor(const Network& network, ValueId id) {
+  constexpr size_t kMostValues = 256;  // more than any condition or axis is made of
+  if (auto stated = stated_tensor(network, id)) return stated;
+  std::map<ValueId, Tensor> known;
+  std::set<ValueId> seen = {id};
+  std::vector<ValueId> pending = {id};
+  while (!pending.empty()) {
+    const ValueId next = pending.back();
+    pending.pop_back();
+    if (auto stated = stated_tensor(network, next)) {
+      if (!network.value(next).constant) known.emplace(next, std::move(*stated));
+      continue;
+    }
+    const NodeId producer = network.value(next).producer;
+    if (producer == kNone || seen.size() > kMostValues || !is_small(network.value(next).shape)) return std::nullopt;
+    for (ValueId input : network.node(producer).inputs) {
+      if (input != kNone && seen.insert(input).second) pending.push_back(input);
+    }
+  }
+  return evaluate(network, std::span(&id, 1), known)[0];
 }
 
 template <typename T>
@@ -120,6 +180,26 @@ int64_t OnnxNode::axis(int64_t axis, int64_t rank) const {
   return axis < 0 ? axis + rank : axis;
 }
 
+void OnnxNode::make_plugin(std::string_view op) {
+  Attributes attributes;
+  for (const onnx::Attribute& attribute : attributes_) {
+    used_attributes_.insert(attribute.name);
+    std::visit(
+        [&](const auto& value) {
+          using T = std::decay_t<decltype(value)>;
+          if constexpr (std::is_constructible_v<Attribute, T> && !std::is_same_v<T, std::monostate>) {
+            attributes.emplace(attribute.name, value);
+          } else {
+            refuse("attribute '{}' of type {}", attribute.name, attribute.kind);
+          }
+        },
+        attribute.value);
+  }
+  for (size_t i = 0; i < inputs_.size(); ++i) used_inputs_.insert(i);
+  const auto results = make_all(std::string(op), inputs_, std::move(attributes));
+  for (size_t i = 0; i < results.size(); ++i) output(i, results[i]);
+}
+
 void OnnxNode::check_all_used() const {
   for (const onnx::Attribute& attribute : attributes_) {
     if (!used_attributes_.contains(attribute.name)) refuse("attribute '{}'", attribute.name);
@@ -143,7 +223,12 @@ const OnnxOp* find_onnx_op(std::string_view domain, std::string_view op, int64_t
     }
   };
   if (domain.empty()) {
-    for (const auto rows : {onnx_elementwise_ops(), onnx_shape_ops(), onnx_tensor_ops(), onnx_quantize_ops()}) search(rows);
+    for (const auto rows :
+         {onnx_elementwise_ops(), onnx_shape_ops(), onnx_tensor_ops(), onnx_quantize_ops(), onnx_attention_ops()}) {
+      search(rows);
+    }
+  } else if (domain == "com.microsoft") {
+    for (const auto rows : {microsoft_ops(), microsoft_attention_ops(), microsoft_quantize_ops()}) search(rows);
   }
   if (known && !newest) throw OnnxRefusal{fmt::format("its definition in opset {}", opset)};
   return newest;

@@ -38,6 +38,10 @@ class OnnxNode {
   ValueId input(size_t index);           // throws Error(invalid_file) where it is left out
   ValueId optional_input(size_t index);  // kNone where it is left out
   void require_float(size_t index);      // refuses other element types
+  // As optional_input, with elements that the ops' shape rules know before the run: refused where only the run knows them.
+  ValueId known_input(size_t index);
+  // As input, an integer vector whose length is known before the run.
+  ValueId input_of_known_length(size_t index);
   // An input that must be known when the network is built; nothing where it is left out, refused where only the run knows it.
   std::optional<Tensor> constant_input(size_t index);
 
@@ -88,6 +92,8 @@ class OnnxNode {
   [[noreturn]] void contradict(fmt::format_string<Args...> format, Args&&... args) const {
     fail(ErrorCode::invalid_file, "{}", fmt::format(format, std::forward<Args>(args)...));
   }
+  // The node as a plugin's op, inputs, attributes and outputs as they are.
+  void make_plugin(std::string_view op);
   // Refuses what the builder did not ask for.
   void check_all_used() const;
 
@@ -107,7 +113,7 @@ class OnnxNode {
   std::set<size_t> used_inputs_;
 };
 
-// A value's elements where they are known before the run: a constant, or what a shape rule found.
+// A value's elements where they are known before the run: a constant, what a shape rule found, or what follows from these.
 std::optional<Tensor> known_tensor(const Network& network, ValueId value);
 
 // x as a matrix: the axes before `axis` are its rows.
@@ -125,6 +131,11 @@ std::span<const OnnxOp> onnx_elementwise_ops();
 std::span<const OnnxOp> onnx_shape_ops();
 std::span<const OnnxOp> onnx_tensor_ops();
 std::span<const OnnxOp> onnx_quantize_ops();
+std::span<const OnnxOp> onnx_attention_ops();
+// com.microsoft's.
+std::span<const OnnxOp> microsoft_ops();
+std::span<const OnnxOp> microsoft_attention_ops();
+std::span<const OnnxOp> microsoft_quantize_ops();
 
 // The row for an op at an opset version: nullptr for an op that no row knows. Throws OnnxRefusal where only newer versions are known.
 const OnnxOp* find_onnx_op(std::string_view domain, std::string_view op, int64_t opset);

@@ -1,4 +1,5 @@
 // ONNX ops of quantised graphs.
+#include "models/onnx_fused.h"
 #include "models/onnx_node.h"
 #include "network/op.h"
 
@@ -52,6 +53,35 @@ void qlinear_matmul(OnnxNode& node, std::string_view) {
   node.output(0, node.make("quantize_linear", {y, node.input(6), node.input(7)}));
 }
 
+// (float(product) * scale) + bias
+ValueId rescaled(OnnxNode& node, ValueId product, ValueId a_scale, ValueId b_scale, ValueId bias) {
+  const ValueId scale = node.elementwise("mul", a_scale, b_scale);
+  const ValueId y = node.elementwise("mul", node.cast(product, DType::f32), scale);
+  return bias == kNone ? y : node.elementwise("add", y, bias);
+}
+
+void matmul_integer_to_float(OnnxNode& node, std::string_view) {
+  const ValueId product =
+      node.make("matmul_integer", {node.input(0), node.input(1), node.optional_input(4), node.optional_input(5)});
+  node.output(0, rescaled(node, product, node.input(2), node.input(3), node.optional_input(6)));
+}
+
+void dynamic_quantize_matmul(OnnxNode& node, std::string_view) {
+  const auto a = node.make_all("dynamic_quantize_linear", {node.input(0)});
+  const ValueId product = node.make("matmul_integer", {a[0], node.input(1), a[2], node.optional_input(3)});
+  node.output(0, rescaled(node, product, a[1], node.input(2), node.optional_input(4)));
+}
+
+// Inputs: x, weight, bias, x's scale, weight's scale, mask?, x's zero point?, weight's zero point?.
+void quantized_attention(OnnxNode& node, std::string_view) {
+  const ValueId product =
+      node.make("matmul_integer", {node.input(0), node.input(1), node.optional_input(6), node.optional_input(7)});
+  HeadAttention attention = attention_attributes(node);
+  attention.mask = node.optional_input(5);
+  const ValueId qkv = rescaled(node, product, node.input(3), node.input(4), node.input(2));
+  node.output(0, attention_of_packed(node, qkv, attention));
+}
+
 }  // namespace
 
 std::span<const OnnxOp> onnx_quantize_ops() {
@@ -61,6 +91,17 @@ std::span<const OnnxOp> onnx_quantize_ops() {
       {"DynamicQuantizeLinear", 11, dynamic_quantize_linear},
       {"MatMulInteger", 10, matmul_integer},
       {"QLinearMatMul", 10, qlinear_matmul},
+  };
+  return kOps;
+}
+
+std::span<const OnnxOp> microsoft_quantize_ops() {
+  static constexpr OnnxOp kOps[] = {
+      {"QuantizeLinear", 1, quantize_linear},
+      {"DequantizeLinear", 1, dequantize_linear},
+      {"MatMulIntegerToFloat", 1, matmul_integer_to_float},
+      {"DynamicQuantizeMatMul", 1, dynamic_quantize_matmul},
+      {"QAttention", 1, quantized_attention},
   };
   return kOps;
 }

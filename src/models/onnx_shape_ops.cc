@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "models/onnx_node.h"
+#include "network/op.h"
 
 namespace bertie::models {
 namespace {
@@ -9,13 +10,13 @@ namespace {
 // Axes are an attribute up to some opset version and an input from there on.
 ValueId axes_of(OnnxNode& node) {
   if (const auto axes = node.integers("axes")) return node.network().add_integers(*axes);
-  return node.optional_input(1);
+  return node.known_input(1);
 }
 
 void reshape(OnnxNode& node, std::string_view) {
   Attributes attributes;
   if (node.integer("allowzero", 0) != 0) attributes["allow_zero"] = int64_t{1};
-  node.output(0, node.make("reshape", {node.input(0), node.input(1)}, std::move(attributes)));
+  node.output(0, node.make("reshape", {node.input(0), node.input_of_known_length(1)}, std::move(attributes)));
 }
 
 void transpose(OnnxNode& node, std::string_view) {
@@ -52,7 +53,7 @@ void split(OnnxNode& node, std::string_view) {
   if (const auto stated = node.integers("split")) {
     sizes = node.network().add_integers(*stated);
   } else {
-    sizes = node.optional_input(1);
+    sizes = node.known_input(1);
   }
   Attributes attributes{{"axis", node.integer("axis", 0)}};
   const auto outputs = static_cast<int64_t>(node.output_count());
@@ -66,7 +67,7 @@ void split(OnnxNode& node, std::string_view) {
 
 void slice(OnnxNode& node, std::string_view) {
   std::vector<ValueId> inputs;
-  for (size_t i = 0; i < 5; ++i) inputs.push_back(i < 3 ? node.input(i) : node.optional_input(i));
+  for (size_t i = 0; i < 5; ++i) inputs.push_back(i < 3 ? node.input(i) : node.known_input(i));
   node.output(0, node.make("slice", std::move(inputs)));
 }
 
@@ -74,7 +75,7 @@ void gather(OnnxNode& node, std::string_view op) {
   node.output(0, node.make(std::string(op), {node.input(0), node.input(1)}, {{"axis", node.integer("axis", 0)}}));
 }
 
-void two_inputs(OnnxNode& node, std::string_view op) {
+void to_shape(OnnxNode& node, std::string_view op) {
   node.output(0, node.make(std::string(op), {node.input(0), node.input(1)}));
 }
 
@@ -90,6 +91,7 @@ void size(OnnxNode& node, std::string_view) { node.output(0, node.make("size", {
 
 void range(OnnxNode& node, std::string_view) {
   node.ignore({"stash_type"});
+  if (!is_index(node.dtype(node.input(0)))) node.refuse("of {}", dtype_name(node.dtype(node.input(0))));
   node.output(0, node.make("range", {node.input(0), node.input(1), node.input(2)}));
 }
 
@@ -101,7 +103,7 @@ void constant_of_shape(OnnxNode& node, std::string_view) {
   }
   if (value->shape.elements() != 1) node.contradict("attribute 'value' of {} elements", value->shape.elements());
   const ValueId filler = node.network().add_constant(node.name() + ".value", std::move(*value));
-  node.output(0, node.make("constant_of_shape", {node.input(0), filler}));
+  node.output(0, node.make("constant_of_shape", {node.input_of_known_length(0), filler}));
 }
 
 void constant(OnnxNode& node, std::string_view) {
@@ -160,8 +162,8 @@ std::span<const OnnxOp> onnx_shape_ops() {
       {"Transpose", 1, transpose},
       {"Squeeze", 1, squeeze},
       {"Unsqueeze", 1, unsqueeze},
-      {"Expand", 8, two_inputs, "expand"},
-      {"Tile", 6, two_inputs, "tile"},
+      {"Expand", 8, to_shape, "expand"},
+      {"Tile", 6, to_shape, "tile"},
       {"Concat", 4, concat},
       {"Split", 2, split},
       {"Slice", 10, slice},

@@ -1,6 +1,7 @@
 // ONNX ops that multiply, reduce and normalise.
 #include <algorithm>
 
+#include "models/onnx_fused.h"
 #include "models/onnx_node.h"
 #include "network/op.h"
 
@@ -12,7 +13,9 @@ void matmul(OnnxNode& node, std::string_view) {
   node.output(0, node.make("matmul", {node.input(0), node.input(1)}));
 }
 
-void gemm(OnnxNode& node, std::string_view) {
+}  // namespace
+
+ValueId gemm(OnnxNode& node) {
   node.require_float(0);
   const ValueId a = node.input(0);
   const ValueId b = node.input(1);
@@ -24,8 +27,7 @@ void gemm(OnnxNode& node, std::string_view) {
   const bool transpose_b = node.integer("transB", 0) != 0;
   const bool plain_bias = c == kNone || (node.rank(c) == 1 && node.shape(c)[0] == node.shape(b)[0]);
   if (!transpose_a && transpose_b && alpha == 1 && beta == 1 && plain_bias) {  // torch.nn.Linear
-    node.output(0, node.make("linear", {a, b, c}));
-    return;
+    return node.make("linear", {a, b, c});
   }
   const auto transposed = [&](ValueId x, bool wanted) { return wanted ? node.make("transpose", {x}) : x; };
   ValueId y = node.make("matmul", {transposed(a, transpose_a), transposed(b, transpose_b)});
@@ -34,8 +36,12 @@ void gemm(OnnxNode& node, std::string_view) {
     if (beta != 1) c = node.elementwise("mul", c, node.scalar(beta));
     y = node.elementwise("add", y, c);
   }
-  node.output(0, y);
+  return y;
 }
+
+namespace {
+
+void plain_gemm(OnnxNode& node, std::string_view) { node.output(0, gemm(node)); }
 
 void softmax(OnnxNode& node, std::string_view log) {
   const ValueId x = node.input(0);
@@ -64,11 +70,20 @@ void reduce(OnnxNode& node, std::string_view function) {
   if (const auto stated = node.integers("axes")) {
     axes = node.network().add_integers(*stated);
   } else {
-    axes = node.optional_input(1);
+    axes = node.known_input(1);
   }
   Attributes attributes{{"function", std::string(function)}, {"keep_dims", int64_t{node.integer("keepdims", 1) != 0}}};
   if (node.integer("noop_with_empty_axes", 0) != 0) attributes["noop_with_empty_axes"] = int64_t{1};
   node.output(0, node.make("reduce", {x, axes}, std::move(attributes)));
+}
+
+// Over all axes after batch and channel (tf2onnx writes a mean over the last axis so).
+void global_pool(OnnxNode& node, std::string_view function) {
+  const ValueId x = node.input(0);
+  std::vector<int64_t> axes;
+  for (int64_t axis = 2; axis < node.rank(x); ++axis) axes.push_back(axis);
+  node.output(0, node.make("reduce", {x, node.network().add_integers(axes)},
+                           {{"function", std::string(function)}, {"keep_dims", int64_t{1}}}));
 }
 
 void cumulative_sum(OnnxNode& node, std::string_view) {
@@ -97,7 +112,9 @@ ValueId inverse_deviation(OnnxNode& node, ValueId x, int64_t axis, double epsilo
 
 ValueId layer_norm(OnnxNode& node, ValueId x, ValueId gamma, ValueId beta, double epsilon) {
   const Dim width = node.shape(x).empty() ? Dim(1) : node.shape(x).back();
-  if (beta == kNone && width.is_fixed()) {
+  constexpr int64_t kWidest = 1 << 24;
+  if (beta == kNone && (!width.is_fixed() || width.size > kWidest)) node.refuse("a width of {}", to_string(SymbolicShape{width}));
+  if (beta == kNone) {
     const std::vector<float> zeros(static_cast<size_t>(width.size), 0.0F);
     beta = node.network().add_constant(node.name() + ".beta", Tensor::from_floats({width.size}, zeros));
   }
@@ -145,7 +162,7 @@ void rms_normalization(OnnxNode& node, std::string_view) {
 std::span<const OnnxOp> onnx_tensor_ops() {
   static constexpr OnnxOp kOps[] = {
       {"MatMul", 1, matmul},
-      {"Gemm", 7, gemm},
+      {"Gemm", 7, plain_gemm},
       {"Softmax", 1, softmax_of_matrix},
       {"Softmax", 13, softmax},
       {"LogSoftmax", 1, softmax_of_matrix, "log"},
@@ -160,6 +177,8 @@ std::span<const OnnxOp> onnx_tensor_ops() {
       {"ReduceSumSquare", 1, reduce, "sum_square"},
       {"ReduceLogSum", 1, reduce, "log_sum"},
       {"ReduceLogSumExp", 1, reduce, "log_sum_exp"},
+      {"GlobalAveragePool", 1, global_pool, "mean"},
+      {"GlobalMaxPool", 1, global_pool, "max"},
       {"CumSum", 11, cumulative_sum},
       {"LayerNormalization", 1, layer_normalization},  // ONNX Runtime writes it before opset 17, too
       {"SimplifiedLayerNormalization", 1, rms_normalization},

@@ -1,3 +1,4 @@
+#include "network/dim.h"
 #include "network/op.h"
 
 namespace bertie {
@@ -17,7 +18,11 @@ const OpDescriptor& unary_op() {
           context.require_float(0);
         }
         const DType result = function == "is_nan" ? DType::boolean : is_float(x) ? DType::f32 : x;
-        context.output(result, context.shape(0), function == "identity" ? context.elements(0) : std::nullopt);
+        auto elements = function == "identity" || function == "neg" ? context.elements(0) : std::nullopt;
+        if (elements && function == "neg") {
+          for (Dim& element : *elements) element = Dim(0) - element;
+        }
+        context.output(result, context.shape(0), std::move(elements));
       }};
   return op;
 }
