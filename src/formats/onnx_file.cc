@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "formats/json.h"
 #include "formats/onnx_tensor.h"
 
 namespace bertie::onnx {
@@ -14,12 +15,20 @@ namespace {
 
 using namespace onnx_proto;
 
-std::string normalised(const std::string& domain) { return domain == "ai.onnx" ? "" : domain; }
-
-template <typename Strings>
-std::vector<std::string> list(const Strings& strings) {
-  return {strings.begin(), strings.end()};
+// Names go into messages and lists: text without control characters.
+bool is_text(const std::string& name) {
+  const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (std::any_of(name.begin(), name.end(), control)) return false;
+  if (std::all_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) return true;
+  try {
+    nlohmann::json(name).dump();  // strict about UTF-8
+    return true;
+  } catch (const nlohmann::json::exception&) {
+    return false;
+  }
 }
+
+std::string normalised(const std::string& domain) { return domain == "ai.onnx" ? "" : domain; }
 
 class Reader {
  public:
@@ -33,6 +42,16 @@ class Reader {
     fail(ErrorCode::invalid_file, "{}: {}", file_, fmt::format(format, std::forward<Args>(args)...));
   }
 
+  // `name` where it is text; refused otherwise.
+  const std::string& text(const std::string& name) const {
+    if (!is_text(name)) refuse("a name in it is not UTF-8 text");
+    return name;
+  }
+  template <typename Strings>
+  std::vector<std::string> texts(const Strings& strings) const {
+    for (const std::string& name : strings) text(name);
+    return {strings.begin(), strings.end()};
+  }
   template <typename Imports>
   OpsetImports opsets(const Imports& imports) const;
   Graph graph(GraphProto& proto);
@@ -49,7 +68,7 @@ template <typename Imports>
 OpsetImports Reader::opsets(const Imports& imports) const {
   OpsetImports versions;
   for (const auto& import : imports) {
-    const bool added = versions.emplace(normalised(import.domain()), import.version()).second;
+    const bool added = versions.emplace(normalised(text(import.domain())), import.version()).second;
     if (!added) refuse("opset_import: domain '{}' is given twice", import.domain());
   }
   return versions;
@@ -76,9 +95,9 @@ std::string kind_name(int kind) {
 
 Attribute Reader::attribute(AttributeProto& proto, const std::string& node) {
   Attribute attribute;
-  attribute.name = proto.name();
+  attribute.name = text(proto.name());
   if (!proto.ref_attr_name().empty()) {
-    attribute.reference = proto.ref_attr_name();
+    attribute.reference = text(proto.ref_attr_name());
     return attribute;
   }
   const auto kind = proto.type() == AttributeProto::UNDEFINED ? type_by_content(proto) : proto.type();
@@ -89,7 +108,9 @@ Attribute Reader::attribute(AttributeProto& proto, const std::string& node) {
     case AttributeProto::STRING: attribute.value = proto.s(); break;
     case AttributeProto::FLOATS: attribute.value = std::vector<double>(proto.floats().begin(), proto.floats().end()); break;
     case AttributeProto::INTS: attribute.value = std::vector<int64_t>(proto.ints().begin(), proto.ints().end()); break;
-    case AttributeProto::STRINGS: attribute.value = list(proto.strings()); break;
+    case AttributeProto::STRINGS:
+      attribute.value = std::vector<std::string>(proto.strings().begin(), proto.strings().end());
+      break;
     case AttributeProto::TENSOR:
       attribute.value = tensors_.read(*proto.mutable_t(), fmt::format("{}: attribute '{}'", node, proto.name()));
       break;
@@ -101,12 +122,12 @@ Attribute Reader::attribute(AttributeProto& proto, const std::string& node) {
 
 Node Reader::node(NodeProto& proto) {
   Node node;
-  node.name = proto.name();
-  node.op = proto.op_type();
-  node.domain = normalised(proto.domain());
-  node.overload = proto.overload();
-  node.inputs = list(proto.input());
-  node.outputs = list(proto.output());
+  node.name = text(proto.name());
+  node.op = text(proto.op_type());
+  node.domain = normalised(text(proto.domain()));
+  node.overload = text(proto.overload());
+  node.inputs = texts(proto.input());
+  node.outputs = texts(proto.output());
   const std::string label =
       fmt::format("node '{}' ({})", node.name.empty() && !node.outputs.empty() ? node.outputs[0] : node.name, node.op);
   if (node.op.empty()) refuse("{} has no op_type", label);
@@ -121,7 +142,7 @@ Node Reader::node(NodeProto& proto) {
 
 ValueInfo Reader::value_info(const ValueInfoProto& proto, std::string_view role) const {
   ValueInfo info;
-  info.name = proto.name();
+  info.name = text(proto.name());
   if (info.name.empty() && role != "value") refuse("an {} has no name", role);
   const TypeProto& type = proto.type();
   switch (type.value_case()) {
@@ -143,7 +164,7 @@ ValueInfo Reader::value_info(const ValueInfoProto& proto, std::string_view role)
     Extent& extent = info.shape->emplace_back();
     // Some exporters write -1 or 0 for an extent that only the run knows; a name says so properly.
     if (dim.has_dim_value() && dim.dim_value() >= 0) extent.size = dim.dim_value();
-    extent.symbol = dim.dim_param();
+    extent.symbol = text(dim.dim_param());
   }
   return info;
 }
@@ -153,10 +174,10 @@ Graph Reader::graph(GraphProto& proto) {
   graph.name = proto.name();
   if (proto.sparse_initializer_size() > 0) {
     fail(ErrorCode::unsupported, "{}: sparse initializer '{}': sparse tensors are not supported", file_,
-         proto.sparse_initializer(0).values().name());
+         text(proto.sparse_initializer(0).values().name()));
   }
   for (auto& initializer : *proto.mutable_initializer()) {
-    const std::string name = initializer.name();
+    const std::string name = text(initializer.name());
     Tensor tensor = tensors_.read(initializer, fmt::format("initializer '{}'", name));
     if (!graph.initializers.emplace(name, std::move(tensor)).second) refuse("initializer '{}' is given twice", name);
   }
@@ -177,12 +198,12 @@ Graph Reader::graph(GraphProto& proto) {
 
 Function Reader::function(FunctionProto& proto) {
   Function function;
-  function.domain = normalised(proto.domain());
-  function.name = proto.name();
-  function.overload = proto.overload();
-  function.inputs = list(proto.input());
-  function.outputs = list(proto.output());
-  function.attributes = list(proto.attribute());
+  function.domain = normalised(text(proto.domain()));
+  function.name = text(proto.name());
+  function.overload = text(proto.overload());
+  function.inputs = texts(proto.input());
+  function.outputs = texts(proto.output());
+  function.attributes = texts(proto.attribute());
   const std::string label = fmt::format("function '{}'", function.name);
   for (auto& attribute : *proto.mutable_attribute_proto()) function.defaults.push_back(this->attribute(attribute, label));
   for (auto& node : *proto.mutable_node()) function.nodes.push_back(this->node(node));
@@ -194,8 +215,8 @@ Model Reader::model(ModelProto& proto) {
   Model model;
   model.file = file_;
   model.ir_version = proto.ir_version();
-  model.producer = proto.producer_name();
-  if (!proto.producer_version().empty()) model.producer += " " + proto.producer_version();
+  model.producer = text(proto.producer_name());
+  if (!proto.producer_version().empty()) model.producer += " " + text(proto.producer_version());
   if (!proto.has_graph()) refuse("not an ONNX model: it holds no graph");
   model.opsets = opsets(proto.opset_import());
   for (const auto& entry : proto.metadata_props()) model.metadata[entry.key()] = entry.value();

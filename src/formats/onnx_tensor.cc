@@ -155,7 +155,8 @@ Tensor TensorReader::read_external(const TensorProto& proto, Tensor tensor, cons
     if (numeric && !is_whole_number(entry.value(), number)) {
       fail(ErrorCode::invalid_file, "{}: {}: external data's {} '{}' is not a number", file_, what, entry.key(), entry.value());
     }
-    if (entry.key() == "location") location = entry.value();
+    const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20; };
+    if (entry.key() == "location" && std::none_of(entry.value().begin(), entry.value().end(), control)) location = entry.value();
     if (entry.key() == "offset") offset = number;
     if (entry.key() == "length") length = number;
   }
@@ -183,8 +184,8 @@ std::shared_ptr<const MappedFile> TensorReader::open_external(const std::string&
   if (const auto known = mapped_.find(location); known != mapped_.end()) return known->second;
   if (!folder_) fail(ErrorCode::unsupported, "{}: {}: external data of a model that is no file", file_, what);
   const fs::path relative(location);
-  const bool leaves = location.empty() || location.find('\0') != std::string::npos || relative.is_absolute() ||
-                      std::find(relative.begin(), relative.end(), "..") != relative.end();
+  const bool leaves =
+      location.empty() || relative.is_absolute() || std::find(relative.begin(), relative.end(), "..") != relative.end();
   const auto refuse = [&] {
     fail(ErrorCode::invalid_file, "{}: {}: external data '{}' is not inside the model's folder", file_, what, location);
   };
@@ -196,6 +197,9 @@ std::shared_ptr<const MappedFile> TensorReader::open_external(const std::string&
   const fs::path home = fs::canonical(*folder_, error);
   const fs::path model = fs::canonical(file_, error);
   if (!is_inside(real, home) && (error || !is_inside(real, model.parent_path()))) refuse();
+  if (!fs::is_regular_file(real, error)) {
+    fail(ErrorCode::invalid_file, "{}: {}: external data '{}' is not a file", file_, what, location);
+  }
   return mapped_[location] = MappedFile::open(real.string());
 }
 

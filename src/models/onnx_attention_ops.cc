@@ -55,9 +55,11 @@ ValueId bias_unless(OnnxNode& node, ValueId condition, float value) {
 
 // com.microsoft's mask for keys: [batch, sequence] (0: not attended), or one number of leading keys a sequence.
 ValueId key_mask(OnnxNode& node, ValueId mask, ValueId keys) {
-  const SymbolicShape wanted{node.shape(keys)[0], node.shape(keys)[1]};
-  if (node.shape(mask) == wanted) return mask;
-  if (node.rank(mask) != 1 || !(node.shape(mask)[0] == wanted[0])) {
+  if (node.rank(mask) == 2) return mask;
+  const Dim& batch = node.shape(keys)[0];
+  const bool other =
+      node.rank(mask) == 1 && node.shape(mask)[0].is_fixed() && batch.is_fixed() && !(node.shape(mask)[0] == batch);
+  if (node.rank(mask) != 1 || other) {
     node.refuse("a mask of shape {} beside keys {}", to_string(node.shape(mask)), to_string(node.shape(keys)));
   }
   const ValueId counts = unsqueezed(node, node.cast(mask, DType::i64), {1});
@@ -66,12 +68,14 @@ ValueId key_mask(OnnxNode& node, ValueId mask, ValueId keys) {
 
 ValueId head_attention(OnnxNode& node, const HeadAttention& a) {
   const int64_t width = node.shape(a.q).back().size;
-  if (a.heads < 1 || width < 1 || width % a.heads != 0) node.contradict("{} heads over a width of {}", a.heads, width);
+  if (width < 1) node.refuse("a width of {}", to_string(SymbolicShape{node.shape(a.q).back()}));
+  if (a.heads < 1 || width % a.heads != 0) node.contradict("{} heads over a width of {}", a.heads, width);
   const double head_dim = static_cast<double>(width / a.heads);
   const double scale = a.scale != 0 ? a.scale : 1.0 / std::sqrt(head_dim);
   const ValueId mask = a.mask == kNone ? kNone : key_mask(node, a.mask, a.k);
   const bool one_shape = node.shape(a.q) == node.shape(a.k) && node.shape(a.q) == node.shape(a.v);
-  if (one_shape && a.bias == kNone) {
+  const bool fits = mask == kNone || node.shape(mask) == SymbolicShape{node.shape(a.q)[0], node.shape(a.q)[1]};
+  if (one_shape && fits && a.bias == kNone) {
     return node.make("attention", {a.q, a.k, a.v, mask}, {{"heads", a.heads}, {"scale", scale}});
   }
   std::vector<ValueId> biases;

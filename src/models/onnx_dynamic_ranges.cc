@@ -52,12 +52,14 @@ std::vector<std::string> quantize_rows_apart(Network& network) {
   std::vector<std::string> lines;
   if (!apart.empty()) {
     network.infer_shapes();
-    lines.push_back(fmt::format("{} dynamic quantisations take one range a row, where ONNX takes one over the padded batch (the first: '{}')",
-                                apart.size(), apart[0]));
+    lines.push_back(
+        fmt::format("{} dynamic quantisations take one range a row, where ONNX takes one over the padded batch (the first: '{}')",
+                    apart.size(), apart[0]));
   }
   if (!whole.empty()) {
-    lines.push_back(fmt::format("{} dynamic quantisations take one range over the padded batch: they are not only multiplied (the first: '{}')",
-                                whole.size(), whole[0]));
+    lines.push_back(fmt::format(
+        "{} dynamic quantisations take one range over the padded batch: they are not only multiplied (the first: '{}')",
+        whole.size(), whole[0]));
   }
   return lines;
 }

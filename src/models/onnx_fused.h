@@ -5,7 +5,7 @@
 
 namespace bertie::models {
 
-// layer_norm over the last axis; `beta` may be kNone.
+// Layer normalisation over the last axis; `beta` may be kNone.
 ValueId layer_norm(OnnxNode& node, ValueId x, ValueId gamma, ValueId beta, double epsilon);
 // x / sqrt(mean(x^2) + epsilon) * scale, the mean over the axes from `axis` on.
 ValueId rms_norm(OnnxNode& node, ValueId x, ValueId scale, int64_t axis, double epsilon);

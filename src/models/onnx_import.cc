@@ -371,7 +371,6 @@ void Importer::add_node(Scope& scope, const onnx::Node& node, const std::vector<
 }
 
 void Importer::add_nodes(Scope& scope, const std::vector<onnx::Node>& nodes, std::span<const std::string> wanted) {
-  const NodeOrder order(nodes, wanted);
   for (const onnx::Node& node : nodes) {
     for (const std::string& output : node.outputs) {
       const bool taken = scope.values.contains(output) || (scope.graph && scope.graph->initializers.contains(output));
@@ -381,6 +380,7 @@ void Importer::add_nodes(Scope& scope, const std::vector<onnx::Node>& nodes, std
       }
     }
   }
+  const NodeOrder order(nodes, wanted);
   for (size_t index : order.sorted()) {
     const onnx::Node& node = nodes[index];
     std::vector<bool> wanted_outputs;

@@ -39,7 +39,8 @@ void fused_matmul(OnnxNode& node, std::string_view) {
     return node.integer(flag, 0) != 0 ? turned(node, x) : x;
   };
   ValueId y = node.make("matmul", {side(0, "transA"), side(1, "transB")});
-  if (const auto alpha = static_cast<float>(node.real("alpha", 1)); alpha != 1) y = node.elementwise("mul", y, node.scalar(alpha));
+  if (const auto alpha = static_cast<float>(node.real("alpha", 1)); alpha != 1)
+    y = node.elementwise("mul", y, node.scalar(alpha));
   node.output(0, y);
 }
 
@@ -94,7 +95,8 @@ void embed_layer_norm(OnnxNode& node, std::string_view) {
   const ValueId mask = node.optional_input(7);
   if (!node.wants(1)) return;
   if (mask == kNone) node.refuse("the number of ones of a mask that is left out");
-  const ValueId ones = node.make("reduce", {mask, node.integers_of({1})}, {{"function", std::string("sum")}, {"keep_dims", int64_t{0}}});
+  const ValueId ones =
+      node.make("reduce", {mask, node.integers_of({1})}, {{"function", std::string("sum")}, {"keep_dims", int64_t{0}}});
   node.output(1, node.cast(ones, DType::i32));
 }
 

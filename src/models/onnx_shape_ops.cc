@@ -75,9 +75,7 @@ void gather(OnnxNode& node, std::string_view op) {
   node.output(0, node.make(std::string(op), {node.input(0), node.input(1)}, {{"axis", node.integer("axis", 0)}}));
 }
 
-void to_shape(OnnxNode& node, std::string_view op) {
-  node.output(0, node.make(std::string(op), {node.input(0), node.input(1)}));
-}
+void to_shape(OnnxNode& node, std::string_view op) { node.output(0, node.make(std::string(op), {node.input(0), node.input(1)})); }
 
 void shape(OnnxNode& node, std::string_view) {
   Attributes attributes;

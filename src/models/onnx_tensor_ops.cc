@@ -25,8 +25,9 @@ ValueId gemm(OnnxNode& node) {
   const auto beta = static_cast<float>(node.real("beta", 1));
   const bool transpose_a = node.integer("transA", 0) != 0;
   const bool transpose_b = node.integer("transB", 0) != 0;
+  const bool one_depth = node.shape(a).back() == node.shape(b).back();
   const bool plain_bias = c == kNone || (node.rank(c) == 1 && node.shape(c)[0] == node.shape(b)[0]);
-  if (!transpose_a && transpose_b && alpha == 1 && beta == 1 && plain_bias) {  // torch.nn.Linear
+  if (!transpose_a && transpose_b && alpha == 1 && beta == 1 && plain_bias && one_depth) {  // torch.nn.Linear
     return node.make("linear", {a, b, c});
   }
   const auto transposed = [&](ValueId x, bool wanted) { return wanted ? node.make("transpose", {x}) : x; };
@@ -108,15 +109,42 @@ ValueId inverse_deviation(OnnxNode& node, ValueId x, int64_t axis, double epsilo
   return node.unary("reciprocal", node.unary("sqrt", sum));
 }
 
+struct NormalizedRows {
+  ValueId mean = kNone;
+  ValueId inverse_deviation = kNone;
+  ValueId normalized = kNone;
+};
+
+// Over the axes from `axis` on, from elementary ops.
+NormalizedRows normalize_rows(OnnxNode& node, ValueId x, int64_t axis, double epsilon) {
+  NormalizedRows rows;
+  rows.mean = reduced_mean(node, x, axis);
+  const ValueId centred = node.elementwise("sub", x, rows.mean);
+  rows.inverse_deviation = inverse_deviation(node, centred, axis, epsilon);
+  rows.normalized = node.elementwise("mul", centred, rows.inverse_deviation);
+  return rows;
+}
+
+ValueId scaled_and_shifted(OnnxNode& node, ValueId x, ValueId scale, ValueId bias) {
+  const ValueId scaled = node.elementwise("mul", x, scale);
+  return bias == kNone ? scaled : node.elementwise("add", scaled, bias);
+}
+
 }  // namespace
 
 ValueId layer_norm(OnnxNode& node, ValueId x, ValueId gamma, ValueId beta, double epsilon) {
-  const Dim width = node.shape(x).empty() ? Dim(1) : node.shape(x).back();
   constexpr int64_t kWidest = 1 << 24;
-  if (beta == kNone && (!width.is_fixed() || width.size > kWidest)) node.refuse("a width of {}", to_string(SymbolicShape{width}));
+  if (node.rank(x) < 1) node.contradict("the normalisation of a scalar");
+  const SymbolicShape row{node.shape(x).back()};
+  const bool plain =
+      row[0].is_fixed() && row[0].size <= kWidest && node.shape(gamma) == row && (beta == kNone || node.shape(beta) == row);
+  if (!plain) {
+    const ValueId normalized = normalize_rows(node, x, node.rank(x) - 1, epsilon).normalized;
+    return scaled_and_shifted(node, normalized, gamma, beta);
+  }
   if (beta == kNone) {
-    const std::vector<float> zeros(static_cast<size_t>(width.size), 0.0F);
-    beta = node.network().add_constant(node.name() + ".beta", Tensor::from_floats({width.size}, zeros));
+    const std::vector<float> zeros(static_cast<size_t>(row[0].size), 0.0F);
+    beta = node.network().add_constant(node.name() + ".beta", Tensor::from_floats({row[0].size}, zeros));
   }
   return node.make("layer_norm", {x, gamma, beta}, {{"epsilon", epsilon}});
 }
@@ -134,20 +162,14 @@ void layer_normalization(OnnxNode& node, std::string_view) {
   const ValueId bias = node.optional_input(2);
   const int64_t axis = node.axis(node.integer("axis", -1), node.rank(x));
   const double epsilon = node.real("epsilon", 1e-5F);
-  const SymbolicShape row{node.shape(x).back()};
-  const bool plain = axis == node.rank(x) - 1 && row[0].is_fixed() && node.shape(scale) == row &&
-                     (bias == kNone || node.shape(bias) == row) && !node.wants(1) && !node.wants(2);
-  if (plain) {
+  if (axis == node.rank(x) - 1 && !node.wants(1) && !node.wants(2)) {
     node.output(0, layer_norm(node, x, scale, bias, epsilon));
     return;
   }
-  const ValueId mean = reduced_mean(node, x, axis);
-  const ValueId centred = node.elementwise("sub", x, mean);
-  const ValueId inverse = inverse_deviation(node, centred, axis, epsilon);
-  const ValueId scaled = node.elementwise("mul", node.elementwise("mul", centred, inverse), scale);
-  node.output(0, bias == kNone ? scaled : node.elementwise("add", scaled, bias));
-  node.output(1, mean);
-  node.output(2, inverse);
+  const NormalizedRows rows = normalize_rows(node, x, axis, epsilon);
+  node.output(0, scaled_and_shifted(node, rows.normalized, scale, bias));
+  node.output(1, rows.mean);
+  node.output(2, rows.inverse_deviation);
 }
 
 void rms_normalization(OnnxNode& node, std::string_view) {

@@ -8,6 +8,16 @@
 namespace bertie {
 namespace {
 
+// Extents come from files: what overflows is an error, not arithmetic.
+int64_t times(int64_t a, int64_t b) {
+  if (__builtin_mul_overflow(a, b, &a)) fail(ErrorCode::invalid_argument, "extents whose product is over 63 bits");
+  return a;
+}
+int64_t plus(int64_t a, int64_t b) {
+  if (__builtin_add_overflow(a, b, &a)) fail(ErrorCode::invalid_argument, "extents whose sum is over 63 bits");
+  return a;
+}
+
 // coefficient * factors[0] * factors[1] * ...; a sum is one factor in parentheses.
 struct Product {
   int64_t coefficient = 1;
@@ -24,7 +34,7 @@ struct Product {
       const bool number =
           !factor.empty() && std::all_of(factor.begin(), factor.end(), [](char c) { return c >= '0' && c <= '9'; });
       if (number) {
-        coefficient *= std::stoll(factor);
+        coefficient = times(coefficient, std::stoll(factor));
       } else {
         factors.push_back(factor);
       }
@@ -56,7 +66,7 @@ Dim combine(const Dim& a, const Dim& b, int sign) {
   const Product x(a), y(b);
   if (x.factors == y.factors) {
     Product sum = x;
-    sum.coefficient = x.coefficient + sign * y.coefficient;
+    sum.coefficient = plus(x.coefficient, times(sign, y.coefficient));
     return sum.dim();
   }
   const auto text = [](const Dim& dim) { return dim.is_fixed() ? std::to_string(dim.size) : dim.symbol; };
@@ -87,7 +97,7 @@ std::optional<int64_t> evaluate_sum(std::string_view sum, const std::map<std::st
 Dim operator*(const Dim& a, const Dim& b) {
   Product x(a);
   const Product y(b);
-  x.coefficient *= y.coefficient;
+  x.coefficient = times(x.coefficient, y.coefficient);
   x.factors.insert(x.factors.end(), y.factors.begin(), y.factors.end());
   std::sort(x.factors.begin(), x.factors.end());
   return x.dim();
@@ -96,7 +106,7 @@ Dim operator*(const Dim& a, const Dim& b) {
 std::optional<Dim> divide(const Dim& a, const Dim& b) {
   Product x(a);
   const Product y(b);
-  if (y.coefficient == 0 || x.coefficient % y.coefficient != 0) return std::nullopt;
+  if (y.coefficient == 0 || y.coefficient == -1 || x.coefficient % y.coefficient != 0) return std::nullopt;
   x.coefficient /= y.coefficient;
   for (const std::string& factor : y.factors) {
     const auto found = std::find(x.factors.begin(), x.factors.end(), factor);

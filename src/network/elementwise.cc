@@ -20,7 +20,7 @@ std::optional<Dim> apply(std::string_view function, const Dim& a, const Dim& b) 
   if (function == "sub") return a - b;
   if (function == "mul") return a * b;
   if (function == "div" && !(b == Dim(0))) {
-    if (a.is_fixed() && b.is_fixed()) return Dim(a.size / b.size);  // ONNX truncates towards zero
+    if (a.is_fixed() && b.is_fixed()) return b.size == -1 ? Dim(0) - a : Dim(a.size / b.size);  // ONNX truncates towards zero
     return divide(a, b);
   }
   return std::nullopt;

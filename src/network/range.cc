@@ -20,8 +20,9 @@ void infer(OpContext& context) {
     const Dim distance = limit->at(0) - start->at(0);
     const int64_t stride = step->at(0);
     if (distance.is_fixed()) {
-      extent =
-          Dim(std::max<int64_t>(0, stride > 0 ? (distance.size + stride - 1) / stride : (distance.size + stride + 1) / stride));
+      const bool empty = stride > 0 ? distance.size <= 0 : distance.size >= 0;
+      // Rounded up; written so that no number of a file's overflows.
+      extent = empty ? Dim(0) : Dim((distance.size + (stride > 0 ? -1 : 1)) / stride) + Dim(1);
     } else if (stride == 1) {
       extent = distance;
     }

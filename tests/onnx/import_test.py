@@ -24,11 +24,22 @@ def floats(*shape):
     return RANDOM.standard_normal(shape).astype(np.float32)
 
 
-def model(nodes, inputs, outputs, initializers=None, opset=17, functions=(), domains=()):
-    """inputs: {name: array}, all extents symbolic; outputs: {name: elem_type}."""
+def extents(name, array, symbolic):
+    """batch and sequence as such, the width a number; `symbolic`: each extent a name of its own, the width too."""
+    own = [f"{name}_{i}" for i in range(array.ndim)]
+    if symbolic:
+        return own
+    for axis, (size, extent) in enumerate([(B, "batch"), (S, "sequence")]):
+        if axis < array.ndim and array.shape[axis] == size:
+            own[axis] = extent
+    return own[:-1] + [array.shape[-1]] if array.ndim > 1 and own[-1] not in ("batch", "sequence") else own
+
+
+def model(nodes, inputs, outputs, initializers=None, opset=17, functions=(), domains=(), symbolic=False):
+    """inputs: {name: array}; outputs: {name: elem_type}."""
     graph = helper.make_graph(
         nodes, "test",
-        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), [f"{n}_{i}" for i in range(a.ndim)]) for n, a in inputs.items()],
+        [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), extents(n, a, symbolic)) for n, a in inputs.items()],
         [helper.make_tensor_value_info(n, t, None) for n, t in outputs.items()],
         [numpy_helper.from_array(a, n) for n, a in (initializers or {}).items()],
     )
@@ -76,6 +87,13 @@ def microsoft():
     for activation in ("Relu", "Tanh", "Sigmoid"):
         yield case(f"FusedGemm {activation}", [node("FusedGemm", ["x", "w", "c"], ["y"], MS, transB=1, activation=activation)],
                    {"x": floats(B, E)}, ["y"], {"w": floats(5, E), "c": floats(5)})
+    for symbolic in (False, True):
+        yield case(f"widths as names {symbolic}", [node("SkipLayerNormalization", ["x", "s", "g", "b"], ["n"], MS), node("BiasGelu", ["n", "b"], ["y"], MS)],
+                   {"x": x, "s": floats(B, S, E)}, ["y"], {"g": gamma, "b": beta}, symbolic=symbolic)
+        yield case(f"Gemm of names {symbolic}", [node("Gemm", ["x", "w", "c"], ["y"], transB=1)], {"x": floats(B, E)}, ["y"],
+                   {"w": floats(5, E), "c": floats(5)}, symbolic=symbolic)
+        yield case(f"Attention of names {symbolic}", [node("Attention", ["x", "w", "c", "m"], ["y"], MS, num_heads=H)],
+                   {"x": x, "m": np.tri(B, S, 2, dtype=np.int32)}, ["y"], {"w": floats(E, 3 * E), "c": floats(3 * E)}, symbolic=symbolic)
     yield from embeddings()
     yield from attentions()
     yield from eight_bits()
