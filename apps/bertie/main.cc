@@ -62,6 +62,7 @@ int run_program(int argc, char** argv) {
   add_run(app, action);
   add_tokenize(app, action);
   add_inspect(app, action);
+  add_export(app, action);
   add_bench(app, action);
   add_devices(app, action);
   try {

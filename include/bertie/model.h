@@ -114,4 +114,18 @@ class BERTIE_API Weights {
   std::shared_ptr<const State> state_;
 };
 
+struct OnnxExportOptions {
+  int64_t opset = 17;         // 11 to 23
+  bool position_ids = false;  // an input of that name; otherwise they are computed in the graph, by the network's rule
+  // Where the weights are more bytes than this they go into a file beside it, PATH.data (protobuf ends at 2 GiB).
+  int64_t largest_inline = 1'500'000'000;
+};
+
+// Writes the network, as it was before any pass, in standard ONNX ops: inputs and outputs under their own names with dynamic batch and
+// sequence, weights under the checkpoint's names in f32. The same network gives the same bytes; PATH appears whole or not at all.
+// Throws Error(unsupported) naming an op that the opset cannot say, Error(io).
+BERTIE_API void export_onnx(const Network& network, const std::string& path, const OnnxExportOptions& options = {});
+// Outputs get Hugging Face's shapes.
+BERTIE_API void export_onnx(const Model& model, const std::string& path, const OnnxExportOptions& options = {});
+
 }  // namespace bertie

@@ -1,0 +1,187 @@
+// Ops without an ONNX op of their own (or of their own from a later opset on), from standard pieces.
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "models/onnx_export.h"
+
+namespace bertie::models {
+namespace {
+
+constexpr float kLowest = std::numeric_limits<float>::lowest();
+
+// The piece of this name, laid down under a scope of its own when first asked for.
+template <typename Make>
+OnnxName shared(OnnxExport& e, const std::string& name, Make make) {
+  const auto found = e.shared.find(name);
+  if (found != e.shared.end()) return found->second;
+  e.graph.set_scope(name);
+  const OnnxName made = make();
+  e.graph.set_scope(e.node->name);
+  return e.shared[name] = made;
+}
+
+OnnxName gelu(OnnxExport& e, const OnnxName& x, bool tanh) {
+  OnnxGraph& g = e.graph;
+  if (g.opset() >= 20) {
+    return g.add("Gelu", {x}, {attribute("approximate", std::string(tanh ? "tanh" : "none"))});
+  }
+  OnnxName inner;
+  if (tanh) {
+    const OnnxName cube = g.add("Mul", {g.add("Mul", {x, x}), x});
+    const OnnxName sum = g.add("Add", {x, g.add("Mul", {cube, g.number(0.044715f)})});
+    inner = g.add("Tanh", {g.add("Mul", {sum, g.number(0.7978845608028654f)})});  // sqrt(2 / pi)
+  } else {
+    inner = g.add("Erf", {g.add("Div", {x, g.number(1.4142135623730951f)})});
+  }
+  const OnnxName half = g.add("Mul", {x, g.number(0.5f)});
+  return g.add("Mul", {half, g.add("Add", {inner, g.number(1)})});
+}
+
+OnnxName activated(OnnxExport& e, const std::string& activation, const OnnxName& x) {
+  if (activation == "none") return x;
+  if (activation == "gelu" || activation == "gelu_tanh") return gelu(e, x, activation == "gelu_tanh");
+  if (activation == "relu") return e.graph.add("Relu", {x});
+  if (activation == "tanh") return e.graph.add("Tanh", {x});
+  if (activation == "silu") return e.graph.add("Mul", {x, e.graph.add("Sigmoid", {x})});
+  e.refuse(fmt::format("activation '{}'", activation));
+}
+
+OnnxName layer_norm(OnnxExport& e, const OnnxName& x, const OnnxName& gamma, const OnnxName& beta) {
+  OnnxGraph& g = e.graph;
+  const double epsilon = e.node->real("epsilon");
+  if (g.opset() >= 17) {
+    return g.add("LayerNormalization", {x, gamma, beta}, {attribute("axis", int64_t{-1}), attribute("epsilon", epsilon)});
+  }
+  const OnnxName centred = g.add("Sub", {x, g.reduce("ReduceMean", x, {-1}, true)});
+  const OnnxName variance = g.reduce("ReduceMean", g.add("Mul", {centred, centred}), {-1}, true);
+  const OnnxName deviation = g.add("Sqrt", {g.add("Add", {variance, g.number(static_cast<float>(epsilon))})});
+  return g.add("Add", {g.add("Mul", {g.add("Div", {centred, deviation}), gamma}), beta});
+}
+
+std::vector<OnnxName> export_gelu(OnnxExport& e) { return {gelu(e, e.input(0), e.node->text("approximate", "none") == "tanh")}; }
+
+std::vector<OnnxName> export_layer_norm(OnnxExport& e) { return {layer_norm(e, e.input(0), e.input(1), e.input(2))}; }
+
+std::vector<OnnxName> export_skip_layer_norm(OnnxExport& e) {
+  return {layer_norm(e, e.graph.add("Add", {e.input(0), e.input(1)}), e.input(2), e.input(3))};
+}
+
+std::vector<OnnxName> export_embedding(OnnxExport& e) {
+  return {e.graph.add("Gather", {e.input(0), e.input(1)}, {attribute("axis", int64_t{0})})};
+}
+
+std::vector<OnnxName> export_embedding_layer_norm(OnnxExport& e) {
+  OnnxName sum;
+  for (size_t ids : {0, 1, 2}) {
+    if (!e.has(ids)) continue;
+    const OnnxName rows = e.graph.add("Gather", {e.input(ids + 3), e.input(ids)}, {attribute("axis", int64_t{0})});
+    sum = sum.empty() ? rows : e.graph.add("Add", {sum, rows});
+  }
+  return {layer_norm(e, sum, e.input(6), e.input(7))};
+}
+
+// The weight stays as the checkpoint holds it, [N, K]; runtimes fold the transposition when they load the file.
+std::vector<OnnxName> export_linear(OnnxExport& e) {
+  OnnxGraph& g = e.graph;
+  OnnxName y;
+  if (e.rank(0) == 2) {
+    y = g.add("Gemm", {e.input(0), e.input(1), e.input(2)}, {attribute("transB", int64_t{1})});
+  } else {
+    y = g.add("MatMul", {e.input(0), g.transpose(e.input(1), {1, 0})});
+    if (e.has(2)) y = g.add("Add", {y, e.input(2)});
+  }
+  return {activated(e, e.node->text("activation", "none"), y)};
+}
+
+// [batch, sequence] -> [batch, 1, 1, sequence]: 0 where a key is attended, else the lowest float.
+OnnxName additive_mask(OnnxExport& e, ValueId mask) {
+  return shared(e, e.network.value(mask).name + ".additive", [&] {
+    const OnnxName attended = e.graph.unsqueeze(e.graph.cast(e.value(mask), DType::boolean), {1, 2});
+    return e.graph.add("Where", {attended, e.graph.number(0), e.graph.number(kLowest)});
+  });
+}
+
+// [H, 2P-1] -> [H, sequence, sequence]: entry P-1 + key - query.
+OnnxName relative_bias(OnnxExport& e, ValueId bias, const OnnxName& q) {
+  return shared(e, e.network.value(bias).name + ".by_distance", [&] {
+    OnnxGraph& g = e.graph;
+    const OnnxName length = g.squeeze(g.shape(q, 1, 2), {0});
+    const OnnxName places = g.add("Range", {g.integer(0), length, g.integer(1)});
+    const OnnxName distance = g.add("Sub", {g.unsqueeze(places, {0}), g.unsqueeze(places, {1})});
+    const int64_t middle = e.network.value(bias).shape[1].size / 2;
+    return g.add("Gather", {e.value(bias), g.add("Add", {distance, g.integer(middle)})}, {attribute("axis", int64_t{1})});
+  });
+}
+
+std::vector<OnnxName> export_attention(OnnxExport& e) {
+  enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias };
+  OnnxGraph& g = e.graph;
+  if (e.rank(kQuery) != 3 || e.node->integer("packed_qkv") != 0) e.refuse("packed rows");
+  const int64_t heads = e.node->integer("heads");
+  const int64_t width = e.shape(kQuery).back().size;
+  const auto by_head = [&](size_t input, std::vector<int64_t> permutation) {
+    return g.transpose(g.reshape(e.input(input), {0, 0, heads, width / heads}), std::move(permutation));
+  };
+  const OnnxName products = g.add("MatMul", {by_head(kQuery, {0, 2, 1, 3}), by_head(kKey, {0, 2, 3, 1})});
+  OnnxName scores = g.add("Mul", {products, g.number(static_cast<float>(e.node->real("scale", 1)))});
+  if (e.has(kRelativeBias)) {
+    scores = g.add("Add", {scores, relative_bias(e, e.node->input(kRelativeBias), e.input(kQuery))});
+  }
+  if (e.has(kMask)) scores = g.add("Add", {scores, additive_mask(e, e.node->input(kMask))});
+  const OnnxName context = g.add("MatMul", {g.softmax("Softmax", scores, -1, 4), by_head(kValue, {0, 2, 1, 3})});
+  return {g.reshape(g.transpose(context, {0, 2, 1, 3}), {0, 0, width})};
+}
+
+// x [batch, sequence, E], the places of `mask` alone -> [batch, E].
+OnnxName pool_attended(OnnxExport& e, const std::string& mode, const OnnxName& x) {
+  OnnxGraph& g = e.graph;
+  const OnnxName attended = g.unsqueeze(g.cast(e.input(1), DType::boolean), {2});
+  if (mode == "max") {
+    return g.reduce("ReduceMax", g.add("Where", {attended, x, g.number(kLowest)}), {1}, false);
+  }
+  const OnnxName weights = g.cast(attended, DType::f32);
+  const OnnxName sum = g.reduce("ReduceSum", g.add("Mul", {x, weights}), {1}, false);
+  OnnxName count = g.add("Max", {g.reduce("ReduceSum", weights, {1}, false), g.number(1)});
+  if (mode == "mean_sqrt_length") count = g.add("Sqrt", {count});
+  return g.add("Div", {sum, count});
+}
+
+std::vector<OnnxName> export_pool(OnnxExport& e) {
+  OnnxGraph& g = e.graph;
+  if (e.rank(0) != 3) e.refuse("packed rows");
+  const std::string mode = e.node->text("mode");
+  const OnnxName x = e.input(0);
+  if (mode == "cls") return {g.add("Gather", {x, g.integer(0)}, {attribute("axis", int64_t{1})})};
+  if (e.has(1)) return {pool_attended(e, mode, x)};
+  if (mode == "max") return {g.reduce("ReduceMax", x, {1}, false)};
+  if (mode == "mean") return {g.reduce("ReduceMean", x, {1}, false)};
+  const OnnxName length = g.add("Sqrt", {g.cast(g.shape(x, 1, 2), DType::f32)});
+  return {g.add("Div", {g.reduce("ReduceSum", x, {1}, false), length})};
+}
+
+std::vector<OnnxName> export_normalize(OnnxExport& e) {
+  OnnxGraph& g = e.graph;
+  const OnnxName norm = g.reduce("ReduceL2", e.input(0), {-1}, true);
+  return {g.add("Div", {e.input(0), g.add("Max", {norm, g.number(static_cast<float>(e.node->real("epsilon")))})})};
+}
+
+std::vector<OnnxName> refuse_packed(OnnxExport& e) { e.refuse("packed rows"); }
+
+}  // namespace
+
+OnnxExporter onnx_exporter_of_fused(std::string_view op) {
+  if (op == "attention") return export_attention;
+  if (op == "embedding") return export_embedding;
+  if (op == "embedding_layer_norm") return export_embedding_layer_norm;
+  if (op == "gather_rows" || op == "pack_rows") return refuse_packed;
+  if (op == "gelu") return export_gelu;
+  if (op == "layer_norm") return export_layer_norm;
+  if (op == "linear") return export_linear;
+  if (op == "normalize") return export_normalize;
+  if (op == "pool") return export_pool;
+  if (op == "skip_layer_norm") return export_skip_layer_norm;
+  return nullptr;
+}
+
+}  // namespace bertie::models
