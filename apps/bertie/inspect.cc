@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "inspect_graph.h"
 #include "json.h"
 #include "options.h"
 #include "output.h"
@@ -14,6 +15,7 @@ namespace {
 struct InspectOptions {
   CommonOptions common;
   bool network = false;
+  std::string graph;  // a file
 };
 
 std::string megabytes(size_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6); }
@@ -127,6 +129,7 @@ int inspect(const InspectOptions& options) {
   options.common.start_log();
   const Model model = options.common.load_model();
   const Session session(Engine::build(model.network(), options.common.engine_options()));
+  if (!options.graph.empty()) write_graph(options.graph, model, session.engine());
   if (options.common.json)
     write_line(to_line(to_json(model, session)));
   else
@@ -141,6 +144,8 @@ void add_inspect(CLI::App& app, Action& action) {
   CLI::App& command = *app.add_subcommand("inspect", "Network, steps, kernels with reasons, weights and memory of a model");
   options->common.add_model(command);
   command.add_flag("--network", options->network, "Print the network too, before and after the passes");
+  command.add_option("--graph", options->graph, "Draw the network before and after the passes: a .svg, .dot or .html file")
+      ->check(graph_path_error);
   options->common.add_device(command);
   options->common.add_output(command);
   command.callback([options, &action] { action = [options] { return inspect(*options); }; });
