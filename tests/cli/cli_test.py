@@ -15,6 +15,7 @@ import tempfile
 import time
 import unittest
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[2]
 TASKS = ROOT / "tests" / "data" / "tasks"
@@ -521,6 +522,70 @@ class Reports(Case):
         code, output, error = run("run", MASKED, "--task", "fill-mask", "--text", "[MASK]", "--json", "--verbose")
         self.assertEqual((code, len(rows(output))), (0, 1))
         self.assertIn("remove_padding", error)
+
+
+class Exports(Case):
+    def test_files_and_demo(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path, demo = Path(folder) / "model.onnx", Path(folder) / "demo"
+            self.assertEqual(run("export", MASKED, "-o", path, "--demo", demo, "--opset", "13"), (0, b"", ""))
+            self.assertIn(b"input_ids", path.read_bytes())
+            names = sorted(file.name for file in demo.iterdir())
+            self.assertEqual(names, ["attention_mask.npy", "input_ids.npy", "last_hidden_state.npy", "logits.npy", "token_type_ids.npy"])
+            (batch, sequence, _), floats = read_npy(demo / "logits.npy")
+            self.assertEqual(batch, 2)
+            self.assertTrue(any(floats) and floats[-1] == 0)  # the shorter sentence is padded
+            self.assertEqual(sorted(os.listdir(folder)), ["demo", "model.onnx"])
+
+    def test_refusals(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            self.fails(2, "export", MASKED, says="--output")
+            self.fails(2, "export", MASKED, "-o", path, "--opset", "10", says="--opset")
+            self.fails(1, "export", Path(folder) / "absent", "-o", path, says="absent")
+            self.fails(1, "export", MASKED, "-o", Path(folder) / "no" / "model.onnx", says="model.onnx")
+            self.assertEqual(os.listdir(folder), [])
+
+
+class Graphs(Case):
+    def draw(self, extension):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / ("network" + extension)
+            code, _, error = run("inspect", MASKED, "--graph", path)
+            self.assertEqual((code, error), (0, ""))
+            return path.read_text()
+
+    def test_svg(self):
+        root = ElementTree.fromstring(self.draw(".svg"))
+        texts = [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+        self.assertTrue(texts[0].startswith("As loaded"), texts[0])
+        for text in ("attention", "input_ids", "logits", "attention_mask"):
+            self.assertIn(text, texts)
+        self.assertEqual(len([text for text in texts if text.startswith("After the passes")]), 1)
+        self.assertTrue(any("fp32" in text for text in texts))  # the kernel's precision
+
+    def test_layers_are_folded(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.svg"
+            self.assertEqual(run("inspect", BUNDLED, "--graph", path)[0], 0)
+            texts = [text.text for text in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+            folded = [text for text in texts if text.startswith("\u00d7 ")]
+            self.assertEqual(len(folded), 2, folded)
+            self.assertIn("\u00d7 6   encoder.layer.0 \u2026 encoder.layer.5", folded)
+            self.assertEqual(texts.count("attention"), 2)
+
+    def test_dot_and_html(self):
+        self.assertIn("subgraph cluster_1", self.draw(".dot"))
+        html = self.draw(".html")
+        root = ElementTree.fromstring(html.removeprefix("<!DOCTYPE html>\n"))
+        self.assertEqual(len(list(root.iter("table"))), 1)
+        for outside in ("http://", "https://", "src=", "href="):
+            self.assertNotIn(outside, html.replace("http://www.w3.org/2000/svg", ""))
+        self.assertIn("remove_padding", html)
+
+    def test_refusals(self):
+        self.fails(2, "inspect", MASKED, "--graph", "network.png", says="network.png: .svg, .dot or .html")
+        self.fails(1, "inspect", MASKED, "--graph", "/no/such/folder/network.svg", says="network.svg")
 
 
 if __name__ == "__main__":
