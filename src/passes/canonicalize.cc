@@ -82,6 +82,15 @@ bool gather_to_embedding(Network& network, NodeId id) {
   return true;
 }
 
+// A cast of ids to the other index type: an embedding takes either.
+bool drop_index_cast(Network& network, NodeId id) {
+  const Node& node = network.node(id);
+  const Node* cast = node.op == "embedding" ? producer(network, node.input(1)) : nullptr;
+  if (!cast || cast->op != "cast" || !is_index(network.value(cast->input(0)).dtype)) return false;
+  network.mutable_node(id).inputs[1] = cast->input(0);
+  return true;
+}
+
 // shape(x) where every extent is a number or an extent of a network input.
 bool shape_of_inputs(Network& network, NodeId id) {
   const Node node = network.node(id);
@@ -174,6 +183,7 @@ constexpr Rule kRules[] = {
     {"a copy, dropped", drop_copy},
     {"reads what was expanded for it", drop_expand},
     {"gather from a table -> embedding", gather_to_embedding},
+    {"ids read before their cast", drop_index_cast},
     {"extents read from the network's inputs", shape_of_inputs},
     {"from rows of [batch*sequence] to [batch, sequence]", sink_collapse},
 };

@@ -74,8 +74,10 @@ std::optional<Match> find(const Network& network, const Node& core, NearMiss& ne
     if (root == core.outputs[0] || network.value(root).dtype != DType::f32) continue;
     const Region region = region_from(network, root, is_pointwise);
     if (std::find(region.values.begin(), region.values.end(), core.outputs[0]) == region.values.end()) continue;
-    const RegionValues numbers =
-        run_region(network, region, kSamples, [](int64_t row, int64_t column) { return sample(row + column); });
+    const SymbolicShape& shape = network.value(root).shape;
+    const int64_t columns = shape.empty() || !shape.back().is_fixed() ? 1 : std::max<int64_t>(shape.back().size, 1);
+    const RegionValues numbers = run_region(network, region, (kSamples + columns - 1) / columns,
+                                            [&](int64_t row, int64_t column) { return sample(row * columns + column); });
     for (size_t i = region.values.size(); i-- > 0;) {
       const Node& last = *producer(network, region.values[i]);
       if (numbers.values.empty() || numbers.values[i].empty() ||

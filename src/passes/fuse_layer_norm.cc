@@ -134,6 +134,12 @@ ValueId vector_of(Network& network, ValueId constant, int64_t extent, float fall
 
 void fuse_layer_norm(Network& network, const PassOptions&, PassLog& log) {
   for (NodeId id : network.order()) {
+    // An epsilon that came through a float32 attribute is the decimal that it was.
+    if (network.node(id).op != "layer_norm") continue;
+    const double epsilon = network.node(id).real("epsilon");
+    network.mutable_node(id).attributes["epsilon"] = shortest_decimal(epsilon);
+  }
+  for (NodeId id : network.order()) {
     const Node reduction = network.node(id);
     const bool averages = is_function(&reduction, "reduce", "mean") || is_function(&reduction, "reduce", "sum");
     if (!averages || !over_last_axis(network, reduction)) continue;
