@@ -82,13 +82,26 @@ bool gather_to_embedding(Network& network, NodeId id) {
   return true;
 }
 
-// A cast of ids to the other index type: an embedding takes either.
+// A cast of ids to the other index type, which readers of ids take too; a cast of an integer or bool mask, of which only 0 counts.
 bool drop_index_cast(Network& network, NodeId id) {
-  const Node& node = network.node(id);
-  const Node* cast = node.op == "embedding" ? producer(network, node.input(1)) : nullptr;
-  if (!cast || cast->op != "cast" || !is_index(network.value(cast->input(0)).dtype)) return false;
-  network.mutable_node(id).inputs[1] = cast->input(0);
-  return true;
+  const Node node = network.node(id);
+  std::vector<size_t> ids, masks;
+  if (node.op == "embedding") ids = {1};
+  if (node.op == "embedding_layer_norm") ids = {0, 1, 2};
+  if (node.op == "attention") masks = {3};
+  if (node.op == "pool") masks = {1};
+  bool changed = false;
+  const auto drop = [&](size_t input, bool boolean_too) {
+    const Node* cast = producer(network, node.input(input));
+    if (!cast || cast->op != "cast") return;
+    const DType from = network.value(cast->input(0)).dtype;
+    if (!is_index(from) && !(boolean_too && from == DType::boolean)) return;
+    network.mutable_node(id).inputs[input] = cast->input(0);
+    changed = true;
+  };
+  for (size_t input : ids) drop(input, false);
+  for (size_t input : masks) drop(input, true);
+  return changed;
 }
 
 // shape(x) where every extent is a number or an extent of a network input.
@@ -183,7 +196,7 @@ constexpr Rule kRules[] = {
     {"a copy, dropped", drop_copy},
     {"reads what was expanded for it", drop_expand},
     {"gather from a table -> embedding", gather_to_embedding},
-    {"ids read before their cast", drop_index_cast},
+    {"ids and masks read before their cast", drop_index_cast},
     {"extents read from the network's inputs", shape_of_inputs},
     {"from rows of [batch*sequence] to [batch, sequence]", sink_collapse},
 };

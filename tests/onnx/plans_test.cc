@@ -8,6 +8,7 @@
 
 #include "bertie/model.h"
 #include "formats/safetensors.h"
+#include "passes/match.h"
 #include "passes/pass.h"
 #include "reference/evaluate.h"
 
@@ -20,8 +21,9 @@ std::vector<std::string> variants() {
   std::vector<std::string> files;
   for (const auto& folder : std::filesystem::directory_iterator(kFolder)) {
     const std::string name = folder.path().filename().string();
-    // What is quantised has a plan of its own.
-    if (!folder.is_directory() || name == "checkpoints" || name.starts_with("quantized")) continue;
+    // What is quantised has a plan of its own, and so has a mask that is a count.
+    if (!folder.is_directory() || name == "checkpoints" || name.starts_with("quantized") || name.ends_with("mask_index"))
+      continue;
     for (const auto& file : std::filesystem::directory_iterator(folder.path())) {
       if (file.path().extension() == ".onnx") files.push_back(name + "/" + file.path().stem().string());
     }
@@ -50,11 +52,13 @@ std::string lines(const std::vector<std::string>& steps) { return fmt::format("{
 Network family_network(const std::string& name) {
   constexpr std::string_view kPooled = "_embedding";
   const bool pooled = name.ends_with(kPooled);
-  const Model model = Model::load(std::string(kFolder) + "/checkpoints/" + (pooled ? name.substr(0, name.size() - kPooled.size()) : name));
+  const Model model =
+      Model::load(std::string(kFolder) + "/checkpoints/" + (pooled ? name.substr(0, name.size() - kPooled.size()) : name));
   Network network = model.network();
   if (pooled) {
     const ValueId mask = network.input_of(InputRole::attention_mask);
-    network.add_output("sentence_embedding", network.add_normalize(network.add_pool(network.outputs()[0].value, mask, "mean"), 1e-12));
+    network.add_output("sentence_embedding",
+                       network.add_normalize(network.add_pool(network.outputs()[0].value, mask, "mean"), 1e-12));
   }
   // Hugging Face's shape, which the files have.
   for (const std::string& squeezed : model.info().squeezed_outputs) {
@@ -91,11 +95,11 @@ double difference(const Network& fused, const TensorMap& golden) {
       inputs[id] = *found->second.tensor;
     } else if (input.role == InputRole::position_ids) {
       std::vector<int64_t> positions;
+      const auto token = [&](int64_t i) { return static_cast<int64_t>(element(tokens.view(), i)); };
       for (int64_t i = 0; i < tokens.shape.elements(); ++i) {
-        const int64_t* row = tokens.view().as<int64_t>() + i / tokens.shape[1] * tokens.shape[1];
-        const int64_t column = i % tokens.shape[1];
-        const int64_t before = std::count_if(row, row + column, [&](int64_t token) { return token != rule.padding_id; });
-        positions.push_back(row[column] == rule.padding_id ? rule.padding_id : rule.first + before);
+        int64_t before = 0;
+        for (int64_t k = i / tokens.shape[1] * tokens.shape[1]; k < i; ++k) before += token(k) != rule.padding_id ? 1 : 0;
+        positions.push_back(token(i) == rule.padding_id ? rule.padding_id : rule.first + before);
       }
       inputs[id] = Tensor::from_int64s(tokens.shape, positions);
     }
@@ -109,7 +113,7 @@ double difference(const Network& fused, const TensorMap& golden) {
     const bool by_token = expected.shape.rank() >= 2 && expected.shape[1] == tokens.shape[1];
     const int64_t width = by_token ? expected.shape.elements() / tokens.shape.elements() : 1;
     for (int64_t i = 0; i < expected.shape.elements(); ++i) {
-      if (by_token && mask.view().as<int64_t>()[i / width] == 0) continue;
+      if (by_token && element(mask.view(), i / width) == 0) continue;
       const double error = std::fabs(static_cast<double>(actual.view().as<float>()[i]) - expected.view().as<float>()[i]);
       largest = std::isnan(error) ? HUGE_VAL : std::max(largest, error);
     }
@@ -134,13 +138,19 @@ TEST_P(Plans, AreTheFamilys) {
     for (const std::string& line : report.lines) log += report.name + ": " + line + "\n";
   }
   run_passes(own, padded);
-  EXPECT_EQ(lines(plan(imported)), lines(plan(own))) << log << imported.to_string();
+  std::string expected = lines(plan(own));
+  if (GetParam().find("fast_gelu") != std::string::npos) {  // the tanh form, by that tool's choice
+    for (size_t at = 0; (at = expected.find("activation=gelu ", at)) != std::string::npos;)
+      expected.replace(at, 16, "activation=gelu_tanh ");
+  }
+  EXPECT_EQ(lines(plan(imported)), expected) << log << imported.to_string();
   EXPECT_LT(difference(imported, read_safetensors(file + ".golden.safetensors")), 2e-5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, Plans, testing::ValuesIn(variants()), [](const auto& info) {
   std::string name = info.param;
-  std::replace_if(name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
 });
 
