@@ -103,11 +103,12 @@ class BERTIE_API Network {
   ValueId add_embedding(ValueId table, ValueId ids, std::string name = "");
   // x [..., K] times weight [N, K] transposed, plus bias [N] (or kNone). -> [..., N]
   ValueId add_linear(ValueId x, ValueId weight, ValueId bias, std::string name = "");
-  // function: add, sub, mul, div, pow, min, max, mod, fmod, equal, greater, greater_or_equal, less, less_or_equal, and, or, xor;
-  // NumPy broadcasting.
+  // function: add, sub, mul, div, pow, min, max, mod (the divisor's sign), fmod (the dividend's), equal, greater, greater_or_equal, less,
+  // less_or_equal, and, or, xor, bitwise_and, bitwise_or, bitwise_xor; NumPy broadcasting.
   ValueId add_elementwise(std::string function, ValueId a, ValueId b, std::string name = "");
-  // function: identity, relu, silu, tanh, sigmoid, softplus, erf, exp, log, sqrt, reciprocal, sin, cos, neg, abs, sign, floor, ceil,
-  // round, not, is_nan.
+  // function: identity, relu, silu, tanh, sigmoid, softplus, softsign, mish, hard_swish, erf, exp, log, sqrt, reciprocal, sin, cos, tan,
+  // asin, acos, atan, sinh, cosh, asinh, acosh, atanh, neg, abs, sign, floor, ceil, round (half to even), not, bitwise_not, is_nan, is_inf;
+  // and, with their parameters at ONNX's defaults, leaky_relu, elu, celu, selu, thresholded_relu, hard_sigmoid.
   ValueId add_unary(std::string function, ValueId x, std::string name = "");
   // approximate: "none" (erf, exact) or "tanh".
   ValueId add_gelu(ValueId x, std::string approximate = "none", std::string name = "");

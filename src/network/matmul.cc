@@ -6,8 +6,8 @@ namespace bertie {
 namespace {
 
 void infer(OpContext& context) {
-  context.require_float(0);
-  context.require_float(1);
+  const bool integers = is_index(context.dtype(0)) && context.dtype(0) == context.dtype(1);
+  context.require(integers || (is_float(context.dtype(0)) && is_float(context.dtype(1))), "floats, or a and b of i32 or of i64");
   SymbolicShape a = context.shape(0);
   SymbolicShape b = context.shape(1);
   context.require(!a.empty() && !b.empty(), "a and b of rank 1 or more");
@@ -23,7 +23,7 @@ void infer(OpContext& context) {
   SymbolicShape shape = *batch;
   if (!row) shape.push_back(a[a.size() - 2]);
   if (!column) shape.push_back(b.back());
-  context.output(DType::f32, std::move(shape));
+  context.output(widened(context.dtype(0)), std::move(shape));
 }
 
 }  // namespace

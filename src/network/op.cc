@@ -1,5 +1,6 @@
 #include "network/op.h"
 
+#include "network/element.h"
 #include "network/plugin_registry.h"
 
 namespace bertie {
@@ -40,6 +41,13 @@ std::optional<std::vector<int64_t>> OpContext::integers(size_t input) const {
     numbers.push_back(element.size);
   }
   return numbers;
+}
+
+std::optional<double> OpContext::number(size_t input) const {
+  const Value& value = this->value(input);
+  if (value.constant && value.constant->data && value.constant->shape.elements() == 1) return element(value.constant->view(), 0);
+  const auto known = integers(input);
+  return known && known->size() == 1 ? std::optional(static_cast<double>(known->front())) : std::nullopt;
 }
 
 size_t OpContext::axis(int64_t axis, size_t rank) const {
@@ -98,6 +106,7 @@ const Dim& OpContext::last_dim(size_t input) const {
 namespace {
 using Getter = const OpDescriptor& (*)();
 constexpr Getter kOps[] = {
+    arg_reduce_op,
     attention_op,
     cast_op,
     clip_op,
@@ -106,25 +115,32 @@ constexpr Getter kOps[] = {
     cumulative_sum_op,
     dequantize_linear_op,
     dynamic_quantize_linear_op,
+    einsum_op,
     elementwise_op,
     embedding_op,
     embedding_layer_norm_op,
     expand_op,
     gather_op,
     gather_elements_op,
+    gather_nd_op,
     gather_rows_op,
     gelu_op,
     layer_norm_op,
     linear_op,
     matmul_op,
     matmul_integer_op,
+    non_zero_op,
     normalize_op,
+    one_hot_op,
     pack_rows_op,
+    pad_op,
     pool_op,
     quantize_linear_op,
     range_op,
     reduce_op,
     reshape_op,
+    scatter_elements_op,
+    scatter_nd_op,
     shape_op,
     size_op,
     skip_layer_norm_op,
@@ -133,7 +149,9 @@ constexpr Getter kOps[] = {
     split_op,
     squeeze_op,
     tile_op,
+    top_k_op,
     transpose_op,
+    trilu_op,
     unary_op,
     unsqueeze_op,
     where_op,

@@ -16,6 +16,8 @@ namespace bertie {
 inline bool is_float(DType dtype) {
   return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f64;
 }
+// Of a result: floats of any width give f32.
+inline DType widened(DType dtype) { return is_float(dtype) ? DType::f32 : dtype; }
 inline bool is_index(DType dtype) { return dtype == DType::i32 || dtype == DType::i64; }
 
 // "f32" -> DType::f32.
@@ -51,6 +53,9 @@ class OpContext {
   std::optional<SymbolicShape> elements(size_t input) const { return known_elements(value(input)); }
   // As elements(), all of them numbers.
   std::optional<std::vector<int64_t>> integers(size_t input) const;
+
+  // The one element of a constant, or of a concrete input, of any dtype; a known integer too.
+  std::optional<double> number(size_t input) const;
 
   void require(bool condition, std::string_view expected) const {
     if (!condition) reject(expected);
@@ -96,6 +101,7 @@ const OpDescriptor& find_op(std::string_view name);
 std::vector<std::string_view> op_names();
 
 // One definition each, in the op's file.
+const OpDescriptor& arg_reduce_op();
 const OpDescriptor& attention_op();
 const OpDescriptor& cast_op();
 const OpDescriptor& clip_op();
@@ -104,25 +110,32 @@ const OpDescriptor& constant_of_shape_op();
 const OpDescriptor& cumulative_sum_op();
 const OpDescriptor& dequantize_linear_op();
 const OpDescriptor& dynamic_quantize_linear_op();
+const OpDescriptor& einsum_op();
 const OpDescriptor& elementwise_op();
 const OpDescriptor& embedding_op();
 const OpDescriptor& embedding_layer_norm_op();
 const OpDescriptor& expand_op();
 const OpDescriptor& gather_op();
 const OpDescriptor& gather_elements_op();
+const OpDescriptor& gather_nd_op();
 const OpDescriptor& gather_rows_op();
 const OpDescriptor& gelu_op();
 const OpDescriptor& layer_norm_op();
 const OpDescriptor& linear_op();
 const OpDescriptor& matmul_op();
 const OpDescriptor& matmul_integer_op();
+const OpDescriptor& non_zero_op();
 const OpDescriptor& normalize_op();
+const OpDescriptor& one_hot_op();
 const OpDescriptor& pack_rows_op();
+const OpDescriptor& pad_op();
 const OpDescriptor& pool_op();
 const OpDescriptor& quantize_linear_op();
 const OpDescriptor& range_op();
 const OpDescriptor& reduce_op();
 const OpDescriptor& reshape_op();
+const OpDescriptor& scatter_elements_op();
+const OpDescriptor& scatter_nd_op();
 const OpDescriptor& shape_op();
 const OpDescriptor& size_op();
 const OpDescriptor& skip_layer_norm_op();
@@ -131,7 +144,9 @@ const OpDescriptor& softmax_op();
 const OpDescriptor& split_op();
 const OpDescriptor& squeeze_op();
 const OpDescriptor& tile_op();
+const OpDescriptor& top_k_op();
 const OpDescriptor& transpose_op();
+const OpDescriptor& trilu_op();
 const OpDescriptor& unary_op();
 const OpDescriptor& unsqueeze_op();
 const OpDescriptor& where_op();

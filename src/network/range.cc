@@ -1,5 +1,6 @@
 // start, start + step, ... below limit.
 #include <algorithm>
+#include <cmath>
 
 #include "network/dim.h"
 #include "network/op.h"
@@ -27,13 +28,28 @@ void infer(OpContext& context) {
       extent = distance;
     }
   }
-  context.output(is_float(context.dtype(0)) ? DType::f32 : context.dtype(0), {extent});
+  if (is_float(context.dtype(0))) {
+    const auto first = context.number(0);
+    const auto end = context.number(1);
+    const auto stride = context.number(2);
+    if (first && end && stride && *stride != 0) {
+      const double count = std::ceil((*end - *first) / *stride);
+      context.require(count < 1e15, "a number of elements that fits");  // NaN is none
+      extent = Dim(count > 0 ? static_cast<int64_t>(count) : int64_t{0});
+    }
+  }
+  context.output(widened(context.dtype(0)), {extent});
 }
 
 }  // namespace
 
 const OpDescriptor& range_op() {
-  static const OpDescriptor op{"range", 3, {"start", "limit", "step"}, {}, infer};
+  static const OpDescriptor op{.name = "range",
+                               .required_inputs = 3,
+                               .inputs = {"start", "limit", "step"},
+                               .attributes = {},
+                               .infer = infer,
+                               .reads_data = true};
   return op;
 }
 

@@ -1,6 +1,7 @@
 // Over the axes named by a constant; none named: over all of them (or over none, where `noop_with_empty_axes` says so).
 #include <algorithm>
 
+#include "network/dim.h"
 #include "network/op.h"
 
 namespace bertie {
@@ -28,7 +29,14 @@ void infer(OpContext& context) {
       shape.emplace_back(1);
     }
   }
-  context.output(is_float(context.dtype(0)) ? DType::f32 : context.dtype(0), std::move(shape));
+  std::optional<SymbolicShape> elements;
+  const auto known = context.elements(0);
+  if (known && x.size() == 1 && reduced[0] && (function == "prod" || function == "sum")) {
+    Dim total(function == "prod");
+    for (const Dim& element : *known) total = function == "prod" ? total * element : total + element;
+    elements = SymbolicShape{total};
+  }
+  context.output(widened(context.dtype(0)), std::move(shape), std::move(elements));
 }
 
 }  // namespace

@@ -1,8 +1,26 @@
+#include <algorithm>
+
 #include "network/dim.h"
 #include "network/op.h"
 
 namespace bertie {
 namespace {
+
+// Elements chosen by known truths: exporters replace the -1 of an Expand's shape this way.
+std::optional<SymbolicShape> chosen_elements(const OpContext& context, const SymbolicShape& shape) {
+  if (shape.size() > 1) return std::nullopt;
+  const auto truths = context.integers(0);
+  const auto a = context.elements(1);
+  const auto b = context.elements(2);
+  if (!truths || !a || !b) return std::nullopt;
+  SymbolicShape elements;
+  const size_t count = std::max({truths->size(), a->size(), b->size()});
+  for (size_t i = 0; i < count; ++i) {
+    const SymbolicShape& chosen = (*truths)[truths->size() == 1 ? 0 : i] != 0 ? *a : *b;
+    elements.push_back(chosen[chosen.size() == 1 ? 0 : i]);
+  }
+  return elements;
+}
 
 void infer(OpContext& context) {
   context.require(context.dtype(0) == DType::boolean, "a bool condition");
@@ -11,7 +29,7 @@ void infer(OpContext& context) {
   const auto values = broadcast(context.shape(1), context.shape(2));
   const auto shape = values ? broadcast(context.shape(0), *values) : std::nullopt;
   if (!shape) context.reject("shapes that broadcast");
-  context.output(is_float(context.dtype(1)) ? DType::f32 : context.dtype(1), *shape);
+  context.output(widened(context.dtype(1)), *shape, chosen_elements(context, *shape));
 }
 
 }  // namespace

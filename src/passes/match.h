@@ -8,11 +8,9 @@
 #include <vector>
 
 #include "bertie/network.h"
+#include "network/element.h"
 
 namespace bertie {
-
-// Element `index` of a tensor of any dtype; a bool is 0 or 1.
-double element(const TensorView& view, int64_t index);
 
 // The value of a constant of one element, whatever its rank ([], [1], [1, 1]) and dtype.
 std::optional<double> scalar(const Network& network, ValueId value);

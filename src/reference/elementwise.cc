@@ -219,9 +219,9 @@ PrepareResult prepare_elementwise(const KernelRequest& request) {
   if (name == "greater_or_equal") return take_function(GreaterOrEqual());
   if (name == "less") return take_function(Less());
   if (name == "less_or_equal") return take_function(LessOrEqual());
-  if (name == "and") return take_function(And());
-  if (name == "or") return take_function(Or());
-  if (name == "xor") return take_function(Xor());
+  if (name == "and" || name == "bitwise_and") return take_function(And());
+  if (name == "or" || name == "bitwise_or") return take_function(Or());
+  if (name == "xor" || name == "bitwise_xor") return take_function(Xor());
   fail(ErrorCode::unsupported, "reference: no elementwise function '{}'", name);
 }
 

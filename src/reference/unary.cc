@@ -10,15 +10,18 @@ namespace {
 
 struct Parametric {
   std::string_view name;
+  double alpha, beta;  // ONNX's defaults
   double (*function)(double x, double alpha, double beta);
 };
 constexpr Parametric kParametric[] = {
-    {"leaky_relu", [](double x, double alpha, double) { return x < 0 ? alpha * x : x; }},
-    {"elu", [](double x, double alpha, double) { return x < 0 ? alpha * std::expm1(x) : x; }},
-    {"celu", [](double x, double alpha, double) { return std::max(0.0, x) + std::min(0.0, alpha * std::expm1(x / alpha)); }},
-    {"selu", [](double x, double alpha, double gamma) { return gamma * (x > 0 ? x : alpha * std::expm1(x)); }},
-    {"thresholded_relu", [](double x, double alpha, double) { return x > alpha ? x : 0; }},
-    {"hard_sigmoid", [](double x, double alpha, double beta) { return std::clamp(alpha * x + beta, 0.0, 1.0); }},
+    {"leaky_relu", 0.01, 0, [](double x, double alpha, double) { return x < 0 ? alpha * x : x; }},
+    {"elu", 1, 0, [](double x, double alpha, double) { return x < 0 ? alpha * std::expm1(x) : x; }},
+    {"celu", 1, 0,
+     [](double x, double alpha, double) { return std::max(0.0, x) + std::min(0.0, alpha * std::expm1(x / alpha)); }},
+    {"selu", 1.67326319217681884765625, 1.05070102214813232421875,
+     [](double x, double alpha, double gamma) { return gamma * (x > 0 ? x : alpha * std::expm1(x)); }},
+    {"thresholded_relu", 1, 0, [](double x, double alpha, double) { return x > alpha ? x : 0; }},
+    {"hard_sigmoid", 0.2, 0.5, [](double x, double alpha, double beta) { return std::clamp(alpha * x + beta, 0.0, 1.0); }},
 };
 
 // result = function(number) for each element of a floating x.
@@ -40,6 +43,7 @@ IntegerFunction integer_function(std::string_view name) {
   if (name == "abs") return [](int64_t x) { return x < 0 ? static_cast<int64_t>(uint64_t{0} - static_cast<uint64_t>(x)) : x; };
   if (name == "sign") return [](int64_t x) -> int64_t { return (x > 0) - (x < 0); };
   if (name == "relu") return [](int64_t x) { return std::max<int64_t>(x, 0); };
+  if (name == "bitwise_not") return [](int64_t x) { return ~x; };
   if (name == "not") return [](int64_t x) -> int64_t { return x == 0; };
   fail(ErrorCode::unsupported, "reference: no integer function '{}'", name);
 }
@@ -68,9 +72,8 @@ PrepareResult prepare_unary(const KernelRequest& request) {
   }
   for (const Parametric& parametric : kParametric) {
     if (parametric.name != name) continue;
-    return take_floats<float>([function = parametric.function, alpha = node.real("alpha"), beta = node.real("beta")](double x) {
-      return function(x, alpha, beta);
-    });
+    return take_floats<float>([function = parametric.function, alpha = node.real("alpha", parametric.alpha),
+                               beta = node.real("beta", parametric.beta)](double x) { return function(x, alpha, beta); });
   }
   const ScalarFunction function = scalar_function(name);
   if (!function) fail(ErrorCode::unsupported, "reference: no function '{}'", name);
