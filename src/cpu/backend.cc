@@ -24,10 +24,14 @@ constexpr struct {
     {"layer_norm", "layer_norm", cpu::prepare_layer_norm},
     {"linear", "linear", cpu::prepare_linear},
     {"linear", "linear_shared", cpu::prepare_linear_shared},
+    {"matmul", "matmul", cpu::prepare_matmul},
     {"normalize", "normalize", cpu::prepare_normalize},
     {"pack_rows", "pack_rows", cpu::prepare_pack_rows},
     {"pool", "pool", cpu::prepare_pool},
+    {"reduce", "reduce", cpu::prepare_reduce},
     {"skip_layer_norm", "skip_layer_norm", cpu::prepare_skip_layer_norm},
+    {"softmax", "softmax", cpu::prepare_softmax},
+    {"transpose", "transpose", cpu::prepare_transpose},
     {"unary", "unary", cpu::prepare_unary},
 };
 

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <optional>
 
+#include "cpu/batch_offsets.h"
 #include "cpu/isa.h"
 #include "cpu/operands.h"
 #include "cpu/ops.h"
@@ -42,6 +44,47 @@ class Elementwise final : public Kernel {
   Spread a_, b_;
 };
 
+// Any broadcasting in which the last axis of an operand is the result's or 1: planes of rows, each operand at its own place.
+class BroadcastElementwise final : public Kernel {
+ public:
+  explicit BroadcastElementwise(BinaryFunction function) : kernels_(*active_isa().kernels), function_(function) {}
+
+  void run(const KernelContext& context) const override {
+    const MutableTensorView& out = context.outputs[0];
+    if (out.shape.elements() == 0) return;
+    const int rank = out.shape.rank();
+    const int64_t extent = rank < 1 ? 1 : out.shape.back(), rows = rank < 2 ? 1 : out.shape[rank - 2];
+    const Side a(context.inputs[0], out.shape), b(context.inputs[1], out.shape);
+    for_row_pieces(context.pool, out.shape.elements() / extent, extent, [&](int64_t begin, int64_t end) {
+      while (begin < end) {
+        const int64_t plane = begin / rows, first = begin % rows, last = std::min(rows, first + end - begin);
+        const BinaryRows body{function_, a.at(plane), b.at(plane), out.as<float>() + plane * rows * extent, extent};
+        kernels_.elementwise(body, first, last);
+        begin += last - first;
+      }
+    });
+  }
+
+ private:
+  struct Side {
+    Side(const TensorView& view, const Shape& result)
+        : data(view.as<float>()), offsets(view.shape, result, 2), scalar(view.shape.rank() < 1 || view.shape.back() == 1) {
+      const int64_t width = view.shape.rank() < 1 ? 1 : view.shape.back();
+      const int64_t height = view.shape.rank() < 2 ? 1 : view.shape[view.shape.rank() - 2];
+      plane = height * width;
+      row_stride = height == 1 ? 0 : width;
+    }
+    BinaryRows::Operand at(int64_t index) const { return {data + offsets(index) * plane, row_stride, scalar}; }
+    const float* data;
+    BatchOffsets offsets;
+    bool scalar;
+    int64_t plane, row_stride;
+  };
+
+  const IsaKernels& kernels_;
+  BinaryFunction function_;
+};
+
 BinaryFunction binary_function(const std::string& name) {
   if (name == "add") return BinaryFunction::add;
   if (name == "sub") return BinaryFunction::sub;
@@ -52,13 +95,14 @@ BinaryFunction binary_function(const std::string& name) {
   throw Refused{"no vectorised " + name};
 }
 
-Spread spread(const SymbolicShape& shape, const SymbolicShape& result) {
+// nullopt: in another way.
+std::optional<Spread> spread(const SymbolicShape& shape, const SymbolicShape& result) {
   if (shape == result) return Spread::same;
   const bool ones_before_last =
       std::all_of(shape.begin(), shape.empty() ? shape.end() : shape.end() - 1, [](const Dim& dim) { return dim == Dim(1); });
   if (ones_before_last && (shape.empty() || shape.back() == Dim(1))) return Spread::scalar;
   if (ones_before_last && shape.back() == result.back()) return Spread::each_row;
-  throw Refused{"broadcasts " + to_string(shape) + " to " + to_string(result)};
+  return std::nullopt;
 }
 
 }  // namespace
@@ -69,10 +113,15 @@ PrepareResult prepare_elementwise(const KernelRequest& request) {
     operands.require_f32(0, "a");
     operands.require_f32(1, "b");
     const SymbolicShape& result = request.network.value(request.node.outputs[0]).shape;
-    return Preparation{
-        std::make_unique<Elementwise>(binary_function(request.node.text("function")), spread(operands.value(0).shape, result),
-                                      spread(operands.value(1).shape, result)),
-        "sixteen elements at a time"};
+    const BinaryFunction function = binary_function(request.node.text("function"));
+    const auto a = spread(operands.value(0).shape, result), b = spread(operands.value(1).shape, result);
+    if (a && b) return Preparation{std::make_unique<Elementwise>(function, *a, *b), "sixteen elements at a time"};
+    for (size_t input : {0, 1}) {
+      const SymbolicShape& shape = operands.value(input).shape;
+      if (!shape.empty() && !(shape.back() == Dim(1)) && !(shape.back() == result.back()))
+        throw Refused{"broadcasts " + to_string(shape) + " to " + to_string(result)};
+    }
+    return Preparation{std::make_unique<BroadcastElementwise>(function), "broadcast by rows, sixteen elements at a time"};
   });
 }
 

@@ -14,10 +14,14 @@ PrepareResult prepare_gelu(const KernelRequest& request);
 PrepareResult prepare_layer_norm(const KernelRequest& request);
 PrepareResult prepare_linear(const KernelRequest& request);
 PrepareResult prepare_linear_shared(const KernelRequest& request);  // weights that an embedding reads too, packed on the fly
+PrepareResult prepare_matmul(const KernelRequest& request);
 PrepareResult prepare_normalize(const KernelRequest& request);
 PrepareResult prepare_pack_rows(const KernelRequest& request);
 PrepareResult prepare_pool(const KernelRequest& request);
+PrepareResult prepare_reduce(const KernelRequest& request);
 PrepareResult prepare_skip_layer_norm(const KernelRequest& request);
+PrepareResult prepare_softmax(const KernelRequest& request);
+PrepareResult prepare_transpose(const KernelRequest& request);
 PrepareResult prepare_unary(const KernelRequest& request);
 
 }  // namespace bertie::cpu

@@ -334,4 +334,90 @@ std::vector<ConformanceCase> linear_cases() {
   return cases;
 }
 
+namespace {
+
+ConformanceCase plain_case(const std::string& op, Attributes attributes, std::vector<Operand> inputs, const std::string& detail) {
+  ConformanceCase result;
+  result.name = op + " " + detail;
+  result.op.op = op;
+  result.op.attributes = std::move(attributes);
+  result.op.inputs = std::move(inputs);
+  result.element_bound = 16 * kEpsilon;
+  return result;
+}
+
+}  // namespace
+
+std::vector<ConformanceCase> matmul_cases() {
+  std::vector<ConformanceCase> cases;
+  const auto add = [&](const Shape& a, const Shape& b) {
+    std::mt19937 random(7);
+    const double depth = static_cast<double>(a.back());
+    cases.push_back(plain_case("matmul", {}, {{random_tensor(random, a)}, {random_tensor(random, b)}},
+                               a.to_string() + " by " + b.to_string()));
+    cases.back().element_bound = 32 * kEpsilon * std::sqrt(depth + 1);
+  };
+  for (int64_t rows : {0, 1, 2, 13, 109}) add({rows, 40}, {40, 33});
+  for (int64_t depth : {0, 1, 15, 16, 17, 383, 384, 385, 769}) add({5, depth}, {depth, 33});
+  for (int64_t columns : {0, 1, 15, 16, 17, 129, 300}) add({17, 48}, {48, columns});
+  add({2, 3, 7, 16}, {2, 3, 16, 7});  // scores and values of heads
+  add({20, 5, 9}, {20, 9, 4});        // more products than threads share alike
+  add({2, 3, 7, 16}, {16, 5});        // one b for all
+  add({7, 16}, {4, 16, 5});           // one a for all
+  add({2, 1, 7, 16}, {3, 16, 5});     // both repeated
+  add({0, 7, 16}, {0, 16, 5});
+  return cases;
+}
+
+std::vector<ConformanceCase> padded_op_cases() {
+  std::vector<ConformanceCase> cases;
+  std::mt19937 random(8);
+  for (int64_t extent : {1, 2, 15, 16, 17, 63, 64, 65, 300, 9000}) {
+    for (float scale : {1.0f, 30.0f}) {
+      cases.push_back(plain_case("softmax", {}, {{random_tensor(random, {3, 5, extent}, DType::f32, scale, -scale)}},
+                                 fmt::format("{} x{}", extent, scale)));
+    }
+    for (const char* function : {"sum", "mean"}) {
+      for (int64_t keep : {0, 1}) {
+        cases.push_back(
+            plain_case("reduce", {{"function", std::string(function)}, {"keep_dims", keep}},
+                       {{random_tensor(random, {3, 5, extent}, DType::f32, 1, 1)}, {indices({1}, {-1}, DType::i64), true}},
+                       fmt::format("{} {}", function, extent)));
+        cases.back().element_bound = 4 * kEpsilon * static_cast<double>(extent);
+      }
+    }
+  }
+  cases.push_back(plain_case("softmax", {{"axis", int64_t{1}}}, {{random_tensor(random, {0, 4})}}, "empty"));
+  struct {
+    Shape shape;
+    std::vector<int64_t> permutation;
+  } const kTransposes[] = {{{2, 5, 3, 17}, {0, 2, 1, 3}},
+                           {{2, 5, 3, 17}, {0, 2, 3, 1}},
+                           {{2, 3, 33, 65}, {0, 1, 3, 2}},
+                           {{31, 32}, {1, 0}},
+                           {{64, 33}, {}},
+                           {{3, 4, 5}, {2, 1, 0}},
+                           {{3, 4, 5}, {1, 2, 0}},
+                           {{0, 4}, {1, 0}},
+                           {{2, 3, 4}, {0, 1, 2}},
+                           {{1, 1}, {1, 0}}};
+  for (const auto& [shape, permutation] : kTransposes) {
+    Attributes attributes;
+    if (!permutation.empty()) attributes["permutation"] = permutation;
+    cases.push_back(plain_case("transpose", std::move(attributes), {{random_tensor(random, shape)}},
+                               fmt::format("{} {}", shape.to_string(), fmt::join(permutation, ","))));
+    cases.back().element_bound = 0;
+  }
+  const std::pair<Shape, Shape> kBroadcasts[] = {
+      {{2, 3, 5, 19}, {2, 1, 1, 19}}, {{2, 3, 5, 19}, {2, 3, 5, 1}}, {{2, 1, 5, 19}, {3, 1, 19}}, {{4, 1}, {1, 33}},
+      {{5, 1}, {2, 1, 17}},           {{2, 3, 1}, {2, 3, 70}},       {{0, 3, 4}, {1, 3, 1}}};
+  for (const char* function : {"add", "mul", "max"}) {
+    for (const auto& [a, b] : kBroadcasts) {
+      cases.push_back(elementwise_case(function, a, b));
+      cases.push_back(elementwise_case(function, b, a));
+    }
+  }
+  return cases;
+}
+
 }  // namespace bertie::test

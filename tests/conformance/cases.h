@@ -34,5 +34,8 @@ std::vector<ConformanceCase> padded_attention_cases();
 std::vector<ConformanceCase> row_op_cases();      // layer norms, embeddings, gather, pool, normalize
 std::vector<ConformanceCase> element_op_cases();  // unary, gelu, elementwise
 std::vector<ConformanceCase> linear_cases();
+std::vector<ConformanceCase> matmul_cases();  // of two operands that the run makes
+std::vector<ConformanceCase>
+padded_op_cases();  // softmax, reduce, transpose, broadcasting elementwise: what padded networks run unfused
 
 }  // namespace bertie::test

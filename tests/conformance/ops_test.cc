@@ -79,6 +79,8 @@ TEST(Conformance, PaddedAttention) { check_cases(padded_attention_cases()); }
 TEST(Conformance, RowOps) { check_cases(row_op_cases()); }
 TEST(Conformance, ElementOps) { check_cases(element_op_cases()); }
 TEST(Conformance, Linear) { check_cases(linear_cases()); }
+TEST(Conformance, Matmul) { check_cases(matmul_cases()); }
+TEST(Conformance, PaddedOps) { check_cases(padded_op_cases()); }
 
 // Rows [begin, begin + rows) of a [., width] tensor.
 Tensor slice_rows(const Tensor& tensor, int64_t begin, int64_t rows) {
@@ -192,8 +194,12 @@ TEST(Conformance, CpuRefuses) {
   } kCases[] = {
       {{"unary", {{"function", std::string("log")}}, {{x}}, {}, {}}, "no vectorised log"},
       {{"elementwise", {{"function", std::string("pow")}}, {{x}, {x}}, {}, {}}, "no vectorised pow"},
-      {{"elementwise", {{"function", std::string("add")}}, {{x}, {random_tensor(random, {2, 1})}}, {}, {}},
-       "broadcasts [2, 1] to [2, 6]"},
+      {{"matmul", {}, {{vector}, {random_tensor(random, {6, 2})}}, {}, {}}, "a vector"},
+      {{"softmax", {{"axis", int64_t{0}}}, {{x}}, {}, {}}, "an axis that is not the last"},
+      {{"softmax", {{"logarithm", int64_t{1}}}, {{x}}, {}, {}}, "no vectorised logarithm"},
+      {{"reduce", {{"function", std::string("sum")}}, {{x}}, {}, {}}, "axes other than the last"},
+      {{"reduce", {{"function", std::string("max")}}, {{x}}, {}, {}}, "no vectorised max"},
+      {{"transpose", {}, {{half}}, {}, {}}, "x is f16, not f32"},
       {{"gelu", {}, {{half}}, {}, {}}, "x is f16, not f32"},
       {{"layer_norm", {{"epsilon", 1e-5}}, {{x}, {vector}, {vector}}, {}, {}}, "gamma is not constant"},
       {{"pool", {{"mode", std::string("mean")}}, {{random_tensor(random, {1, 2, 6})}, {indices({1, 2}, {1, 0})}}, {}, {}},

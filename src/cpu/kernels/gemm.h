@@ -20,11 +20,12 @@ constexpr int64_t kGemmScratchFloats = kGemmMaxPanels * kGemmPanel * kGemmBlockK
 
 enum class Activation : uint8_t { none, gelu, gelu_tanh, relu, silu, tanh };
 
-// W as it lies in the file: [n, k], row-major.
+// W as it lies in the file: [n, k], row-major; or turned, f32 [k, n], as the second operand of a product has it.
 struct GemmWeight {
   const void* data;
   FloatType type;
   int64_t n, k;
+  bool turned = false;
 };
 
 struct GemmProblem {

@@ -12,6 +12,8 @@
 #include "cpu/kernels/normalize.h"
 #include "cpu/kernels/peak.h"
 #include "cpu/kernels/pool.h"
+#include "cpu/kernels/reduce.h"
+#include "cpu/kernels/softmax.h"
 #include "cpu/kernels/unary.h"
 
 namespace bertie::cpu {
@@ -26,6 +28,9 @@ struct IsaKernels {
   void (*gather_rows)(const GatherRows& rows, int64_t begin, int64_t end);
   void (*normalize)(const NormalizeRows& rows, int64_t begin, int64_t end);
   void (*elementwise)(const BinaryRows& rows, int64_t begin, int64_t end);
+  // softmax.h, reduce.h: rows [begin, end)
+  void (*softmax)(const SoftmaxRows& rows, int64_t begin, int64_t end);
+  void (*reduce)(const ReduceRows& rows, int64_t begin, int64_t end);
   // pool.h, unary.h
   void (*pool)(const PoolSequence& sequence, int64_t begin, int64_t end);
   void (*unary)(UnaryFunction function, const float* x, float* out, int64_t count);

@@ -36,10 +36,22 @@ void pack(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int6
   }
 }
 
+// Sixteen columns of a turned W, f32, lie side by side.
+void pack_turned(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int64_t k_begin, int64_t k_end, float* panels,
+                 int64_t panel_stride) {
+  for (int64_t panel = panel_begin; panel < panel_end; ++panel, panels += panel_stride) {
+    const int64_t first = panel * kGemmPanel, present = min(kGemmPanel, weight.n - first);
+    for (int64_t k = k_begin; k < k_end; ++k) {
+      store(panels + (k - k_begin) * kGemmPanel, read_floats<FloatType::f32>(weight.data, k * weight.n + first, present));
+    }
+  }
+}
+
 }  // namespace
 
 void pack_panels(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int64_t k_begin, int64_t k_end, float* panels,
                  int64_t panel_stride) {
+  if (weight.turned) return pack_turned(weight, panel_begin, panel_end, k_begin, k_end, panels, panel_stride);
   switch (weight.type) {
     case FloatType::f32: return pack<FloatType::f32>(weight, panel_begin, panel_end, k_begin, k_end, panels, panel_stride);
     case FloatType::f16: return pack<FloatType::f16>(weight, panel_begin, panel_end, k_begin, k_end, panels, panel_stride);
