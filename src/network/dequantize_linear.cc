@@ -7,8 +7,8 @@ const OpDescriptor& dequantize_linear_op() {
   static const OpDescriptor op{
       "dequantize_linear", 2, {"x", "scale", "zero_point"}, {"axis", "block_size"}, [](OpContext& context) {
         context.require(!is_float(context.dtype(0)) && context.dtype(0) != DType::boolean, "an integer x");
-        require_scales(context);
         if (context.has(2)) context.require(context.dtype(2) == context.dtype(0), "a zero_point of x's dtype");
+        require_scales(context);
         context.output(DType::f32, context.shape(0));
       }};
   return op;

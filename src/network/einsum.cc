@@ -72,7 +72,8 @@ std::optional<EinsumPlan> plan_einsum(std::string_view equation, const std::vect
     const auto used = [&](char letter) {
       int64_t times = 0;
       for (const Term& term : terms) {
-        times += std::count(term.before.begin(), term.before.end(), letter) + std::count(term.after.begin(), term.after.end(), letter);
+        times +=
+            std::count(term.before.begin(), term.before.end(), letter) + std::count(term.after.begin(), term.after.end(), letter);
       }
       return times;
     };

@@ -9,7 +9,7 @@
 namespace bertie {
 
 struct EinsumPlan {
-  int labels = 0;                         // how many there are; those below `outputs` are the result's axes, the others are summed over
+  int labels = 0;  // how many there are; those below `outputs` are the result's axes, the others are summed over
   int outputs = 0;
   std::vector<std::vector<int>> operands;  // the label of each axis of each operand
 };

@@ -7,7 +7,10 @@ namespace {
 
 void infer(OpContext& context) {
   const bool integers = is_index(context.dtype(0)) && context.dtype(0) == context.dtype(1);
-  context.require(integers || (is_float(context.dtype(0)) && is_float(context.dtype(1))), "floats, or a and b of i32 or of i64");
+  if (!integers) {
+    context.require_float(0);
+    context.require_float(1);
+  }
   SymbolicShape a = context.shape(0);
   SymbolicShape b = context.shape(1);
   context.require(!a.empty() && !b.empty(), "a and b of rank 1 or more");

@@ -20,9 +20,12 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& one_hot_op() {
-  static const OpDescriptor op{
-      .name = "one_hot", .required_inputs = 3, .inputs = {"indices", "depth", "values"}, .attributes = {"axis"}, .infer = infer,
-      .reads_data = true};
+  static const OpDescriptor op{.name = "one_hot",
+                               .required_inputs = 3,
+                               .inputs = {"indices", "depth", "values"},
+                               .attributes = {"axis"},
+                               .infer = infer,
+                               .reads_data = true};
   return op;
 }
 

@@ -12,7 +12,8 @@ void infer(OpContext& context) {
   context.require_index(kPads);
   context.require_one_of("mode", context.node().text("mode", "constant"), {"constant", "edge", "reflect", "wrap"});
   if (context.has(kValue)) {
-    context.require(context.shape(kValue).size() <= 1 && widened(context.dtype(kValue)) == widened(context.dtype(kX)),
+    context.require((context.shape(kValue).empty() || context.shape(kValue) == SymbolicShape{Dim(1)}) &&
+                        widened(context.dtype(kValue)) == widened(context.dtype(kX)),
                     "a value of one element of x's dtype");
   }
   SymbolicShape shape = context.shape(kX);

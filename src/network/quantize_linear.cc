@@ -7,7 +7,6 @@ const OpDescriptor& quantize_linear_op() {
   static const OpDescriptor op{
       "quantize_linear", 2, {"x", "scale", "zero_point"}, {"axis", "block_size", "to"}, [](OpContext& context) {
         context.require(is_float(context.dtype(0)) || context.dtype(0) == DType::i32, "an x of floats or i32");
-        require_scales(context);
         DType to = DType::u8;
         if (context.has(2)) {
           to = context.dtype(2);
@@ -15,6 +14,7 @@ const OpDescriptor& quantize_linear_op() {
           to = DType::i8;
         }
         context.require(to == DType::u8 || to == DType::i8, "a zero_point of i8 or u8");
+        require_scales(context);
         context.output(to, context.shape(0));
       }};
   return op;

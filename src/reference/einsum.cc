@@ -62,12 +62,14 @@ PrepareResult prepare_einsum(const KernelRequest& request) {
     const size_t operands = plan.operands.size();
     const MutableTensorView& out = context.outputs[0];
     if (is_float(out.dtype)) {
-      contract<double>(contraction, operands, out.as<float>(), [&](size_t k, int64_t at) { return number(context.inputs[k], at); });
+      contract<double>(contraction, operands, out.as<float>(),
+                       [&](size_t k, int64_t at) { return number(context.inputs[k], at); });
       return;
     }
     with_integer_type(out.dtype, [&](auto type) {
       using T = typename decltype(type)::type;
-      contract<uint64_t>(contraction, operands, out.as<T>(), [&](size_t k, int64_t at) { return integer(context.inputs[k], at); });
+      contract<uint64_t>(contraction, operands, out.as<T>(),
+                         [&](size_t k, int64_t at) { return integer(context.inputs[k], at); });
     });
   });
 }

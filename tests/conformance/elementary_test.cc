@@ -150,12 +150,13 @@ TEST(Elementary, IndicesOutsideTheirAxisAreErrors) {
   const ValueId bad = network.add_constant("bad", indices({1, 1}, {3}, DType::i64));
   const ValueId update = network.add_constant("update", tensor_of({1, 1}, {1}));
   const ValueId row = network.add_constant("row", tensor_of({1, 3}, {1, 2, 3}));
-  const ValueId results[] = {
-      network.add_gather(x, bad, 1), network.add_node("gather_elements", {x, bad}, {{"axis", int64_t{0}}})[0],
-      network.add_node("gather_nd", {x, bad}, {})[0],
-      network.add_node("scatter_elements", {x, bad, update}, {{"axis", int64_t{1}}})[0],
-      network.add_node("scatter_nd", {x, bad, row}, {})[0]};
-  for (const ValueId result : results) EXPECT_THROW(evaluate(network, std::array{result}, {}), Error) << network.value(result).name;
+  const ValueId results[] = {network.add_gather(x, bad, 1),
+                             network.add_node("gather_elements", {x, bad}, {{"axis", int64_t{0}}})[0],
+                             network.add_node("gather_nd", {x, bad}, {})[0],
+                             network.add_node("scatter_elements", {x, bad, update}, {{"axis", int64_t{1}}})[0],
+                             network.add_node("scatter_nd", {x, bad, row}, {})[0]};
+  for (const ValueId result : results)
+    EXPECT_THROW(evaluate(network, std::array{result}, {}), Error) << network.value(result).name;
 }
 
 // Known elements of the bools and choices by which exporters put extents in the place of -1.
@@ -164,7 +165,8 @@ TEST(Elementary, AnExpandShapeKeepsItsSymbols) {
   const ValueId x = network.add_input("x", DType::f32, {1, "sequence"});
   const ValueId like = network.add_input("like", DType::i64, {"batch", "sequence"});
   const ValueId extents = network.add_node("shape", {like}, {})[0];
-  const ValueId shape = network.add_concat({network.add_slice(extents, 0, 0, 1), network.add_integers(std::array<int64_t, 1>{-1})}, 0);
+  const ValueId shape =
+      network.add_concat({network.add_slice(extents, 0, 0, 1), network.add_integers(std::array<int64_t, 1>{-1})}, 0);
   const ValueId unknown = network.add_elementwise("equal", shape, network.add_integers(std::array<int64_t, 2>{-1, -1}));
   const ValueId ones = network.add_integers(std::array<int64_t, 2>{1, 1});
   const ValueId target = network.add_where(unknown, ones, shape);

@@ -24,7 +24,7 @@ void softmax(const SoftmaxRows& rows, int64_t begin, int64_t end) {
     float* out = rows.out + row * rows.extent;
     const Vec16 largest = broadcast(largest_of(x, rows.extent));
     const float sum = sum_vectors(
-        rows.extent, [x, out, largest](int64_t i, int64_t count, Vec16 total) __attribute__((always_inline)) {
+        rows.extent, [ x, out, largest ](int64_t i, int64_t count, Vec16 total) __attribute__((always_inline)) {
           store_up_to_16(out + i, exp(load_up_to_16(x + i, count) - largest), count);
           return total + load_up_to_16(out + i, count);  // zeros beyond the row
         });
