@@ -1,5 +1,8 @@
 // Functions of one tensor. Some have parameters: `alpha` and `beta`, with ONNX's defaults (selu's gamma is `beta`); is_inf can be told
 // to look for one sign alone.
+#include <algorithm>
+#include <limits>
+
 #include "network/dim.h"
 #include "network/op.h"
 
@@ -28,6 +31,8 @@ void infer(OpContext& context) {
   }
   const bool kept = function == "identity" || function == "neg" || function == "not";
   std::optional<SymbolicShape> elements = kept ? context.elements(0) : std::nullopt;
+  const auto has_no_negative = [](const Dim& element) { return element == Dim(std::numeric_limits<int64_t>::min()); };
+  if (elements && function == "neg" && std::any_of(elements->begin(), elements->end(), has_no_negative)) elements.reset();
   if (elements && function != "identity") {
     // "not": known truths, see elementwise's "equal"
     for (Dim& element : *elements) element = function == "neg" ? Dim(0) - element : Dim(element == Dim(0));
