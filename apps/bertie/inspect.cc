@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "bertie/plugin.h"
 #include "inspect_graph.h"
 #include "json.h"
 #include "options.h"
@@ -79,6 +80,10 @@ Json to_json(const Model& model, const Session& session) {
                      {"output_shape", step.output_shape},
                      {"weight_bytes", step.weight_bytes}});
   }
+  Json plugins = Json::array();
+  for (const PluginInfo& plugin : loaded_plugins())
+    plugins.push_back({{"name", plugin.name}, {"version", plugin.version}, {"path", plugin.path}, {"ops", plugin.ops}});
+  json["plugins"] = std::move(plugins);
   json["passes"] = std::move(passes);
   json["steps"] = std::move(steps);
   return json;
@@ -102,6 +107,9 @@ void print(const Model& model, const Session& session, bool network) {
   for (const auto& output : model.network().outputs()) {
     const Value& value = model.network().value(output.value);
     write_line(fmt::format("  output  {:<20} {} {}", output.name, dtype_name(value.dtype), to_string(value.shape)));
+  }
+  for (const PluginInfo& plugin : loaded_plugins()) {
+    write_line(fmt::format("  plugin  {} v{} ({}): {}", plugin.name, plugin.version, plugin.path, fmt::join(plugin.ops, ", ")));
   }
   write_line("\npasses");
   for (const PassReport& pass : engine.passes()) {

@@ -46,8 +46,12 @@ void CommonOptions::start_log() const {
   });
 }
 
-Model CommonOptions::load_model() const {
+void CommonOptions::load_plugins() const {
   for (const std::string& plugin : plugins) load_plugin(plugin);
+}
+
+Model CommonOptions::load_model() const {
+  load_plugins();
   ModelOptions options;
   options.tokenizer = tokenizer;
   return Model::load(model, options);

@@ -40,6 +40,7 @@ struct CommonOptions {
 
   // Sends log lines to standard error under --verbose.
   void start_log() const;
+  void load_plugins() const;
   // Plugins first: the model may need their ops.
   Model load_model() const;
   // Device, precision, threads and passes; `info` gives the position rule.

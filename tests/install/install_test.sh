@@ -36,3 +36,23 @@ export PKG_CONFIG_PATH=$library_dir/pkgconfig
 "$compiler" "$consumer/main.cc" -o "$work/consumer_pc" $(pkg-config --cflags --libs bertie)
 answer=$(LD_LIBRARY_PATH=$library_dir "$work/consumer_pc" "$model")
 [[ $answer == "$version capital" ]] || fail "the pkg-config consumer says '$answer'"
+
+# A plugin made outside with a plain compiler, the other one where it is there, loads into a program of the installed library and into
+# the installed program.
+plugin_compiler=$compiler
+for other in clang++ g++; do
+  if [[ $(basename "$compiler") != "$other"* ]] && command -v "$other" >/dev/null; then plugin_compiler=$other; fi
+done
+"$plugin_compiler" -std=c++20 -O2 -fPIC -shared -fvisibility=hidden -I"$prefix/include" "$consumer/scale_plugin.cc" -o "$work/scale.so" ||
+  fail "$plugin_compiler does not build the plugin"
+# shellcheck disable=SC2046
+"$compiler" "$consumer/plugin_user.cc" -o "$work/plugin_user" $(pkg-config --cflags --libs bertie)
+export LD_LIBRARY_PATH=$library_dir
+expected="my.domain::Scale 'bad': expected x of f32; got x 'input_ids' i64 [batch, sequence]"
+answer=$("$work/plugin_user" "$work/scale.so" cpu)
+[[ $answer == "plugin scale v1.0: 50 60 10 20"$'\n'"$expected" ]] || fail "the plugin's user says '$answer'"
+answer=$("$work/plugin_user" "$work/scale.so" reference)
+[[ $answer == "reference_elementwise: 50 60 10 20"$'\n'"$expected" ]] || fail "on the reference device the plugin's user says '$answer'"
+unset LD_LIBRARY_PATH
+"$prefix/bin/bertie" inspect "$model" --plugin "$work/scale.so" | grep -q "plugin  scale v1.0 ($work/scale.so): my.domain::Scale v1" ||
+  fail "the installed program does not list the plugin"
