@@ -38,7 +38,7 @@ function(bertie_library name)
 endfunction()
 
 # ThreadSanitizer is given only the test programs that start threads.
-set(BERTIE_THREADED_TESTS base_test text_test cpu_test engine_test tasks_test conformance_test)
+set(BERTIE_THREADED_TESTS base_test text_test network_test cpu_test engine_test tasks_test conformance_test)
 
 # bertie_test(name SOURCES file... LIBRARIES target...): a GoogleTest program, run by ctest from the source root.
 function(bertie_test name)

@@ -95,10 +95,10 @@ PluginInfo load_plugin(const std::string& path) {
   const auto entry = reinterpret_cast<BertiePluginEntry>(dlsym(library.get(), BERTIE_PLUGIN_ENTRY));
   if (!entry) fail(ErrorCode::invalid_file, "plugin '{}': exports no {}: not a bertie plugin", path, BERTIE_PLUGIN_ENTRY);
   const BertiePlugin* plugin = entry();
+  // Its code has run: whatever comes of it, the library stays. Loaded once more, it only counts its users.
+  (void)library.release();
   if (!plugin) fail(ErrorCode::invalid_file, "plugin '{}': {} gave no description", path, BERTIE_PLUGIN_ENTRY);
-  PluginInfo info = register_plugin(*plugin, path);
-  (void)library.release();  // for the life of the process; loaded once more, it only counts its users
-  return info;
+  return register_plugin(*plugin, path);
 }
 
 }  // namespace bertie
