@@ -24,7 +24,8 @@ std::string passes_html(const Engine& engine) {
   std::string html;
   for (const PassReport& pass : engine.passes()) {
     html += fmt::format("<details{}><summary>{} {} <span>{} matches, {:.1f} ms</span></summary><pre>",
-                        pass.lines.empty() ? "" : " open", pass.number, xml_escaped(pass.name), pass.matches, pass.milliseconds);
+                        pass.lines.empty() ? "" : " open=\"open\"", pass.number, xml_escaped(pass.name), pass.matches,
+                        pass.milliseconds);
     for (const std::string& line : pass.lines) html += xml_escaped(line) + "\n";
     html += "</pre></details>\n";
   }

@@ -102,10 +102,12 @@ class Layout {
     }
     for (const DiagramArrow& arrow : diagram_.arrows) {
       std::vector<int> way = {arrow.from};
+      const int frame_above = diagram_.boxes[static_cast<size_t>(arrow.from)].frame;
+      const int frame = diagram_.boxes[static_cast<size_t>(arrow.to)].frame == frame_above ? frame_above : -1;
       for (int row = rows_[static_cast<size_t>(arrow.from)] + 1; row < rows_[static_cast<size_t>(arrow.to)]; ++row) {
         way.push_back(static_cast<int>(spots_.size()));
         order_[static_cast<size_t>(row)].push_back(way.back());
-        spots_.push_back({-1, -1, row, 10, 0, {}, {}});
+        spots_.push_back({-1, frame, row, 10, 0, {}, {}});
       }
       way.push_back(arrow.to);
       for (size_t i = 0; i + 1 < way.size(); ++i) {
@@ -217,6 +219,11 @@ class Layout {
       top = std::min(top, box.y);
       right = std::max(right, box.x + box.width);
       bottom = std::max(bottom, box.y + box.height);
+    }
+    for (const Spot& spot : spots_) {
+      if (spot.frame != frame || spot.box >= 0) continue;
+      left = std::min(left, spot.x);
+      right = std::max(right, spot.x);
     }
     return {left - kFrameMargin, top - kFrameMargin - kFrameLabel, right - left + 2 * kFrameMargin,
             bottom - top + 2 * kFrameMargin + kFrameLabel};

@@ -58,20 +58,24 @@ std::string box_svg(const DiagramBox& box, const DiagramLayout::Rectangle& at) {
   return svg + "</g>\n";
 }
 
-std::string frame_svg(const DiagramFrame& frame, const DiagramLayout::Rectangle& at) {
+std::string frame_svg(const DiagramLayout::Rectangle& at) {
+  return fmt::format(
+      "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"10\" class=\"frame\"/>\n"
+      "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"10\" class=\"frame\"/>\n",
+      at.x + 6, at.y + 6, at.width, at.height, at.x, at.y, at.width, at.height);
+}
+
+std::string frame_label(const DiagramFrame& frame, const DiagramLayout::Rectangle& at) {
   std::string label = fmt::format("\u00d7 {}", frame.times);
   if (!frame.first.empty()) label += fmt::format("   {} \u2026 {}", frame.first, frame.last);
-  return fmt::format(
-             "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"10\" class=\"frame\"/>\n"
-             "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"10\" class=\"frame under\"/>\n",
-             at.x + 6, at.y + 6, at.width, at.height, at.x, at.y, at.width, at.height) +
-         text(at.x + 14, at.y + 19, "times", label);
+  return text(at.x + 14, at.y + 19, "times", label);
 }
 
 std::string diagram_svg(const Diagram& diagram, const DiagramLayout& layout) {
   std::string svg;
-  for (size_t i = 0; i < diagram.frames.size(); ++i) svg += frame_svg(diagram.frames[i], layout.frames[i]);
+  for (size_t i = 0; i < diagram.frames.size(); ++i) svg += frame_svg(layout.frames[i]);
   for (const auto& points : layout.arrows) svg += fmt::format("<path d=\"{}\" class=\"arrow\"/>\n", path_of(points));
+  for (size_t i = 0; i < diagram.frames.size(); ++i) svg += frame_label(diagram.frames[i], layout.frames[i]);
   for (size_t i = 0; i < diagram.boxes.size(); ++i) svg += box_svg(diagram.boxes[i], layout.boxes[i]);
   return svg;
 }
@@ -100,7 +104,7 @@ text { font-family: Helvetica, Arial, "Liberation Sans", sans-serif; text-anchor
 .title { font-size: 13px; font-weight: bold }
 .name { font-size: 11px; fill: #374151 }
 .detail { font-size: 11px; fill: #4b5563 }
-.times { font-size: 13px; font-weight: bold; text-anchor: start; fill: #1e3a8a }
+.times { font-size: 13px; font-weight: bold; text-anchor: start; fill: #1e3a8a; stroke: #fafbff; stroke-width: 4; paint-order: stroke }
 .legend { font-size: 11px; text-anchor: start; fill: #374151 }
 .frame { fill: #fafbff; stroke: #93a4c8; stroke-width: 1.2 }
 .arrow { fill: none; stroke: #6b7280; stroke-width: 1.2; marker-end: url(#head) }

@@ -23,9 +23,11 @@ class Finder {
     const auto saved = [](const Repetition& r) { return (r.times - 1) * r.length; };
     for (size_t start = begin; start + 2 * kShortest <= end; ++start) {
       for (size_t length = kShortest; start + 2 * length <= end; ++length) {
-        if (end - start - length <= saved(best)) break;  // even if all that is left repeats
+        if (end - start - length < std::max<size_t>(saved(best), 1)) break;  // even if all that is left repeats
         const Repetition candidate{start, length, times(start, length, end)};
-        if (saved(candidate) > saved(best)) best = candidate;
+        if (candidate.times < 2 || saved(candidate) < saved(best)) continue;
+        // Layers may be cut anywhere: where their names agree, their author has said where they begin.
+        if (saved(candidate) > saved(best) || shared_name(candidate) > shared_name(best)) best = candidate;
       }
     }
     if (best.times < 2) return;
@@ -73,6 +75,19 @@ class Finder {
     // The first copy reads what stands before all copies where the second reads the first.
     if (!entries || *place_y < start || *place_y >= start + length) return false;
     return entries->emplace(x, y).first->second == y;
+  }
+
+  // How many characters the names of a first copy's nodes begin with in common.
+  size_t shared_name(const Repetition& repetition) const {
+    const std::string& first = network_.node(order_[repetition.begin]).name;
+    size_t shared = first.size();
+    for (size_t i = 1; i < repetition.length; ++i) {
+      const std::string& name = network_.node(order_[repetition.begin + i]).name;
+      const auto differ =
+          std::mismatch(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(shared), name.begin(), name.end());
+      shared = static_cast<size_t>(differ.first - first.begin());
+    }
+    return shared;
   }
 
   std::optional<size_t> place(ValueId value) const {

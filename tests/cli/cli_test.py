@@ -572,7 +572,7 @@ class Graphs(Case):
             folded = [text for text in texts if text.startswith("\u00d7 ")]
             self.assertEqual(len(folded), 2, folded)
             self.assertIn("\u00d7 6   encoder.layer.0 \u2026 encoder.layer.5", folded)
-            self.assertEqual(texts.count("attention"), 2)
+            self.assertEqual(texts.count("attention"), 3)  # before, after, and the legend
 
     def test_dot_and_html(self):
         self.assertIn("subgraph cluster_1", self.draw(".dot"))
