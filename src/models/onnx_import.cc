@@ -17,7 +17,7 @@ namespace {
 
 constexpr ValueId kRefused = -2;        // made by a node that could not be expressed, or from such a value
 constexpr int kMaxDepth = 64;           // of functions and branches inside one another
-constexpr int64_t kMaxNodes = 1 << 20;  // after functions have been inlined
+constexpr int64_t kMaxNodes = 1 << 17;  // after functions have been inlined
 
 // The names that nodes see: a graph's, a function's or a branch's. A branch also sees those around it.
 struct Scope {

@@ -40,6 +40,7 @@ ValueId OnnxNode::known_input(size_t index) {
 ValueId OnnxNode::input_of_known_length(size_t index) {
   const ValueId value = input(index);
   const bool known = rank(value) == 1 && shape(value)[0].is_fixed();
+  if (known && shape(value)[0].size > Shape::kMaxRank) refuse("input {} of {} elements", index, shape(value)[0].size);
   return known || known_elements(network_.value(value)) ? value : known_input(index);
 }
 

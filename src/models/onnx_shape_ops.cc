@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "models/onnx_node.h"
+#include "network/dim.h"
 #include "network/op.h"
 
 namespace bertie::models {
@@ -67,7 +68,8 @@ void split(OnnxNode& node, std::string_view) {
 
 void slice(OnnxNode& node, std::string_view) {
   std::vector<ValueId> inputs;
-  for (size_t i = 0; i < 5; ++i) inputs.push_back(i < 3 ? node.input(i) : node.known_input(i));
+  for (size_t i = 0; i < 5; ++i)
+    inputs.push_back(i == 0 ? node.input(i) : i < 3 ? node.input_of_known_length(i) : node.known_input(i));
   node.output(0, node.make("slice", std::move(inputs)));
 }
 
@@ -76,6 +78,12 @@ void gather(OnnxNode& node, std::string_view op) {
 }
 
 void to_shape(OnnxNode& node, std::string_view op) { node.output(0, node.make(std::string(op), {node.input(0), node.input(1)})); }
+
+void gather_nd(OnnxNode& node, std::string_view) {
+  const ValueId indices = node.input(1);
+  if (node.rank(indices) < 1 || !node.shape(indices).back().is_fixed()) node.refuse("indices of a width that only the run knows");
+  node.output(0, node.make("gather_nd", {node.input(0), indices}, {{"batch_dims", node.integer("batch_dims", 0)}}));
+}
 
 void shape(OnnxNode& node, std::string_view) {
   Attributes attributes;
@@ -129,13 +137,8 @@ void constant(OnnxNode& node, std::string_view) {
 
 ValueId flatten_to_matrix(OnnxNode& node, ValueId x, int64_t axis) {
   const SymbolicShape extents = node.shape(x);
-  const auto product = [](auto begin, auto end) {
-    int64_t product = 1;
-    for (auto dim = begin; dim != end; ++dim) product = dim->is_fixed() && product >= 0 ? product * dim->size : -1;
-    return product;
-  };
-  const int64_t rows = product(extents.begin(), extents.begin() + axis);
-  const int64_t columns = product(extents.begin() + axis, extents.end());
+  const int64_t rows = elements_of(SymbolicShape(extents.begin(), extents.begin() + axis)).size;  // -1: a symbol
+  const int64_t columns = elements_of(SymbolicShape(extents.begin() + axis, extents.end())).size;
   if (rows >= 0 || columns >= 0) {
     return node.make("reshape", {x, node.integers_of({rows, columns})}, {{"allow_zero", int64_t{1}}});
   }
@@ -167,6 +170,7 @@ std::span<const OnnxOp> onnx_shape_ops() {
       {"Slice", 10, slice},
       {"Gather", 1, gather, "gather"},
       {"GatherElements", 11, gather, "gather_elements"},
+      {"GatherND", 11, gather_nd},
   };
   return kOps;
 }

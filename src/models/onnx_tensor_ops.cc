@@ -133,7 +133,7 @@ ValueId scaled_and_shifted(OnnxNode& node, ValueId x, ValueId scale, ValueId bia
 }  // namespace
 
 ValueId layer_norm(OnnxNode& node, ValueId x, ValueId gamma, ValueId beta, double epsilon) {
-  constexpr int64_t kWidest = 1 << 24;
+  constexpr int64_t kWidest = 1 << 16;
   if (node.rank(x) < 1) node.contradict("the normalisation of a scalar");
   const SymbolicShape row{node.shape(x).back()};
   const bool plain =

@@ -18,6 +18,12 @@ int64_t plus(int64_t a, int64_t b) {
   return a;
 }
 
+// Sums of sums may double at each step.
+void check_length(const std::string& symbol) {
+  constexpr size_t kLongest = 1 << 12;
+  if (symbol.size() > kLongest) fail(ErrorCode::unsupported, "an extent that is a formula of {} characters", symbol.size());
+}
+
 // coefficient * factors[0] * factors[1] * ...; a sum is one factor in parentheses.
 struct Product {
   int64_t coefficient = 1;
@@ -56,6 +62,7 @@ struct Product {
     if (factors.empty() || coefficient == 0) return Dim(coefficient);
     std::string symbol = coefficient == 1 ? "" : std::to_string(coefficient);
     for (const std::string& factor : factors) symbol += (symbol.empty() ? "" : "*") + factor;
+    check_length(symbol);
     return Dim(symbol);
   }
 };
@@ -70,7 +77,9 @@ Dim combine(const Dim& a, const Dim& b, int sign) {
     return sum.dim();
   }
   const auto text = [](const Dim& dim) { return dim.is_fixed() ? std::to_string(dim.size) : dim.symbol; };
-  return Dim(fmt::format("({}{}{})", text(a), sign > 0 ? "+" : "-", text(b)));
+  std::string symbol = fmt::format("({}{}{})", text(a), sign > 0 ? "+" : "-", text(b));
+  check_length(symbol);
+  return Dim(std::move(symbol));
 }
 
 // "a+b" or "a-b" as combine() writes them: the last sign outside parentheses parts the two.

@@ -15,11 +15,11 @@ std::optional<Dim> symbolic_extent(const Dim& start, const Dim& end, int64_t ste
   if (step != 1 || !start.is_fixed()) return std::nullopt;
   if (start.size < 0) {  // the last -start elements
     const bool to_end = end.is_fixed() && end.size >= INT32_MAX;
-    return to_end ? std::optional(Dim(-start.size)) : std::nullopt;
+    return to_end ? std::optional(Dim(0) - start) : std::nullopt;
   }
   if (!end.is_fixed()) return end - start;
   if (end.size >= INT32_MAX) return extent - start;
-  if (end.size < 0) return extent + Dim(end.size - start.size);
+  if (end.size < 0) return extent + (end - start);
   if (start.size == 0 && end.size == 1) return Dim(1);
   return std::nullopt;
 }

@@ -22,7 +22,10 @@ class AnswerDriver final : public tasks::Batcher<Question, QuestionAnswer, Answe
  public:
   AnswerDriver(const Model& model, const AnswerQuestionOptions& options)
       : Batcher((tasks::require_task(model, "answer"),
-                 tasks::make_runner(model, model.network(), options, {"start_logits", "end_logits"}))),
+                 tasks::make_runner(model, model.network(), options,
+                                    {model.info().output("start_logits"), model.info().output("end_logits")}))),
+        start_logits_(model.info().output("start_logits")),
+        end_logits_(model.info().output("end_logits")),
         encoder_(model, tasks::longest_text(model), options.truncate),
         options_(options) {
     if (options.top_k < 1) fail(ErrorCode::invalid_argument, "top_k is {}; it must be at least 1", options.top_k);
@@ -58,7 +61,7 @@ class AnswerDriver final : public tasks::Batcher<Question, QuestionAnswer, Answe
     for (size_t i = 0; i < encoding.size(); ++i) in_context[i] = encoding.sequence_ids[i] == 1;
     // Some spans fall together when they are widened to whole words.
     const size_t count = 2 * static_cast<size_t>(options_.top_k) + 10;
-    work.found[window] = tasks::best_spans(outputs.values("start_logits"), outputs.values("end_logits"), in_context, count,
+    work.found[window] = tasks::best_spans(outputs.values(start_logits_), outputs.values(end_logits_), in_context, count,
                                            static_cast<size_t>(options_.max_answer_tokens));
   }
 
@@ -121,6 +124,7 @@ class AnswerDriver final : public tasks::Batcher<Question, QuestionAnswer, Answe
     candidates.push_back({std::move(text), start, end, span.score, std::move(lower)});
   }
 
+  std::string start_logits_, end_logits_;  // the outputs' names
   tasks::TextEncoder encoder_;
   AnswerQuestionOptions options_;
 };

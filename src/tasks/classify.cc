@@ -35,7 +35,9 @@ struct ClassifyWork : tasks::Work {
 class ClassifyDriver final : public tasks::Batcher<ClassifyItem, ClassifyAnswer, ClassifyWork> {
  public:
   ClassifyDriver(const Model& model, const ClassifyOptions& options)
-      : Batcher((tasks::require_task(model, "classify"), tasks::make_runner(model, model.network(), options, {"logits"}))),
+      : Batcher((tasks::require_task(model, "classify"),
+                 tasks::make_runner(model, model.network(), options, {model.info().output("logits")}))),
+        logits_(model.info().output("logits")),
         encoder_(model, tasks::longest_text(model), options.truncate),
         function_(parse_function(options.function, model.info())),
         labels_(model.info().labels) {}
@@ -50,7 +52,7 @@ class ClassifyDriver final : public tasks::Batcher<ClassifyItem, ClassifyAnswer,
   }
 
   void read(ClassifyWork& work, size_t, const tasks::SequenceOutputs& outputs) const override {
-    const std::span<const float> logits = outputs.values("logits");
+    const std::span<const float> logits = outputs.values(logits_);
     work.logits.assign(logits.begin(), logits.end());
   }
 
@@ -68,6 +70,7 @@ class ClassifyDriver final : public tasks::Batcher<ClassifyItem, ClassifyAnswer,
   }
 
  private:
+  std::string logits_;  // the output's name
   tasks::TextEncoder encoder_;
   Function function_;
   std::vector<std::string> labels_;

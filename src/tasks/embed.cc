@@ -16,39 +16,34 @@ ValueId output_value(const Network& network, std::string_view name) {
   return kNone;
 }
 
-ValueId input_value(const Network& network, std::string_view name) {
-  for (ValueId input : network.inputs()) {
-    if (network.value(input).name == name) return input;
-  }
-  return kNone;
-}
-
 struct EmbeddingNetwork {
   Network network;
   std::string output;
 };
 
-// The model's network with the output that the folder describes, changed as the options ask.
+// The model's network with the output that the folder describes, or the graph itself has, changed as the options ask.
 EmbeddingNetwork embedding_network(const Model& model, const EmbedOptions& options) {
-  EmbeddingNetwork result{model.network(), "sentence_embedding"};
+  const ModelInfo& info = model.info();
+  EmbeddingNetwork result{model.network(), info.output("sentence_embedding")};
   Network& network = result.network;
-  const std::optional<PoolingInfo>& folder = model.info().pooling;
+  const std::optional<PoolingInfo>& folder = info.pooling;
   const bool normalize = options.normalize.value_or(folder && folder->normalize);
-  ValueId embedding = kNone;
-  if (folder && options.pooling.empty() && (normalize || !folder->normalize)) {
-    if (normalize == folder->normalize) return result;
-    embedding = output_value(network, result.output);
+  ValueId embedding = options.pooling.empty() ? output_value(network, result.output) : kNone;
+  if (embedding != kNone && (normalize || !folder || !folder->normalize)) {
+    // A graph's own embedding comes without a word on whether it is normalised; once more changes nothing.
+    if (!normalize || (folder && folder->normalize)) return result;
   } else {
     if (folder && !folder->dense.empty()) {
-      fail(ErrorCode::unsupported, "{}: its dense layers follow its own pooling, which cannot be replaced", model.info().source);
+      fail(ErrorCode::unsupported, "{}: its dense layers follow its own pooling, which cannot be replaced", info.source);
     }
-    const ValueId hidden = output_value(network, "last_hidden_state");
-    if (hidden == kNone) fail(ErrorCode::unsupported, "{}: there is no last_hidden_state to pool", model.info().source);
+    const ValueId hidden = output_value(network, info.output("last_hidden_state"));
+    if (hidden == kNone) fail(ErrorCode::unsupported, "{}: there is no last_hidden_state to pool", info.source);
     const std::string mode = !options.pooling.empty() ? options.pooling : folder ? folder->mode : "mean";
-    embedding = network.add_pool(hidden, input_value(network, "attention_mask"), mode, "pooling");
+    embedding = network.add_pool(hidden, network.input_of(InputRole::attention_mask), mode, "pooling");
   }
   if (normalize) embedding = network.add_normalize(embedding, 1e-12, "normalize");
   result.output = "embedding";
+  while (output_value(network, result.output) != kNone) result.output += ".pooled";
   network.add_output(result.output, embedding);
   return result;
 }

@@ -25,7 +25,9 @@ class FillMaskDriver final : public tasks::Batcher<std::string, FillMaskAnswer, 
  public:
   FillMaskDriver(const Model& model, const FillMaskOptions& options)
       : Batcher((tasks::require_task(model, "fill-mask"),
-                 tasks::make_runner(model, model.network(), options, {"logits"}, {"logits"}))),
+                 tasks::make_runner(model, model.network(), options, {model.info().output("logits")},
+                                    {model.info().output("logits")}))),
+        logits_(model.info().output("logits")),
         encoder_(model, tasks::longest_text(model), options.truncate),
         top_k_(static_cast<size_t>(std::max(options.top_k, 0))) {
     const Tokenizer& tokenizer = encoder_.tokenizer();
@@ -52,7 +54,7 @@ class FillMaskDriver final : public tasks::Batcher<std::string, FillMaskAnswer, 
   }
 
   void read(FillMaskWork& work, size_t, const SequenceOutputs& outputs) const override {
-    const std::span<const float> logits = outputs.values("logits");
+    const std::span<const float> logits = outputs.values(logits_);
     const size_t masks = work.sequences[0].rows.size();
     const size_t width = logits.size() / masks;
     for (size_t mask = 0; mask < masks; ++mask) {
@@ -107,6 +109,7 @@ class FillMaskDriver final : public tasks::Batcher<std::string, FillMaskAnswer, 
     return encoder_.tokenizer().decode(ids, skip_special);
   }
 
+  std::string logits_;  // the output's name
   tasks::TextEncoder encoder_;
   size_t top_k_;
   int32_t mask_id_ = 0;

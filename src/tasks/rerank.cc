@@ -16,7 +16,9 @@ struct RerankWork : tasks::Work {
 class RerankDriver final : public tasks::Batcher<RerankItem, float, RerankWork> {
  public:
   RerankDriver(const Model& model, const TaskOptions& options)
-      : Batcher((tasks::require_task(model, "rerank"), tasks::make_runner(model, model.network(), options, {"logits"}))),
+      : Batcher((tasks::require_task(model, "rerank"),
+                 tasks::make_runner(model, model.network(), options, {model.info().output("logits")}))),
+        logits_(model.info().output("logits")),
         encoder_(model, tasks::longest_text(model), options.truncate),
         sigmoid_(model.info().score_activation != "identity") {}
 
@@ -28,12 +30,13 @@ class RerankDriver final : public tasks::Batcher<RerankItem, float, RerankWork> 
   }
 
   void read(RerankWork& work, size_t, const tasks::SequenceOutputs& outputs) const override {
-    work.logit = outputs.values("logits")[0];
+    work.logit = outputs.values(logits_)[0];
   }
 
   float finish(const RerankItem&, RerankWork&& work) const override { return sigmoid_ ? tasks::sigmoid(work.logit) : work.logit; }
 
  private:
+  std::string logits_;  // the output's name
   tasks::TextEncoder encoder_;
   bool sigmoid_;
 };

@@ -18,7 +18,9 @@ struct TagWork : tasks::Work {
 class TagDriver final : public tasks::Batcher<std::string, TagAnswer, TagWork> {
  public:
   TagDriver(const Model& model, const TagOptions& options)
-      : Batcher((tasks::require_task(model, "tag"), tasks::make_runner(model, model.network(), options, {"logits"}))),
+      : Batcher((tasks::require_task(model, "tag"),
+                 tasks::make_runner(model, model.network(), options, {model.info().output("logits")}))),
+        logits_(model.info().output("logits")),
         encoder_(model, tasks::longest_text(model), options.truncate),
         grouping_(options.grouping),
         ignored_(options.ignored_labels),
@@ -34,7 +36,7 @@ class TagDriver final : public tasks::Batcher<std::string, TagAnswer, TagWork> {
   }
 
   void read(TagWork& work, size_t, const tasks::SequenceOutputs& outputs) const override {
-    const std::span<const float> logits = outputs.values("logits");
+    const std::span<const float> logits = outputs.values(logits_);
     const Encoding& encoding = work.encoding;
     const size_t width = logits.size() / encoding.size();
     for (size_t i = 0; i < encoding.size(); ++i) {
@@ -75,6 +77,7 @@ class TagDriver final : public tasks::Batcher<std::string, TagAnswer, TagWork> {
     }
   }
 
+  std::string logits_;  // the output's name
   tasks::TextEncoder encoder_;
   Grouping grouping_;
   std::vector<std::string> ignored_;

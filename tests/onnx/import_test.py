@@ -1,6 +1,7 @@
 """Graphs built by hand, one for each spelling of an op that the node tests do not have, against ONNX Runtime with its optimiser off.
 
 usage: import_test.py ONNX_RUNNER
+       import_test.py --write-seeds FOLDER   (tests/fuzz/corpus/onnx_fuzz: the smallest graph of each kind)
 """
 
 import itertools
@@ -229,8 +230,23 @@ def branches():
                {"w": floats(E, 1), "last": np.array(-1, np.int64), "one": np.array(1, np.int64)})
 
 
+def write_seeds(cases, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    smallest = {}
+    for each in cases:
+        kind = each.name.split()[0].lower()
+        data = each.model.SerializeToString()
+        if len(data) < 3000 and len(data) < len(smallest.get(kind, data + b"x")):
+            smallest[kind] = data
+    for kind, data in smallest.items():
+        (folder / kind).write_bytes(data)
+    return 0
+
+
 def main():
     cases = [*microsoft(), *spellings()]
+    if sys.argv[1] == "--write-seeds":
+        return write_seeds(cases, pathlib.Path(sys.argv[2]))
     run_cases(sys.argv[1], cases)
     failed = [case for case in cases if case.status != "passed"]
     print(f"{len(cases)} graphs, {len(cases) - len(failed)} agree with ONNX Runtime")
