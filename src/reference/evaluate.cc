@@ -139,7 +139,7 @@ class Evaluation {
   void run_node(const Node& node) {
     std::vector<TensorView> inputs;
     for (ValueId id : node.inputs) inputs.push_back(id == kNone ? TensorView{} : tensors_.at(id).view());
-    if ((node.op == "attention" || node.op == "pool") && inputs[0].shape.rank() == 2)
+    if (node.op == "pack_rows" || ((node.op == "attention" || node.op == "pool") && inputs[0].shape.rank() == 2))
       fail(ErrorCode::unsupported, "evaluation: {} '{}' needs a packed batch", node.op, node.name);
     ConcreteRule rule(network_, node);
     const auto results = rule.infer(inputs);

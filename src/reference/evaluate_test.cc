@@ -138,6 +138,12 @@ TEST_F(EvaluateTest, PackedNodesAreRefused) {
                 value_of(pooled, {{x, Tensor::from_floats({1, 4}, std::array<float, 4>{})}});
               }),
               HasSubstr("pool 'pooled' needs a packed batch"));
+  const ValueId padded = network.add_input("padded", DType::f32, {"batch", "sequence", 4});
+  const ValueId packed = network.add_node("pack_rows", {padded}, {}, "packed")[0];
+  EXPECT_THAT(message_of([&] {
+                value_of(packed, {{padded, Tensor::from_floats({1, 1, 4}, std::array<float, 4>{})}});
+              }),
+              HasSubstr("pack_rows 'packed' needs a packed batch"));
 }
 
 TEST(ConcreteRule, RemembersUntilAnInputChanges) {
