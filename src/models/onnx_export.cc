@@ -129,7 +129,7 @@ class Exporter {
   void add_node(const Node& node) {
     OnnxExporter exporter = onnx_exporter_of_elementary(node.op);
     if (!exporter) exporter = onnx_exporter_of_fused(node.op);
-    if (!exporter) fail(ErrorCode::unsupported, "{} '{}': has no form in ONNX", node.op, node.name);
+    if (!exporter) fail(ErrorCode::unsupported, "{} '{}': this op is not exported", node.op, node.name);
     const size_t first = graph_.node_count();
     export_.node = &node;
     graph_.set_scope(node.name);

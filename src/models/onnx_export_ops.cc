@@ -135,8 +135,18 @@ std::vector<OnnxName> export_cast(OnnxExport& e) {
 
 std::vector<onnx::Attribute> quantization_axis(const OnnxExport& e) {
   if (e.shape(1).empty()) return {};
-  if (e.graph.opset() < 13) e.refuse(fmt::format("a scale along an axis needs opset 13, not {}", e.graph.opset()));
-  return {attribute("axis", e.node->integer("axis", 1))};
+  e.require_opset(13, "a scale along an axis");
+  std::vector<onnx::Attribute> attributes = {attribute("axis", e.node->integer("axis", 1))};
+  if (const int64_t block = e.node->integer("block_size"); block != 0) {
+    e.require_opset(21, "scales by block");
+    attributes.push_back(attribute("block_size", block));
+  }
+  return attributes;
+}
+
+std::vector<OnnxName> export_dynamic_quantize_linear(OnnxExport& e) {
+  if (e.node->integer("per_row") != 0) e.refuse("ONNX takes one range for the whole tensor, not one a row");
+  return e.graph.add_many("DynamicQuantizeLinear", {e.input(0)}, {}, 3);
 }
 
 std::vector<OnnxName> export_quantize_linear(OnnxExport& e) {
@@ -158,17 +168,11 @@ struct Plain {
   bool axis = false;
 };
 constexpr Plain kPlain[] = {
-    {"concat", "Concat", true},
-    {"dynamic_quantize_linear", "DynamicQuantizeLinear"},
-    {"expand", "Expand"},
-    {"gather", "Gather", true},
-    {"gather_elements", "GatherElements", true},
-    {"matmul", "MatMul"},
-    {"matmul_integer", "MatMulInteger"},
-    {"range", "Range"},
-    {"size", "Size"},
-    {"slice", "Slice"},
-    {"tile", "Tile"},
+    {"concat", "Concat", true}, {"expand", "Expand"},
+    {"gather", "Gather", true}, {"gather_elements", "GatherElements", true},
+    {"matmul", "MatMul"},       {"matmul_integer", "MatMulInteger"},
+    {"range", "Range"},         {"size", "Size"},
+    {"slice", "Slice"},         {"tile", "Tile"},
     {"where", "Where"},
 };
 
@@ -190,6 +194,7 @@ OnnxExporter onnx_exporter_of_elementary(std::string_view op) {
       {"constant_of_shape", export_constant_of_shape},
       {"cumulative_sum", export_cumulative_sum},
       {"dequantize_linear", export_dequantize_linear},
+      {"dynamic_quantize_linear", export_dynamic_quantize_linear},
       {"elementwise", export_elementwise},
       {"quantize_linear", export_quantize_linear},
       {"reduce", export_reduce},

@@ -66,6 +66,11 @@ TEST(OnnxExport, Refusals) {
   EXPECT_THAT(message_of([&] { to_onnx(network, {}, {}); }), HasSubstr("attention 'packed': cannot be exported: packed rows"));
   EXPECT_THAT(message_of([&] { to_onnx(network, {.opset = 10}, {}); }), HasSubstr("opset 10: 11 to 23"));
   EXPECT_THAT(message_of([&] { to_onnx(network, {.opset = 24}, {}); }), HasSubstr("opset 24: 11 to 23"));
+  Network rows;
+  const ValueId z = rows.add_input("z", DType::f32, {"batch", 4});
+  rows.add_output("q", rows.add_node("dynamic_quantize_linear", {z}, {{"per_row", int64_t{1}}}, "by_row")[0]);
+  EXPECT_THAT(message_of([&] { to_onnx(rows, {}, {}); }),
+              HasSubstr("dynamic_quantize_linear 'by_row': cannot be exported: ONNX takes one"));
   Network same;
   const ValueId a = same.add_input("a", DType::f32, {3});
   same.add_output("a", same.add_unary("relu", a));
