@@ -78,12 +78,14 @@ Json to_json(const Model& model, const Session& session) {
                      {"precision", step.precision},
                      {"reason", step.reason},
                      {"output_shape", step.output_shape},
+                     {"rows", step.rows},
                      {"weight_bytes", step.weight_bytes}});
   }
   Json plugins = Json::array();
   for (const PluginInfo& plugin : loaded_plugins())
     plugins.push_back({{"name", plugin.name}, {"version", plugin.version}, {"path", plugin.path}, {"ops", plugin.ops}});
   json["plugins"] = std::move(plugins);
+  json["execution"] = {{"planned", engine.execution().planned}, {"reason", engine.execution().reason}};
   json["passes"] = std::move(passes);
   json["steps"] = std::move(steps);
   return json;

@@ -43,7 +43,14 @@ struct EngineOptions {
 struct StepInfo {
   std::string name, op, kernel, device, precision, reason;
   std::string output_shape;  // "[tokens, 384]"
+  std::string rows;          // "packed": the batch's tokens alone; "padded": whole rows of [batch, sequence]; empty: neither
   size_t weight_bytes = 0;   // as they run
+};
+
+// How sessions run an engine.
+struct Execution {
+  bool planned = false;  // in memory planned once, without allocation; otherwise step by step, with extents worked out in the run
+  std::string reason;
 };
 
 struct PassReport {
@@ -76,6 +83,7 @@ class BERTIE_API Engine {
   std::span<const StepInfo> steps() const;
   std::span<const PassReport> passes() const;
   const EngineOptions& options() const;
+  const Execution& execution() const;
   size_t weight_bytes() const;  // held for running, packed or mapped
   int threads() const;
 
@@ -83,6 +91,7 @@ class BERTIE_API Engine {
 
  private:
   friend class Session;
+  friend class TensorSession;
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
@@ -91,21 +100,25 @@ struct StepTime {
   double milliseconds = 0;
   double flops = 0;
   double bytes = 0;  // weights and activations read and written once
+  Shape output;      // of the step's first result in this run
 };
 
 // Owns its workspace; use it from one thread at a time.
 class BERTIE_API Session {
  public:
+  // Throws Error(unsupported) naming an input of the network that a Batch does not hold: TensorSession takes those.
   explicit Session(std::shared_ptr<const Engine> engine, const SessionLimits& limits = {});
   ~Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
 
-  // Allocates nothing. Throws Error(limit_exceeded) naming the limit, Error(invalid_argument) for ids out of range or lengths
+  // Allocates nothing where the engine's execution is planned. What runs padded is given [sequences, longest] tensors made from
+  // the batch. Throws Error(limit_exceeded) naming the limit, Error(invalid_argument) for ids out of range or lengths
   // that do not add up; nothing is computed then. T = 0 and sequences of length 0 are fine.
   void run(const Batch& batch);
 
-  // A network output of the last run, valid until the next: [T, ...], [R, ...] or [B, ...]. Throws Error(not_found).
+  // A network output of the last run, valid until the next: [T, ...], [R, ...] or [B, ...]; from what runs padded [B, S, ...].
+  // Throws Error(not_found).
   TensorView output(std::string_view name) const;
 
   const SessionLimits& limits() const;
@@ -115,6 +128,47 @@ class BERTIE_API Session {
   // Times each step of further runs; `step_times` has one entry a step, of the last run.
   void set_profiling(bool on);
   std::span<const StepTime> step_times() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// A tensor by the name of a network's input or output.
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+  std::string origin;  // what errors call it, a file perhaps; empty: its name
+};
+
+// Runs an engine on padded tensors, as ONNX names and shapes them, whatever of the network was packed. Use it from one thread at a
+// time.
+class BERTIE_API TensorSession {
+ public:
+  // Throws Error(unsupported) for an engine built with `select_rows`.
+  explicit TensorSession(std::shared_ptr<const Engine> engine);
+  ~TensorSession();
+  TensorSession(TensorSession&&) noexcept;
+  TensorSession& operator=(TensorSession&&) noexcept;
+
+  struct Port {
+    std::string name;
+    DType dtype = DType::f32;
+    SymbolicShape shape;  // as the network had it before the passes: "[batch, sequence, 384]"
+  };
+  std::span<const Port> inputs() const;
+  std::span<const Port> outputs() const;
+  // Whether the first axis of every input and output is that of sequences that do not influence one another: a large batch may then
+  // be given in parts. `run` itself cuts it into groups.
+  bool independent_sequences() const;
+
+  // Every network output, in the network's order. Ids and masks may be of any integer dtype or bool, a mask of float too. Left out,
+  // `attention_mask` is all ones, `token_type_ids` all zeros, and `position_ids` follow the network's position rule. Padded rows of
+  // what the encoder computes for each token are zero, also its results for a sequence without any attended token; outputs that
+  // do not come from it (inputs passed through, masks, shapes) are whatever the network says.
+  // Throws Error(invalid_argument) naming an input that is missing, unknown, given twice, of another dtype or shape, or an id out
+  // of range.
+  std::vector<NamedTensor> run(std::span<const NamedTensor> inputs);
 
  private:
   struct Impl;

@@ -100,11 +100,8 @@ void check_batch(const Batch& batch, const SessionLimits& limits, const Engine::
     fail(ErrorCode::invalid_argument, "batch: a sequence of {} tokens: the model has positions for {}", longest, usable);
   }
   if (engine.bias_columns > 0) check_bias(batch, engine.bias_columns);
-  const auto inputs = engine.network.inputs();
-  const bool wants_first =
-      std::any_of(inputs.begin(), inputs.end(), [&](ValueId id) { return engine.network.value(id).name == "first_rows"; });
   const auto empty = std::adjacent_find(ends.begin(), ends.end());
-  if (wants_first && empty != ends.end()) {
+  if (engine.reads_first_rows && empty != ends.end()) {
     fail(ErrorCode::invalid_argument, "batch: sequence {} is empty, and its first token is wanted", empty - ends.begin());
   }
 }

@@ -6,35 +6,21 @@
 #include "base/mapped_file.h"
 #include "engine/backends.h"
 #include "engine/engine_impl.h"
+#include "engine/execution.h"
 #include "engine/expand_plugins.h"
 #include "engine/kernel_choice.h"
+#include "engine/network_inputs.h"
 #include "passes/pass.h"
 
 namespace bertie {
 namespace {
 
-// The inputs a Session knows how to fill.
-const std::set<std::string_view> kSessionInputs = {"input_ids", "token_type_ids", "position_ids", "head_rows", "first_rows"};
-
-void check_inputs(const Network& network) {
-  for (ValueId id : network.inputs()) {
-    const Value& input = network.value(id);
-    if (!kSessionInputs.contains(input.name)) {
-      fail(ErrorCode::unsupported, "network input '{}' {}: a session fills {}", input.name, to_string(input.shape),
-           fmt::join(kSessionInputs, ", "));
-    }
-    if (input.shape.size() != 1) {
-      fail(ErrorCode::unsupported, "network input '{}' {}: only packed networks run; pass remove_padding was refused or disabled",
-           input.name, to_string(input.shape));
-    }
-  }
-}
-
-// The smallest table that ids from network input `name` index; 0 where none does.
-int64_t table_rows(const Network& network, std::string_view name) {
+// The smallest table that an input's ids index; 0 where none does.
+int64_t table_rows(const Network& network, InputRole role) {
+  const ValueId input = network.input_of(role);
   int64_t rows = 0;
   const auto note = [&](ValueId ids, ValueId table) {
-    if (ids == kNone || network.value(ids).name != name) return;
+    if (ids == kNone || ids != input) return;
     const int64_t extent = network.value(table).shape[0].size;
     rows = rows == 0 ? extent : std::min(rows, extent);
   };
@@ -46,6 +32,16 @@ int64_t table_rows(const Network& network, std::string_view name) {
     }
   }
   return rows;
+}
+
+bool reads_first_rows(const Network& network) {
+  const auto inputs = network.inputs();
+  if (std::any_of(inputs.begin(), inputs.end(), [&](ValueId id) { return network.value(id).name == kFirstRows; })) return true;
+  const auto order = network.order();
+  return std::any_of(order.begin(), order.end(), [&](NodeId id) {
+    const Node& node = network.node(id);
+    return node.op == "pool" && node.text("mode") == "cls" && is_packed(network.value(node.input(0)));
+  });
 }
 
 int64_t smallest_bias(const Network& network) {
@@ -67,6 +63,7 @@ StepInfo describe(const Network& network, const Node& node, const KernelChoice& 
   info.device = choice.backend;
   info.precision = precision;
   info.reason = choice.reason;
+  info.rows = rows_of(network, node);
   info.output_shape = to_string(network.value(node.outputs[0]).shape);
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     if (node.inputs[i] == kNone) continue;
@@ -112,16 +109,17 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   if (!options.outputs.empty()) network.keep_outputs(options.outputs);
   impl->passes = run_passes(network, {options.select_rows, options.disabled_passes});
   network.remove_dead_nodes();
-  check_inputs(network);
-  impl->position_rule = network.position_rule().value_or(PositionRule{});
-  impl->vocabulary = table_rows(network, "input_ids");
-  impl->types = table_rows(network, "token_type_ids");
-  impl->positions = table_rows(network, "position_ids");
-  impl->bias_columns = smallest_bias(network);
 
   impl->pool = std::make_shared<ThreadPool>(options.threads);
   KernelChooser chooser(network, backends, *impl->pool);
   expand_plugins(network, chooser, options.device == "reference");
+  impl->execution = choose_execution(network);
+  impl->position_rule = network.position_rule().value_or(PositionRule{});
+  impl->vocabulary = table_rows(network, InputRole::token_ids);
+  impl->types = table_rows(network, InputRole::type_ids);
+  impl->positions = table_rows(network, InputRole::position_ids);
+  impl->bias_columns = smallest_bias(network);
+  impl->reads_first_rows = reads_first_rows(network);
   std::set<const Kernel*> counted;
   for (NodeId id : network.order()) {
     const Node& node = network.node(id);
@@ -138,6 +136,7 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
     }
   }
   release_packed_constants(network, impl->steps);
+  log(LogLevel::info, "engine: {}: {}", impl->execution.planned ? "planned" : "step by step", impl->execution.reason);
   log(LogLevel::info, "engine: {} steps on {}, {:.1f} MB of weights, {} threads", impl->steps.size(), options.device,
       static_cast<double>(impl->weight_bytes) / 1e6, impl->pool->threads());
   return std::shared_ptr<const Engine>(new Engine(std::move(impl)));
@@ -149,6 +148,7 @@ const Network& Engine::network() const { return impl_->network; }
 std::span<const StepInfo> Engine::steps() const { return impl_->infos; }
 std::span<const PassReport> Engine::passes() const { return impl_->passes; }
 const EngineOptions& Engine::options() const { return impl_->options; }
+const Execution& Engine::execution() const { return impl_->execution; }
 size_t Engine::weight_bytes() const { return impl_->weight_bytes; }
 int Engine::threads() const { return impl_->pool->threads(); }
 

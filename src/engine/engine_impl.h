@@ -23,12 +23,14 @@ struct Engine::Impl {
   std::vector<EngineStep> steps;
   std::vector<StepInfo> infos;
   std::vector<PassReport> passes;
+  Execution execution;
   size_t weight_bytes = 0;
   PositionRule position_rule;
   // Rows of the smallest table each kind of id is looked up in; 0 where the network takes none.
   int64_t vocabulary = 0, types = 0, positions = 0;
   // P of the smallest relative bias [H, 2P-1]: columns of one sequence must differ by less. 0 where no attention has one.
   int64_t bias_columns = 0;
+  bool reads_first_rows = false;  // whether a step reads the first row of each sequence by its place
 };
 
 }  // namespace bertie

@@ -340,21 +340,6 @@ TEST(EngineBuildTest, NamesWhatThereIs) {
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.precision = "fp8"}); }), HasSubstr("device cpu has fp32"));
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.outputs = {"hidden"}}); }),
               HasSubstr("the network has last_hidden_state"));
-  EXPECT_THAT(message_of([] { Engine::build(encoder(), {.disabled_passes = {"remove_padding"}}); }),
-              HasSubstr("only packed networks run"));
-}
-
-TEST(EngineBuildTest, IntegerArithmeticIsRefused) {
-  Builder builder;
-  Network network;
-  const ValueId ids = network.add_input("input_ids", DType::i64, {"batch", "sequence"});
-  const ValueId doubled = network.add_elementwise("add", ids, ids, "doubled");
-  network.add_output("y",
-                     network.add_embedding(network.add_constant("words", builder.random({kVocabulary, kHidden}, 1)), doubled));
-  for (const char* device : {"reference", "cpu"}) {
-    EXPECT_THAT(message_of([&] { Engine::build(network, {.device = device}); }), HasSubstr("'doubled': no kernel takes it"))
-        << device;
-  }
 }
 
 TEST(SessionTest, QueriesOnlyMustFitTheirSequences) {

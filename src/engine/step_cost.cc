@@ -7,6 +7,8 @@ double attention_flops(const Node& node, const KernelContext& context) {
   const double width = static_cast<double>(context.outputs[0].shape.back());
   const PackedBatch& batch = context.batch;
   const bool some_queries = node.input(5) != kNone;
+  const Shape& q = context.inputs[0].shape;
+  if (q.rank() == 3) return 4.0 * static_cast<double>(q[0] * q[1] * q[1]) * width;  // padded
   double pairs = 0;
   for (int64_t b = 0; b < batch.sequences; ++b) {
     const double length = batch.cumulative_lengths[b + 1] - batch.cumulative_lengths[b];

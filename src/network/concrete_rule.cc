@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "network/dim.h"
+
 namespace bertie {
 namespace {
 
@@ -34,7 +36,7 @@ bool ConcreteRule::same_as_last(std::span<const TensorView> inputs) const {
   return true;
 }
 
-std::span<const ConcreteOutput> ConcreteRule::infer(std::span<const TensorView> inputs) {
+std::span<const ConcreteOutput> ConcreteRule::infer(std::span<const TensorView> inputs, const Symbols& symbols) {
   if (same_as_last(inputs)) return outputs_;
   known_ = false;
   std::vector<const Value*> values;
@@ -49,13 +51,15 @@ std::span<const ConcreteOutput> ConcreteRule::infer(std::span<const TensorView> 
   auto results = infer_outputs(node_, std::move(values));
   for (Value& value : values_) value.constant.reset();
   outputs_.clear();
+  bool from_inputs = true;
   for (const InferredOutput& result : results) {
     std::vector<int64_t> extents;
     for (const Dim& dim : result.shape) {
-      if (!dim.is_fixed())
-        fail(ErrorCode::invalid_argument, "{} '{}': extent '{}' does not follow from its inputs", node_.op, node_.name,
-             dim.symbol);
-      extents.push_back(dim.size);
+      from_inputs = from_inputs && dim.is_fixed();
+      const auto extent = evaluate(dim, symbols);
+      if (!extent)
+        fail(ErrorCode::invalid_argument, "{} '{}': extent '{}' does not follow from its inputs", node_.op, node_.name, dim.symbol);
+      extents.push_back(*extent);
     }
     outputs_.push_back({result.dtype, Shape(std::span<const int64_t>(extents))});
   }
@@ -65,7 +69,7 @@ std::span<const ConcreteOutput> ConcreteRule::infer(std::span<const TensorView> 
     const auto bytes = is_small_integer(inputs[i]) ? elements_of(inputs[i]) : std::span<const std::byte>();
     last_elements_[i].assign(bytes.begin(), bytes.end());
   }
-  known_ = true;
+  known_ = from_inputs;
   return outputs_;
 }
 

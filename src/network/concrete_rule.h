@@ -1,12 +1,16 @@
 // A node's shape rule on concrete inputs: the extents that only the run knows.
 #pragma once
 
+#include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "network/op.h"
 
 namespace bertie {
+
+using Symbols = std::map<std::string, int64_t, std::less<>>;
 
 struct ConcreteOutput {
   DType dtype = DType::f32;
@@ -18,9 +22,9 @@ class ConcreteRule {
  public:
   ConcreteRule(const Network& network, const Node& node);
 
-  // `inputs` as the node's, one that is left out with null data; empty tensors may have null data too. Throws Error(invalid_argument) as
-  // the rule does, and where an extent depends on more than the inputs.
-  std::span<const ConcreteOutput> infer(std::span<const TensorView> inputs);
+  // `inputs` as the node's, one that is left out with null data; empty tensors may have null data too. `symbols` are what extents stand
+  // for that no input tells: those of a packed batch. Throws Error(invalid_argument) as the rule does, and where an extent depends on more.
+  std::span<const ConcreteOutput> infer(std::span<const TensorView> inputs, const Symbols& symbols = {});
 
  private:
   bool same_as_last(std::span<const TensorView> inputs) const;

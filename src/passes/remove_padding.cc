@@ -46,10 +46,7 @@ std::string obstacle(const Network& network, const Node& node, ValueId mask) {
 }  // namespace
 
 void remove_padding(Network& network, const PassOptions&, PassLog& log) {
-  ValueId mask = kNone;
-  for (ValueId input : network.inputs()) {
-    if (network.value(input).name == "attention_mask") mask = input;
-  }
+  const ValueId mask = network.input_of(InputRole::attention_mask);
   const auto order = network.order();
   for (NodeId id : order) {
     const std::string reason = obstacle(network, network.node(id), mask);
@@ -71,10 +68,7 @@ void remove_padding(Network& network, const PassOptions&, PassLog& log) {
     while (node.inputs.back() == kNone) node.inputs.pop_back();
   }
   for (ValueId input : packed) {
-    if (input == mask) {
-      network.remove_input(input);
-      continue;
-    }
+    if (input == mask) continue;  // still what the caller gives, though no node reads it
     Value& value = network.mutable_value(input);
     value.shape.erase(value.shape.begin());
     value.shape[0] = Dim("tokens");
