@@ -83,7 +83,8 @@ void BatchInputs::fill_padded(Input& input, const Batch& batch, const PackedBatc
          to_string(input.shape));
   }
   if (engine_.network.input_of(InputRole::attention_mask) == kNone && packed.tokens != packed.sequences * longest) {
-    fail(ErrorCode::invalid_argument, "batch: sequences of different lengths: the network has no attention_mask, and runs padded");
+    fail(ErrorCode::invalid_argument,
+         "batch: sequences of different lengths: the network has no attention_mask, and runs padded");
   }
   shape = Shape{packed.sequences, longest};
   const auto elements = static_cast<size_t>(packed.sequences * longest);

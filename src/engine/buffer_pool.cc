@@ -22,7 +22,8 @@ size_t size_class(size_t bytes) {
 AlignedBytes allocate_aligned(size_t bytes, const char* purpose) {
   const size_t rounded = (std::max<size_t>(bytes, 1) + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
   AlignedBytes memory(static_cast<std::byte*>(std::aligned_alloc(kBufferAlignment, rounded)));
-  if (!memory) fail(ErrorCode::out_of_memory, "{} needs {:.1f} MB more than there are", purpose, static_cast<double>(rounded) / 1e6);
+  if (!memory)
+    fail(ErrorCode::out_of_memory, "{} needs {:.1f} MB more than there are", purpose, static_cast<double>(rounded) / 1e6);
   return memory;
 }
 

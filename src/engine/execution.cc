@@ -11,7 +11,8 @@ namespace bertie {
 namespace {
 
 bool is_plannable(const Value& value) {
-  return std::all_of(value.shape.begin(), value.shape.end(), [](const Dim& dim) { return dim.is_fixed() || is_batch_extent(dim); });
+  return std::all_of(value.shape.begin(), value.shape.end(),
+                     [](const Dim& dim) { return dim.is_fixed() || is_batch_extent(dim); });
 }
 
 bool has_all_extents(const Network& network, const Node& node) {
@@ -35,8 +36,7 @@ Execution choose_execution(const Network& network) {
   for (NodeId id : network.order()) {
     const Node& node = network.node(id);
     if (has_all_extents(network, node)) continue;
-    return step_by_step(
-        fmt::format("'{}' gives {}", node.name, to_string(network.value(node.outputs[0]).shape)));
+    return step_by_step(fmt::format("'{}' gives {}", node.name, to_string(network.value(node.outputs[0]).shape)));
   }
   return {true, "every extent is fixed or tokens, rows or batch"};
 }

@@ -1,9 +1,7 @@
 #include "engine/network_inputs.h"
 
 #include <algorithm>
-#include <set>
 
-#include "base/error.h"
 #include "base/float16.h"
 
 namespace bertie {
@@ -18,14 +16,11 @@ bool is_read(const Network& network, ValueId input) {
 
 bool is_packed(const Value& value) { return !value.shape.empty() && value.shape[0] == Dim("tokens"); }
 
-bool is_padded(const Value& value) {
-  return value.shape.size() >= 2 && value.shape[0] == Dim("batch") && value.shape[1] == Dim("sequence");
-}
-
 void write_as(DType dtype, std::span<const int32_t> values, void* out) {
   const auto copy = [&](auto zero) { std::copy(values.begin(), values.end(), static_cast<decltype(zero)*>(out)); };
   const auto halves = [&](auto convert) {
-    std::transform(values.begin(), values.end(), static_cast<uint16_t*>(out), [&](int32_t v) { return convert(static_cast<float>(v)); });
+    std::transform(values.begin(), values.end(), static_cast<uint16_t*>(out),
+                   [&](int32_t v) { return convert(static_cast<float>(v)); });
   };
   switch (dtype) {
     case DType::f32: return copy(0.0f);
@@ -42,34 +37,13 @@ void write_as(DType dtype, std::span<const int32_t> values, void* out) {
   }
 }
 
-void fill_padded_positions(std::span<const int32_t> ids, int64_t columns, const PositionRule& rule, std::span<int32_t> positions) {
+void fill_padded_positions(std::span<const int32_t> ids, int64_t columns, const PositionRule& rule,
+                           std::span<int32_t> positions) {
   int32_t next = rule.first;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (static_cast<int64_t>(i) % columns == 0) next = rule.first;
     positions[i] = rule.padding_id >= 0 && ids[i] == rule.padding_id ? rule.padding_id : next++;
   }
-}
-
-bool comes_from_encoder(const Network& network, ValueId value) {
-  const DType dtype = network.value(value).dtype;
-  if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16 && dtype != DType::f64) return false;
-  std::set<ValueId> seen;
-  std::vector<ValueId> pending{value};
-  while (!pending.empty()) {
-    const ValueId id = pending.back();
-    pending.pop_back();
-    if (id == kNone || !seen.insert(id).second) continue;
-    const Value& own = network.value(id);
-    // A weight is a float constant of more than one element.
-    if (own.constant && own.dtype != DType::i64 && own.dtype != DType::i32 && own.dtype != DType::boolean &&
-        own.constant->shape.elements() > 1) {
-      return true;
-    }
-    if (own.producer == kNone) continue;
-    const auto& inputs = network.node(own.producer).inputs;
-    pending.insert(pending.end(), inputs.begin(), inputs.end());
-  }
-  return false;
 }
 
 }  // namespace bertie

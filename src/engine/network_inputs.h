@@ -15,15 +15,11 @@ bool is_selection(const Value& input);
 
 bool is_read(const Network& network, ValueId input);  // by a node or as an output
 bool is_packed(const Value& value);                   // [tokens, ...]
-bool is_padded(const Value& value);                   // [batch, sequence, ...]
 
 // `values` as `dtype`, one behind the other.
 void write_as(DType dtype, std::span<const int32_t> values, void* out);
 
 // Positions of whole padded rows of `columns` ids each, by the rule.
 void fill_padded_positions(std::span<const int32_t> ids, int64_t columns, const PositionRule& rule, std::span<int32_t> positions);
-
-// A float value that is made with weights, not from masks and shapes alone.
-bool comes_from_encoder(const Network& network, ValueId value);
 
 }  // namespace bertie

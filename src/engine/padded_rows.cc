@@ -29,7 +29,8 @@ PaddedRows::PaddedRows(std::span<const uint8_t> mask, int64_t columns, int64_t f
 void PaddedRows::gather(const void* padded, size_t bytes, std::vector<std::byte>& packed) const {
   packed.resize(sources_.size() * bytes);
   for (size_t i = 0; i < sources_.size(); ++i) {
-    std::memcpy(packed.data() + i * bytes, static_cast<const std::byte*>(padded) + static_cast<size_t>(sources_[i]) * bytes, bytes);
+    std::memcpy(packed.data() + i * bytes, static_cast<const std::byte*>(padded) + static_cast<size_t>(sources_[i]) * bytes,
+                bytes);
   }
 }
 

@@ -84,8 +84,7 @@ void PlannedRun::make_views() {
   const auto note_extents = [&](ValueId id, Shape& shape) {
     const SymbolicShape& symbolic = network.value(id).shape;
     for (size_t axis = 0; axis < symbolic.size(); ++axis) {
-      if (!symbolic[axis].is_fixed())
-        extents_.push_back({&shape[static_cast<int>(axis)], extent_source(symbolic[axis].symbol)});
+      if (!symbolic[axis].is_fixed()) extents_.push_back({&shape[static_cast<int>(axis)], extent_source(symbolic[axis].symbol)});
     }
   };
   for (size_t i = 0; i < steps_.size(); ++i) {

@@ -9,11 +9,7 @@ namespace bertie {
 
 struct Session::Impl {
   Impl(std::shared_ptr<const Engine> owner, const Engine::Impl& plan, const SessionLimits& wanted)
-      : engine(std::move(owner)),
-        limits(wanted),
-        inputs(plan, wanted),
-        run(make_run(plan, wanted)),
-        times(plan.steps.size()) {}
+      : engine(std::move(owner)), limits(wanted), inputs(plan, wanted), run(make_run(plan, wanted)), times(plan.steps.size()) {}
 
   std::shared_ptr<const Engine> engine;
   SessionLimits limits;

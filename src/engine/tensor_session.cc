@@ -9,15 +9,13 @@
 #include "engine/engine_run.h"
 #include "engine/network_inputs.h"
 #include "engine/padded_rows.h"
+#include "network/op.h"
+#include "passes/row_rules.h"
 
 namespace bertie {
 namespace {
 
 constexpr int64_t kTokensAtOnce = 4096;
-
-bool is_floating(DType dtype) {
-  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f64;
-}
 
 double element(const TensorView& view, size_t index) {
   switch (view.dtype) {
@@ -167,8 +165,8 @@ Shape TensorSession::Impl::shape_of(const SymbolicShape& symbolic, const std::st
   for (const Dim& dim : symbolic) {
     const auto known = symbols.find(dim.symbol);
     if (!dim.is_fixed() && known == symbols.end()) {
-      fail(ErrorCode::invalid_argument, "the input {} is missing, and none that is given has the extent {} of {}", label, dim.symbol,
-           to_string(symbolic));
+      fail(ErrorCode::invalid_argument, "the input {} is missing, and none that is given has the extent {} of {}", label,
+           dim.symbol, to_string(symbolic));
     }
     extents.push_back(dim.is_fixed() ? dim.size : known->second.first);
   }
@@ -184,9 +182,9 @@ void TensorSession::Impl::convert(Input& input) const {
     return;
   }
   const bool mask_input = value.role == InputRole::attention_mask;
-  if (is_floating(from.dtype) != is_floating(value.dtype) && !mask_input) {
+  if (is_float(from.dtype) != is_float(value.dtype) && !mask_input) {
     fail(ErrorCode::invalid_argument, "{}: the dtype is {}; {} is needed", input.label, dtype_name(from.dtype),
-         is_floating(value.dtype) ? "a float" : "an integer or bool");
+         is_float(value.dtype) ? "a float" : "an integer or bool");
   }
   input.tensor = make_tensor(value.dtype, from.shape);
   auto* out = const_cast<void*>(input.tensor.data.get());
@@ -196,8 +194,9 @@ void TensorSession::Impl::convert(Input& input) const {
     return;
   }
   if (value.dtype == DType::f64 || value.dtype == DType::f16 || value.dtype == DType::bf16) {
-    if (!mask_input) fail(ErrorCode::invalid_argument, "{}: the dtype is {}; {} is needed", input.label, dtype_name(from.dtype),
-                          dtype_name(value.dtype));
+    if (!mask_input)
+      fail(ErrorCode::invalid_argument, "{}: the dtype is {}; {} is needed", input.label, dtype_name(from.dtype),
+           dtype_name(value.dtype));
   }
   std::vector<int32_t> numbers(count);
   for (size_t i = 0; i < count; ++i) {
@@ -246,7 +245,7 @@ void TensorSession::Impl::read_mask() {
   mask.assign(static_cast<size_t>(batch * columns), 1);
   for (const Input& input : inputs) {
     const Value& value = plan->network.value(input.id);
-    if (value.role != InputRole::attention_mask || !is_padded(value) || value.shape.size() != 2) continue;
+    if (value.role != InputRole::attention_mask || !has_rows(plan->network, input.id) || value.shape.size() != 2) continue;
     for (size_t i = 0; i < mask.size(); ++i) mask[i] = element(input.tensor.view(), i) != 0;
   }
 }
@@ -284,7 +283,8 @@ void TensorSession::Impl::check_columns(const PackedBatch& packed) const {
     const int32_t begin = packed.cumulative_lengths[b], end = packed.cumulative_lengths[b + 1];
     const int32_t span = begin == end ? 0 : packed.columns[end - 1] - packed.columns[begin] + 1;
     if (span > plan->bias_columns) {
-      fail(ErrorCode::invalid_argument, "a sequence spans {} columns: the model's relative bias has {}", span, plan->bias_columns);
+      fail(ErrorCode::invalid_argument, "a sequence spans {} columns: the model's relative bias has {}", span,
+           plan->bias_columns);
     }
   }
 }

@@ -58,7 +58,8 @@ std::span<const ConcreteOutput> ConcreteRule::infer(std::span<const TensorView> 
       from_inputs = from_inputs && dim.is_fixed();
       const auto extent = evaluate(dim, symbols);
       if (!extent)
-        fail(ErrorCode::invalid_argument, "{} '{}': extent '{}' does not follow from its inputs", node_.op, node_.name, dim.symbol);
+        fail(ErrorCode::invalid_argument, "{} '{}': extent '{}' does not follow from its inputs", node_.op, node_.name,
+             dim.symbol);
       extents.push_back(*extent);
     }
     outputs_.push_back({result.dtype, Shape(std::span<const int64_t>(extents))});

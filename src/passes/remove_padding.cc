@@ -1,81 +1,186 @@
-// [batch, sequence, ...] becomes packed [tokens, ...]: no padded row is computed. The network's mask input goes away, since
-// every row that is left is attended; which rows belong together is the batch's business (cumulative lengths).
+// [batch, sequence, ...] becomes packed [tokens, ...] wherever that can be proved to change nothing: then no padded row is computed.
+//
+// From the outputs backwards it is found for each value whether its padded rows can reach anything that counts (docs/design/padding.md).
+// Where they can, the value and all that its padded rows are made from stay padded; pack_rows leads from there to what is packed. A
+// network without attention mask has no padded rows: all of it may be packed.
 #include <algorithm>
+#include <map>
 #include <set>
 
-#include "network/plugin_registry.h"
+#include "network/op.h"
 #include "passes/pass.h"
+#include "passes/row_rules.h"
 
 namespace bertie {
 namespace {
 
-const std::set<std::string_view> kRowWise = {"embedding", "embedding_layer_norm", "linear",          "gelu",
-                                             "unary",     "layer_norm",           "skip_layer_norm", "normalize"};
+class PaddingRemoval {
+ public:
+  PaddingRemoval(Network& network, PassLog& log)
+      : network_(network), log_(log), mask_(network.input_of(InputRole::attention_mask)), order_(network.order()) {}
 
-bool is_padded(const SymbolicShape& shape) {
-  return shape.size() >= 2 && shape[0] == Dim("batch") && shape[1] == Dim("sequence");
-}
+  void run() {
+    if (std::none_of(network_.inputs().begin(), network_.inputs().end(),
+                     [&](ValueId input) { return has_rows(network_, input); }))
+      return;
+    analyse();
+    if (packs_.empty()) return;
+    read_extents_elsewhere();
+    const std::vector<ValueId> inputs = packed_inputs();
+    for (ValueId input : inputs) forms_[input] = input;
+    for (NodeId id : order_) {
+      if (const auto rule = packs_.find(id); rule != packs_.end()) pack(id, rule->second);
+    }
+    for (ValueId input : inputs) declare_packed(input);
+    network_.remove_dead_nodes();
+    network_.infer_shapes();
+    log_.matched("{} of {} nodes from [batch, sequence] to [tokens]", packs_.size(), order_.size());
+  }
 
-// Why dropping padded rows would change a row that stays, or "".
-std::string obstacle(const Network& network, const Node& node, ValueId mask) {
-  const auto padded = [&](size_t input) {
-    return node.input(input) != kNone && is_padded(network.value(node.input(input)).shape);
-  };
-  if (node.op == "attention" || node.op == "pool") {
-    const ValueId own = node.input(node.op == "attention" ? 3 : 1);
-    if (!padded(0)) return "";
-    if (own == mask) return "";
-    if (own != kNone) return "its mask is not the network's attention_mask";
-    if (node.op == "pool" && node.text("mode") == "cls") return "";
-    return "it reads padded rows: it has no mask";
+ private:
+  void need_all_rows(ValueId value) {
+    if (value != kNone && has_rows(network_, value)) whole_.insert(value);
   }
-  if (node.op == "elementwise") {
-    const SymbolicShape& a = network.value(node.input(0)).shape;
-    const SymbolicShape& b = network.value(node.input(1)).shape;
-    if (!is_padded(a) && !is_padded(b)) return "";
-    if (is_padded(a) && is_padded(b) && a.size() == b.size()) return "";
-    const SymbolicShape& other = is_padded(a) ? b : a;
-    const size_t rank = is_padded(a) ? a.size() : b.size();
-    return other.size() + 2 <= rank ? "" : "it broadcasts over batch or sequence";
+
+  bool has_known_width(ValueId value) const {
+    const SymbolicShape& shape = network_.value(value).shape;
+    return std::all_of(shape.begin() + 2, shape.end(), [](const Dim& dim) { return dim.is_fixed(); });
   }
-  return kRowWise.contains(node.op) || is_row_wise_plugin(network, node)
-             ? ""
-             : fmt::format("op {} is not known to work row by row", node.op);
-}
+
+  void analyse() {
+    // Outputs that are not the encoder's hold their padded rows too: masks, ids, what is made of them alone.
+    for (const Network::Output& output : network_.outputs()) {
+      if (!comes_from_encoder(network_, output.value)) need_all_rows(output.value);
+    }
+    for (size_t i = order_.size(); i-- > 0;) {
+      const Node& node = network_.node(order_[i]);
+      const auto reads_rows = [&](ValueId input) { return input != kNone && has_rows(network_, input); };
+      if (std::none_of(node.inputs.begin(), node.inputs.end(), reads_rows)) continue;
+      if (node.op == "shape" && has_known_width(node.input(0))) continue;  // extents alone
+      RowRule rule = row_rule(network_, node, mask_);
+      const bool wanted_whole =
+          std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId out) { return whole_.contains(out); });
+      if (rule.obstacle.empty() && !wanted_whole) {
+        packs_[order_[i]] = std::move(rule);
+        continue;
+      }
+      for (ValueId input : node.inputs) need_all_rows(input);
+      // Of a chain that runs padded only its cause is told, and not what merely reads a mask or ids.
+      if (!rule.obstacle.empty() && std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
+            return input != kNone && has_rows(network_, input) && is_float(network_.value(input).dtype) && input != mask_;
+          })) {
+        log_.refused("{} '{}' runs padded, and so does what its padded rows are made from: {}", node.op, node.name,
+                     rule.obstacle);
+      }
+    }
+  }
+
+  // A packed value's padded extents are read from a value that stays padded.
+  void read_extents_elsewhere() {
+    std::vector<NodeId> readers;
+    for (NodeId id : order_) {
+      const Node& node = network_.node(id);
+      if (node.op == "shape" && has_rows(network_, node.input(0)) && !whole_.contains(node.input(0))) readers.push_back(id);
+    }
+    if (readers.empty()) return;
+    ValueId keeper = kNone;
+    for (ValueId input : network_.inputs()) {
+      if (has_rows(network_, input) && (keeper == kNone || input == mask_)) keeper = input;
+    }
+    whole_.insert(keeper);
+    for (NodeId id : readers) {
+      if (network_.node(id).input(0) != keeper) read_extents(id, keeper);
+    }
+  }
+
+  // Shape(x) of [batch, sequence, rest...] is Shape of the extents' keeper, then the rest's numbers.
+  void read_extents(NodeId id, ValueId keeper) {
+    const Node node = network_.node(id);
+    const SymbolicShape shape = network_.value(node.input(0)).shape;
+    const auto place = [&](int64_t axis) {
+      const auto rank = static_cast<int64_t>(shape.size());
+      return std::clamp<int64_t>(axis < 0 ? axis + rank : axis, 0, rank);
+    };
+    const int64_t start = place(node.integer("start", 0));
+    const int64_t end = place(node.integer("end", static_cast<int64_t>(shape.size())));
+    std::vector<ValueId> parts;
+    if (start < 2) {
+      parts.push_back(network_.add_node("shape", {keeper}, {{"start", start}, {"end", std::min<int64_t>(end, 2)}},
+                                        node.name + ".extents")[0]);
+    }
+    std::vector<int64_t> rest;
+    for (int64_t axis = std::max<int64_t>(start, 2); axis < end; ++axis) rest.push_back(shape[static_cast<size_t>(axis)].size);
+    if (!rest.empty() || parts.empty()) parts.push_back(network_.add_integers(rest));
+    const ValueId whole = parts.size() == 1 ? parts[0] : network_.add_concat(parts, 0, node.name + ".whole");
+    network_.replace_uses(node.outputs[0], whole);
+    network_.erase_node(id);
+  }
+
+  // Inputs whose padded rows nobody needs. The mask stays what the caller gives, though perhaps no node reads it.
+  std::vector<ValueId> packed_inputs() const {
+    std::vector<ValueId> inputs;
+    for (ValueId input : network_.inputs()) {
+      if (input != mask_ && has_rows(network_, input) && !whole_.contains(input)) inputs.push_back(input);
+    }
+    return inputs;
+  }
+
+  // Ids are i32 in a batch; who does not look them up in a table still reads them as they were.
+  void declare_packed(ValueId input) {
+    Value& value = network_.mutable_value(input);
+    value.shape.erase(value.shape.begin());
+    value.shape[0] = Dim("tokens");
+    if (value.role == InputRole::none || value.dtype != DType::i64) return;
+    value.dtype = DType::i32;
+    ValueId wide = kNone;
+    for (NodeId id : network_.consumers(input)) {
+      if (network_.node(id).op == "embedding" || network_.node(id).op == "embedding_layer_norm") continue;
+      if (wide == kNone)
+        wide = network_.add_node("cast", {input}, {{"to", std::string("i64")}}, network_.value(input).name + ".wide")[0];
+      auto& inputs = network_.mutable_node(id).inputs;
+      std::replace(inputs.begin(), inputs.end(), input, wide);
+    }
+  }
+
+  void pack(NodeId id, const RowRule& rule) {
+    pack_node(network_, id, rule,
+              [&](ValueId input, RowUse use) { return use == RowUse::as_it_is ? input : packed_form(input); });
+    for (ValueId output : network_.node(id).outputs) {
+      if (has_rows(network_, output)) forms_[output] = output;
+    }
+  }
+
+  // The value by rows: itself where it is made packed.
+  ValueId packed_form(ValueId value) {
+    const auto [found, fresh] = forms_.try_emplace(value, kNone);
+    if (!fresh) return found->second;
+    const Value source = network_.value(value);
+    const bool ones = source.shape.size() >= 2 && source.shape[0] == Dim(1) && source.shape[1] == Dim(1);
+    if (source.constant && ones) {  // the same for all rows
+      Tensor tensor = *source.constant;
+      const std::vector<int64_t> extents(tensor.shape.begin() + 1, tensor.shape.end());
+      tensor.shape = Shape(std::span<const int64_t>(extents));
+      return forms_[value] = network_.add_constant(source.name + ".packed", std::move(tensor));
+    }
+    ValueId rows = value;
+    if (source.shape[0] == Dim("sequence")) {
+      const int64_t front = 0;
+      rows = network_.add_node("unsqueeze", {value, network_.add_integers({&front, 1})}, {}, source.name + ".rows")[0];
+    }
+    return forms_[value] = network_.add_node("pack_rows", {rows}, {}, source.name + ".packed")[0];
+  }
+
+  Network& network_;
+  PassLog& log_;
+  ValueId mask_;
+  std::vector<NodeId> order_;
+  std::set<ValueId> whole_;           // values whose padded rows count
+  std::map<NodeId, RowRule> packs_;   // nodes that work on packed rows
+  std::map<ValueId, ValueId> forms_;  // packed forms
+};
 
 }  // namespace
 
-void remove_padding(Network& network, const PassOptions&, PassLog& log) {
-  const ValueId mask = network.input_of(InputRole::attention_mask);
-  const auto order = network.order();
-  for (NodeId id : order) {
-    const std::string reason = obstacle(network, network.node(id), mask);
-    if (reason.empty()) continue;
-    log.refused("{}: {}; the network runs padded", network.node(id).name, reason);
-    return;
-  }
-  std::vector<ValueId> packed;
-  for (ValueId input : network.inputs()) {
-    if (is_padded(network.value(input).shape)) packed.push_back(input);
-  }
-  if (packed.empty()) return;
-  for (NodeId id : order) {
-    Node& node = network.mutable_node(id);
-    if (node.op != "attention" && node.op != "pool") continue;
-    const size_t slot = node.op == "attention" ? 3 : 1;
-    if (node.input(slot) == kNone) continue;
-    node.inputs[slot] = kNone;
-    while (node.inputs.back() == kNone) node.inputs.pop_back();
-  }
-  for (ValueId input : packed) {
-    if (input == mask) continue;  // still what the caller gives, though no node reads it
-    Value& value = network.mutable_value(input);
-    value.shape.erase(value.shape.begin());
-    value.shape[0] = Dim("tokens");
-    value.dtype = DType::i32;
-  }
-  network.infer_shapes();
-  log.matched("{} nodes from [batch, sequence] to [tokens]", order.size());
-}
+void remove_padding(Network& network, const PassOptions&, PassLog& log) { PaddingRemoval(network, log).run(); }
 
 }  // namespace bertie

@@ -7,6 +7,7 @@
 
 #include "network/plugin_registry.h"
 #include "passes/pass.h"
+#include "passes/row_rules.h"
 
 namespace bertie {
 namespace {
@@ -96,6 +97,10 @@ void select_rows(Network& network, const PassOptions& options, PassLog& log) {
   for (const std::string& name : options.select_rows) {
     for (const Network::Output& output : network.outputs()) {
       if (output.name != name) continue;
+      if (has_rows(network, output.value)) {  // it runs padded: at least its readers need no more than the wanted rows
+        const ValueId padded = output.value;
+        network.replace_output(padded, network.add_node("pack_rows", {padded}, {}, network.value(padded).name + ".packed")[0]);
+      }
       if (!is_packed(network, output.value)) {
         log.refused("{}: not a value of each token", name);
         continue;

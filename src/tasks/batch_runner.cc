@@ -36,7 +36,10 @@ std::span<const float> SequenceOutputs::values(std::string_view output) const {
   for (const Output& candidate : outputs_) {
     if (candidate.name != output) continue;
     int64_t first = index_, count = 1;
-    if (candidate.kind == Output::per_token) first = first_token_, count = tokens_;
+    if (candidate.kind == Output::per_token) {
+      first = candidate.padded ? index_ * candidate.columns : first_token_;
+      count = tokens_;
+    }
     if (candidate.kind == Output::per_row) first = first_row_, count = rows_;
     return {candidate.data + first * candidate.width, static_cast<size_t>(count * candidate.width)};
   }
@@ -56,6 +59,8 @@ BatchRunner::BatchRunner(std::shared_ptr<const Engine> engine, int64_t token_bud
     if (std::find(selected.begin(), selected.end(), output.name) != selected.end()) {
       entry.kind = SequenceOutputs::Output::per_row;
       row_budget_ = std::min(row_budget_, std::max<int64_t>(1, kRowBytes / (entry.width * int64_t{sizeof(float)})));
+    } else if (shape.size() >= 2 && shape[0] == Dim("batch") && shape[1] == Dim("sequence")) {
+      entry.padded = true;
     } else if (!shape.empty() && shape[0].symbol == "batch") {
       entry.kind = SequenceOutputs::Output::per_sequence;
     }
@@ -121,7 +126,11 @@ void BatchRunner::run_batch(std::span<const Sequence* const> sequences, std::spa
   times_.sequences += needed.sequences;
 
   const Stopwatch reading(times_.read_ms);
-  for (auto& output : outputs_) output.data = session_->output(output.name).as<float>();
+  for (auto& output : outputs_) {
+    const TensorView view = session_->output(output.name);
+    output.data = view.as<float>();
+    output.columns = output.padded ? view.shape[1] : 0;
+  }
   SequenceOutputs view;
   view.outputs_ = outputs_;
   for (size_t i = 0; i < members.size(); ++i) {

@@ -34,6 +34,8 @@ class SequenceOutputs {
     std::string_view name;
     const float* data = nullptr;
     int64_t width = 0;
+    bool padded = false;  // [batch, sequence, width]
+    int64_t columns = 0;  // then of the last run
     enum { per_token, per_row, per_sequence } kind = per_token;
   };
   std::span<const Output> outputs_;
