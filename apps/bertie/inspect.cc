@@ -119,9 +119,10 @@ void print(const Model& model, const Session& session, bool network) {
   }
   write_line(
       fmt::format("\nsteps on {} in {}, {} threads", engine.options().device, engine.options().precision, engine.threads()));
+  write_line(fmt::format("  {}: {}", engine.execution().planned ? "planned" : "step by step", engine.execution().reason));
   for (const StepInfo& step : engine.steps()) {
-    write_line(fmt::format("  {:<40} {:<22} {:<28} {:>10}  {}", step.name, step.op, step.kernel, megabytes(step.weight_bytes),
-                           step.reason));
+    write_line(fmt::format("  {:<40} {:<22} {:<28} {:<7} {:>10}  {}", step.name, step.op, step.kernel, step.rows,
+                           megabytes(step.weight_bytes), step.reason));
   }
   if (!info.surplus_tensors.empty()) {
     write_line("\ntensors that are no part of the network");

@@ -173,7 +173,8 @@ const std::map<std::string_view, Rule>& rules() {
   static const std::map<std::string_view, Rule> table = {
       {"cast", by_rows},
       {"clip", rows_of_first},
-      {"concat", [](const Network& n, const Node& x) {
+      {"concat",
+       [](const Network& n, const Node& x) {
          RowRule rule = along_attribute(n, x, 0);
          const bool all = std::all_of(x.inputs.begin(), x.inputs.end(), [&](ValueId part) { return has_rows(n, part); });
          return rule.obstacle.empty() && !all ? obstacle("not all of its parts have rows") : rule;
@@ -184,7 +185,8 @@ const std::map<std::string_view, Rule>& rules() {
       {"embedding", by_rows},
       {"embedding_layer_norm", by_rows},
       {"gather", gather_rule},
-      {"gather_elements", [](const Network& n, const Node& x) {
+      {"gather_elements",
+       [](const Network& n, const Node& x) {
          RowRule rule = along_attribute(n, x, 0);
          const bool both = has_rows(n, x.input(0)) && has_rows(n, x.input(1));
          return rule.obstacle.empty() && !both ? obstacle("its indices or its elements have no rows") : rule;
@@ -205,7 +207,8 @@ const std::map<std::string_view, Rule>& rules() {
       {"squeeze", [](const Network& n, const Node& x) { return along_input(n, x, 1, "its axes are not known"); }},
       {"transpose", transpose_rule},
       {"unary", by_rows},
-      {"unsqueeze", [](const Network& n, const Node& x) {
+      {"unsqueeze",
+       [](const Network& n, const Node& x) {
          if (const auto axes = integers(n, x.input(1)); axes) {
            std::string reason = along(n, x.outputs[0], *axes);
            return reason.empty() ? rows_of_first(n, x) : obstacle(std::move(reason));
@@ -258,8 +261,8 @@ RowRule row_rule(const Network& network, const Node& node, ValueId mask) {
   if (node.op == "pool") return pool_rule(network, node, mask);
   const auto found = rules().find(node.op);
   RowRule rule = is_row_wise_plugin(network, node) ? by_rows(network, node)
-                 : found == rules().end() ? obstacle(fmt::format("op {} is not known to work row by row", node.op))
-                                          : found->second(network, node);
+                 : found == rules().end()          ? obstacle(fmt::format("op {} is not known to work row by row", node.op))
+                                                   : found->second(network, node);
   for (ValueId output : node.outputs) {
     if (!rule.obstacle.empty() || has_rows(network, output)) continue;
     return obstacle(fmt::format("its result {} has other rows", to_string(network.value(output).shape)));

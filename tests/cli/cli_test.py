@@ -364,6 +364,41 @@ class Tensors(Case):
         self.assertEqual(kept, list(packed["last_hidden_state"][1]))
         self.assertEqual(list(values[64:96]), [0.0] * 32)
 
+    def test_left_padding_keeps_column_0_alive(self):
+        # The pooler reads column 0 though it is masked out; nothing else does, and nothing reads column 1.
+        mask = ([0, 0, 1, 1, 1], (1, 5), "q")
+        out = [self.outputs(CLASSIFY, input_ids=([*first, 2, 10, 3], (1, 5), "q"), attention_mask=mask)
+               for first in ([0, 0], [7, 0], [0, 7])]
+        hidden = [list(each["last_hidden_state"][1]) for each in out]
+        self.assertEqual(hidden[0][:64], [0.0] * 64)
+        self.assertEqual(hidden[1], hidden[0])
+        self.assertEqual(hidden[2], hidden[0])
+        pooled = [list(each["pooler_output"][1]) for each in out]
+        self.assertNotEqual(pooled[1], pooled[0])
+        self.assertEqual(pooled[2], pooled[0])
+
+    def test_a_mask_of_floats(self):
+        ids = ([2, 10, 11, 3, 0, 0], (1, 6), "q")
+        integers = self.outputs(CLASSIFY, input_ids=ids, attention_mask=([1, 1, 1, 1, 0, 0], (1, 6), "q"))
+        floats = self.outputs(CLASSIFY, input_ids=ids, attention_mask=([1, 1, 1, 1, 0, 0], (1, 6), "f"))
+        self.assertEqual(floats, integers)
+
+    def test_a_network_that_runs_padded_gives_the_same(self):
+        named = dict(input_ids=([2, 10, 11, 12, 3, 2, 20, 3, 0, 0], (2, 5), "q"),
+                     attention_mask=([1, 1, 1, 1, 1, 1, 1, 1, 0, 0], (2, 5), "q"))
+        packed = self.outputs(CLASSIFY, **named)
+        code, _, error = run("run", CLASSIFY, *self.inputs(**named), "--disable-pass", "remove_padding")
+        self.assertEqual((code, error), (0, ""))
+        for file in (self.path / "out").iterdir():
+            shape, values = read_npy(file)
+            self.assertEqual(shape, packed[file.stem][0])
+            for ours, theirs in zip(values, packed[file.stem][1]):
+                self.assertAlmostEqual(ours, theirs, delta=1e-5)
+        code, output, error = run("inspect", CLASSIFY, "--json", "--disable-pass", "remove_padding")
+        self.assertEqual((code, error), (0, ""))
+        self.assertFalse(rows(output)[0]["execution"]["planned"])
+        self.assertIn("padded", {step["rows"] for step in rows(output)[0]["steps"]})
+
     def test_squeezed_and_empty_rows(self):
         out = self.outputs(ANSWER, input_ids=([2, 5, 3, 9, 9, 9], (2, 3), "q"), attention_mask=([1, 1, 1, 0, 0, 0], (2, 3), "q"))
         self.assertEqual(out["start_logits"][0], (2, 3))
