@@ -1,5 +1,6 @@
 // `bertie inspect`: a model's network, steps, kernels, weights and memory.
 #include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -51,17 +52,28 @@ Json model_json(const Model& model) {
           {"surplus_tensors", info.surplus_tensors}};
 }
 
-Json to_json(const Model& model, const Session& session) {
-  const Engine& engine = session.engine();
+// What a session of the usual limits needs; nullopt where only a run tells.
+std::optional<size_t> session_bytes(const std::shared_ptr<const Engine>& engine) {
+  if (!engine->execution().planned) return std::nullopt;
+  try {
+    return Session(engine).workspace_bytes();
+  } catch (const Error&) {  // its inputs are not what a batch holds
+    return std::nullopt;
+  }
+}
+
+Json to_json(const Model& model, const std::shared_ptr<const Engine>& built) {
+  const Engine& engine = *built;
+  const SessionLimits limits;
   Json json = model_json(model);
   json["device"] = engine.options().device;
   json["precision"] = engine.options().precision;
   json["threads"] = engine.threads();
   json["weight_bytes"] = engine.weight_bytes();
-  json["session"] = {{"tokens", session.limits().tokens},
-                     {"sequences", session.limits().sequences},
-                     {"longest", session.limits().longest},
-                     {"workspace_bytes", session.workspace_bytes()}};
+  if (const auto bytes = session_bytes(built)) {
+    json["session"] = {
+        {"tokens", limits.tokens}, {"sequences", limits.sequences}, {"longest", limits.longest}, {"workspace_bytes", *bytes}};
+  }
   Json passes = Json::array(), steps = Json::array();
   for (const PassReport& pass : engine.passes()) {
     passes.push_back({{"number", pass.number},
@@ -91,17 +103,20 @@ Json to_json(const Model& model, const Session& session) {
   return json;
 }
 
-void print(const Model& model, const Session& session, bool network) {
+void print(const Model& model, const std::shared_ptr<const Engine>& built, bool network) {
   const ModelInfo& info = model.info();
-  const Engine& engine = session.engine();
+  const Engine& engine = *built;
+  const SessionLimits limits;
   write_line(fmt::format("{}: {}{}", info.source, info.family,
                          info.architecture.empty() ? "" : fmt::format(" ({})", info.architecture)));
   write_line(fmt::format("  {} layers, hidden {}, {} heads of {}, feed-forward {}, vocabulary {}, {} positions", info.layers,
                          info.hidden_size, info.heads, info.head_dim, info.ffn, info.vocabulary, info.max_positions));
   write_line(fmt::format("  {} parameters; tasks: {}", info.parameters, fmt::join(info.tasks, ", ")));
-  write_line(fmt::format("  weights as they run {}; a session of {} tokens in {} sequences needs {}",
-                         megabytes(engine.weight_bytes()), session.limits().tokens, session.limits().sequences,
-                         megabytes(session.workspace_bytes())));
+  const auto bytes = session_bytes(built);
+  write_line(fmt::format(
+      "  weights as they run {}; {}", megabytes(engine.weight_bytes()),
+      bytes ? fmt::format("a session of {} tokens in {} sequences needs {}", limits.tokens, limits.sequences, megabytes(*bytes))
+            : "what a session needs depends on the run"));
   for (ValueId input : model.network().inputs()) {
     const Value& value = model.network().value(input);
     write_line(fmt::format("  input   {:<20} {} {}", value.name, dtype_name(value.dtype), to_string(value.shape)));
@@ -139,12 +154,12 @@ void print(const Model& model, const Session& session, bool network) {
 int inspect(const InspectOptions& options) {
   options.common.start_log();
   const Model model = options.common.load_model();
-  const Session session(Engine::build(model.network(), options.common.engine_options()));
-  if (!options.graph.empty()) write_graph(options.graph, model, session.engine());
+  const auto engine = Engine::build(model.network(), options.common.engine_options());
+  if (!options.graph.empty()) write_graph(options.graph, model, *engine);
   if (options.common.json)
-    write_line(to_line(to_json(model, session)));
+    write_line(to_line(to_json(model, engine)));
   else
-    print(model, session, options.network);
+    print(model, engine, options.network);
   return 0;
 }
 
