@@ -151,13 +151,13 @@ class Fusion {
     }
     for (size_t i = 0; i < 3; ++i) operands[i] = operand(*sources[i], context.name + std::array{".q", ".k", ".v"}[i]);
     const double scale = exact_scale(meaning->scale * q->scale * k->scale, q->head_dim);
+    network_.erase_node(id);
     const ValueId fused = network_.add_attention(operands[0], operands[1], operands[2], meaning->mask, meaning->relative_bias,
                                                  q->heads, scale, context.name);
     const ValueId split = by_heads(fused, q->heads, q->head_dim, network_.value(context.outputs[0]).shape, context.name);
     log_.matched("{} + {} + {} -> attention heads={} scale={} mask={}{}", product.name, softmax_name, context.name, q->heads,
                  scale, meaning->mask == kNone ? "none" : network_.value(meaning->mask).name,
                  meaning->relative_bias == kNone ? "" : ", a relative bias");
-    network_.erase_node(id);
     network_.replace_uses(context.outputs[0], split);
     any_ = true;
     return true;

@@ -95,7 +95,7 @@ std::optional<Match> find(const Network& network, const Node& core, NearMiss& ne
 }
 
 ValueId add_function(Network& network, const Match& match) {
-  const std::string name = network.node(network.value(match.value).producer).name;
+  const std::string name = take_name(network, match.value);
   if (match.function == "gelu") return network.add_gelu(match.root, "none", name);
   if (match.function == "gelu_tanh") return network.add_gelu(match.root, "tanh", name);
   return network.add_unary(std::string(match.function), match.root, name);

@@ -150,8 +150,8 @@ void fuse_layer_norm(Network& network, const PassOptions&, PassLog& log) {
     }
     const LayerNorm& norm = *search.found;
     const int64_t extent = network.value(norm.root).shape.back().size;
-    const std::string name = network.node(network.value(norm.value).producer).name;
     log.matched("{} -> layer_norm epsilon={}", fmt::join(names_between(network, norm.root, norm.value), " + "), norm.epsilon);
+    const std::string name = take_name(network, norm.value);
     const ValueId gamma = vector_of(network, norm.gamma, extent, 1, name + ".gamma");
     const ValueId beta = vector_of(network, norm.beta, extent, 0, name + ".beta");
     network.replace_uses(norm.value, network.add_layer_norm(norm.root, gamma, beta, norm.epsilon, name));

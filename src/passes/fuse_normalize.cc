@@ -79,7 +79,7 @@ void fuse_normalize(Network& network, const PassOptions&, PassLog& log) {
       continue;
     }
     log.matched("{} -> normalize epsilon={}", fmt::join(names_between(network, found.root, found.value), " + "), found.epsilon);
-    const std::string name = network.node(network.value(found.value).producer).name;
+    const std::string name = take_name(network, found.value);
     network.replace_uses(found.value, network.add_normalize(found.root, found.epsilon, name));
     network.remove_dead_nodes();
   }

@@ -112,9 +112,9 @@ bool fuse_reduction(Network& network, NodeId id, const SymbolicShape& ids, PassL
                              network.node(network.value(results[i]).producer).name, network.value(roots[r]).name);
         continue;
       }
-      const std::string name = network.node(network.value(results[i]).producer).name;
       log.matched("{} -> pool mode={} mask={}", fmt::join(names_between(network, roots[r], results[i]), " + "), mode,
                   mask == kNone ? "none" : network.value(mask).name);
+      const std::string name = take_name(network, results[i]);
       network.replace_uses(results[i], network.add_pool(roots[r], mask, std::string(mode), name));
       return true;
     }
@@ -133,7 +133,8 @@ bool fuse_first_row(Network& network, NodeId id, const SymbolicShape& ids, PassL
   if (!is_hidden(network, view.base, ids) || view.axes.size() != 2 || view.offsets[1] != 0 || ids[1] == Dim(1)) return false;
   if (!is_whole_axis(network, view, view.axes[0], 0) || !is_whole_axis(network, view, view.axes[1], 2)) return false;
   log.matched("{}: row 0 of each sequence -> pool mode=cls", node.name);
-  network.replace_uses(value, network.add_pool(view.base, kNone, "cls", node.name));
+  const std::string name = take_name(network, value);
+  network.replace_uses(value, network.add_pool(view.base, kNone, "cls", name));
   return true;
 }
 

@@ -33,6 +33,13 @@ bool is_function(const Node* node, std::string_view op, std::string_view functio
   return node && node->op == op && node->text("function") == function;
 }
 
+std::string take_name(Network& network, ValueId value) {
+  const NodeId id = network.value(value).producer;
+  const std::string name = network.node(id).name;
+  if (network.node(id).outputs.size() == 1) network.erase_node(id);
+  return name;
+}
+
 Cone cone_of(const Network& network, ValueId top, const std::set<ValueId>& roots, size_t limit,
              const std::function<bool(const Node&)>& allowed) {
   Cone cone;

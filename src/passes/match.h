@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <set>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,6 +31,10 @@ bool is_function(const Node* node, std::string_view op, std::string_view functio
 
 // Equal for nodes that compute the same: op, inputs and attributes.
 std::string node_key(const Node& node);
+
+// Takes out the node that makes `value`, the only thing it makes, so that what takes its place may have its name, which is returned.
+// The value has no producer then: its uses must be replaced.
+std::string take_name(Network& network, ValueId value);
 
 // What a value is made of.
 struct Cone {
