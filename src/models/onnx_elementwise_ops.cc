@@ -53,6 +53,23 @@ void swish(OnnxNode& node, std::string_view) {
   node.output(0, node.elementwise("mul", x, node.unary("sigmoid", node.elementwise("mul", x, node.scalar(alpha)))));
 }
 
+// Activations with numbers of their own; the op's defaults are ONNX's.
+void shaped(OnnxNode& node, std::string_view function) {
+  Attributes attributes{{"function", std::string(function)}};
+  for (const auto& [stated, own] : {std::pair("alpha", "alpha"), std::pair("beta", "beta"), std::pair("gamma", "beta")}) {
+    if (node.has_attribute(stated)) attributes[own] = node.real(stated, 0);
+  }
+  node.output(0, node.make("unary", {node.input(0)}, std::move(attributes)));
+}
+
+void is_infinite(OnnxNode& node, std::string_view) {
+  Attributes attributes{{"function", std::string("is_inf")}};
+  for (const char* sign : {"detect_positive", "detect_negative"}) {
+    if (node.has_attribute(sign)) attributes[sign] = node.integer(sign, 1);
+  }
+  node.output(0, node.make("unary", {node.input(0)}, std::move(attributes)));
+}
+
 void clip(OnnxNode& node, std::string_view) {
   node.output(0, node.make("clip", {node.input(0), node.optional_input(1), node.optional_input(2)}));
 }
@@ -133,6 +150,26 @@ std::span<const OnnxOp> onnx_elementwise_ops() {
       {"Round", 11, one, "round"},
       {"Not", 1, one, "not"},
       {"IsNaN", 9, one, "is_nan"},
+      {"IsInf", 10, is_infinite},
+      {"Tan", 7, one, "tan"},
+      {"Asin", 7, one, "asin"},
+      {"Acos", 7, one, "acos"},
+      {"Atan", 7, one, "atan"},
+      {"Sinh", 9, one, "sinh"},
+      {"Cosh", 9, one, "cosh"},
+      {"Asinh", 9, one, "asinh"},
+      {"Acosh", 9, one, "acosh"},
+      {"Atanh", 9, one, "atanh"},
+      {"Softsign", 1, one, "softsign"},
+      {"Mish", 18, one, "mish"},
+      {"HardSwish", 14, one, "hard_swish"},
+      {"LeakyRelu", 6, shaped, "leaky_relu"},
+      {"Elu", 6, shaped, "elu"},
+      {"Celu", 12, shaped, "celu"},
+      {"Selu", 6, shaped, "selu"},
+      {"ThresholdedRelu", 10, shaped, "thresholded_relu"},
+      {"HardSigmoid", 6, shaped, "hard_sigmoid"},
+      {"BitwiseNot", 18, one, "bitwise_not"},
       {"Gelu", 20, gelu},
       {"Swish", 24, swish},
       {"Clip", 11, clip},

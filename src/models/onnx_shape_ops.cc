@@ -85,6 +85,48 @@ void gather_nd(OnnxNode& node, std::string_view) {
   node.output(0, node.make("gather_nd", {node.input(0), indices}, {{"batch_dims", node.integer("batch_dims", 0)}}));
 }
 
+void trilu(OnnxNode& node, std::string_view) {
+  node.output(0, node.make("trilu", {node.input(0), node.optional_input(1)}, {{"upper", node.integer("upper", 1)}}));
+}
+
+void one_hot(OnnxNode& node, std::string_view) {
+  node.output(0, node.make("one_hot", {node.input(0), node.input(1), node.input(2)}, {{"axis", node.integer("axis", -1)}}));
+}
+
+void arg_reduce(OnnxNode& node, std::string_view function) {
+  node.output(0, node.make("arg_reduce", {node.input(0)},
+                           {{"function", std::string(function)},
+                            {"axis", node.integer("axis", 0)},
+                            {"keep_dims", node.integer("keepdims", 1)},
+                            {"select_last", node.integer("select_last_index", 0)}}));
+}
+
+void top_k(OnnxNode& node, std::string_view) {
+  node.ignore({"sorted"});  // it always is
+  const auto results = node.make_all("top_k", {node.input(0), node.input(1)},
+                                     {{"axis", node.integer("axis", -1)}, {"largest", node.integer("largest", 1)}});
+  for (size_t i = 0; i < results.size(); ++i) node.output(i, results[i]);
+}
+
+void pad(OnnxNode& node, std::string_view) {
+  node.output(0, node.make("pad", {node.input(0), node.input(1), node.optional_input(2), node.known_input(3)},
+                           {{"mode", node.text("mode", "constant")}}));
+}
+
+void einsum(OnnxNode& node, std::string_view) {
+  std::vector<ValueId> operands;
+  for (size_t i = 0; i < node.input_count(); ++i) operands.push_back(node.input(i));
+  node.output(0, node.make("einsum", std::move(operands), {{"equation", node.text("equation", "")}}));
+}
+
+void scatter(OnnxNode& node, std::string_view op) {
+  Attributes attributes{{"reduction", node.text("reduction", "none")}};
+  if (op == "scatter_elements") attributes["axis"] = node.integer("axis", 0);
+  node.output(0, node.make(std::string(op), {node.input(0), node.input(1), node.input(2)}, std::move(attributes)));
+}
+
+void non_zero(OnnxNode& node, std::string_view) { node.output(0, node.make("non_zero", {node.input(0)})); }
+
 void shape(OnnxNode& node, std::string_view) {
   Attributes attributes;
   for (const char* bound : {"start", "end"}) {
@@ -171,6 +213,16 @@ std::span<const OnnxOp> onnx_shape_ops() {
       {"Gather", 1, gather, "gather"},
       {"GatherElements", 11, gather, "gather_elements"},
       {"GatherND", 11, gather_nd},
+      {"ScatterElements", 11, scatter, "scatter_elements"},
+      {"ScatterND", 11, scatter, "scatter_nd"},
+      {"Trilu", 14, trilu},
+      {"OneHot", 11, one_hot},
+      {"ArgMax", 1, arg_reduce, "max"},
+      {"ArgMin", 1, arg_reduce, "min"},
+      {"TopK", 11, top_k},
+      {"Pad", 11, pad},
+      {"Einsum", 12, einsum},
+      {"NonZero", 9, non_zero},
   };
   return kOps;
 }
