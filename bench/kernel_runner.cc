@@ -1,5 +1,6 @@
 #include "bench/kernel_runner.h"
 
+#include <sys/mman.h>
 #include <time.h>
 
 #include <algorithm>
@@ -12,10 +13,13 @@
 namespace bertie::bench {
 namespace {
 
-// 64-byte aligned.
+// In large pages, as a session's activations are.
 std::shared_ptr<std::byte[]> allocate(size_t bytes) {
-  return {static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64 + 64)),
-          [](std::byte* memory) { std::free(memory); }};
+  constexpr size_t kLargePage = size_t{2} << 20;
+  const size_t rounded = (bytes / kLargePage + 1) * kLargePage;
+  void* memory = std::aligned_alloc(kLargePage, rounded);
+  madvise(memory, rounded, MADV_HUGEPAGE);
+  return {static_cast<std::byte*>(memory), [](std::byte* freed) { std::free(freed); }};
 }
 
 }  // namespace

@@ -98,11 +98,17 @@ class Attention final : public Kernel {
     // Heads are taken together where single ones would be too many tasks.
     const int64_t heads_at_once = std::clamp<int64_t>(list.count * heads_ / (kTasksPerThread * threads), 1, heads_);
     const int64_t groups = (heads_ + heads_at_once - 1) / heads_at_once;
-    context.pool.parallel_for(list.count * groups, [&](int64_t task, int worker) {
+    const int64_t tasks = list.count * groups;
+    const auto first_of = [&](int64_t task) {
+      return AttentionHead{task < tasks ? &list.items[task / groups] : nullptr, task % groups * heads_at_once};
+    };
+    context.pool.parallel_for(tasks, [&](int64_t task, int worker) {
       float* scratch = reinterpret_cast<float*>(context.workspace.data() + scratch_bytes_ * static_cast<size_t>(worker));
-      const int64_t first = task % groups * heads_at_once;
-      for (int64_t head = first; head < std::min(heads_, first + heads_at_once); ++head) {
-        kernels_.attention(problem, list.items[task / groups], head, scratch);
+      const auto [item, first] = first_of(task);
+      const int64_t end = std::min(heads_, first + heads_at_once);
+      for (int64_t head = first; head < end; ++head) {
+        const AttentionHead next = head + 1 < end ? AttentionHead{item, head + 1} : first_of(task + threads);
+        kernels_.attention(problem, {item, head}, next, scratch);
       }
     });
   }

@@ -1,5 +1,9 @@
 #include "engine/buffer_pool.h"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <bit>
 
@@ -20,10 +24,16 @@ size_t size_class(size_t bytes) {
 }  // namespace
 
 AlignedBytes allocate_aligned(size_t bytes, const char* purpose) {
-  const size_t rounded = (std::max<size_t>(bytes, 1) + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
-  AlignedBytes memory(static_cast<std::byte*>(std::aligned_alloc(kBufferAlignment, rounded)));
+  // Large pages where the system has them: rows of activations lie kilobytes apart, each on a page of its own otherwise.
+  constexpr size_t kLargePage = size_t{2} << 20;
+  const size_t alignment = bytes >= 2 * kLargePage ? kLargePage : size_t{kBufferAlignment};
+  const size_t rounded = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+  AlignedBytes memory(static_cast<std::byte*>(std::aligned_alloc(alignment, rounded)));
   if (!memory)
     fail(ErrorCode::out_of_memory, "{} needs {:.1f} MB more than there are", purpose, static_cast<double>(rounded) / 1e6);
+#if defined(__linux__)
+  if (alignment == kLargePage) madvise(memory.get(), rounded, MADV_HUGEPAGE);
+#endif
   return memory;
 }
 

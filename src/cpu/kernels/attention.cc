@@ -91,8 +91,9 @@ constexpr TileTable make_tiles() {
 }
 constexpr TileTable kTiles = make_tiles();
 
-// C over `panels` panels, in tiles of at most `widest` of them.
-void multiply(TileArguments t, int64_t rows, int64_t panels, int64_t widest) {
+// C over `panels` panels, in tiles of at most `widest` of them; before each, `fetch` has its turn.
+template <typename Fetch>
+void multiply(TileArguments t, int64_t rows, int64_t panels, int64_t widest, Fetch fetch) {
   const TileArguments whole = t;
   for (int64_t panel = 0; panel < panels; panel += widest) {
     const int64_t count = min(widest, panels - panel);
@@ -104,6 +105,7 @@ void multiply(TileArguments t, int64_t rows, int64_t panels, int64_t widest) {
       t.b = whole.b + panel * whole.panel_stride;
       t.c = whole.c + row * whole.c_stride + 16 * panel;
       t.correction = whole.correction ? whole.correction + row : nullptr;
+      fetch();
       kTiles.at[part_rows][count](t);
       row += part_rows;
     }
@@ -287,31 +289,74 @@ void write_zeros(const Work& work) {
   }
 }
 
+// Rows that this thread is about to read, fetched into the second level cache a few at a time while sums are taken: they lie far
+// apart, so that the hardware does not run ahead.
+class RowsAhead {
+ public:
+  // Keys [key, key + keys) of `work`, and its first `queries` queries, in `parts` calls of fetch().
+  RowsAhead(const Work& work, int64_t key, int64_t keys, int64_t queries, int64_t parts)
+      : work_(work),
+        key_(key),
+        key_end_(key + keys),
+        keys_a_part_((keys + parts - 1) / parts),
+        query_end_(queries),
+        queries_a_part_((queries + parts - 1) / parts) {}
+
+  void fetch() {
+    for (const int64_t end = min(key_end_, key_ + keys_a_part_); key_ < end; ++key_) {
+      const int64_t row = work_.key_row(key_);
+      fetch_row(work_.row_of(work_.problem.k, row));
+      fetch_row(work_.row_of(work_.problem.v, row));
+    }
+    for (const int64_t end = min(query_end_, query_ + queries_a_part_); query_ < end; ++query_) {
+      fetch_row(work_.row_of(work_.problem.q, work_.query_row(query_)));
+    }
+  }
+
+ private:
+  void fetch_row(const float* row) const {
+    for (int64_t d = 0; d < work_.head_dim; d += 16) prefetch_l2(row + d);
+  }
+
+  const Work& work_;
+  int64_t key_, key_end_, keys_a_part_;
+  int64_t query_ = 0, query_end_, queries_a_part_;
+};
+
 }  // namespace
 
 int64_t attention_scratch_floats(int64_t head_dim) { return ScratchPlan(head_dim).end; }
 
-void attention(const AttentionProblem& problem, const AttentionItem& item, int64_t head, float* scratch) {
-  const Work work(problem, item, head, scratch);
+void attention(const AttentionProblem& problem, const AttentionHead& now, const AttentionHead& next, float* scratch) {
+  const Work work(problem, *now.item, now.head, scratch);
+  const Work next_work(problem, next.item ? *next.item : *now.item, next.head, scratch);
+  const AttentionItem& item = *now.item;
   if (item.key_count == 0) return write_zeros(work);
   const int64_t tiles = (item.query_count + kTileRows - 1) / kTileRows;
   float correction[16];
   for (int64_t key = 0; key < item.key_count; key += kAttentionKeyBlock) {
-    const int64_t keys = min(kAttentionKeyBlock, item.key_count - key);
-    const bool first = key == 0, last = key + keys == item.key_count;
+    const int64_t keys = min(kAttentionKeyBlock, item.key_count - key), behind = key + keys;
+    const bool first = key == 0, last = behind == item.key_count;
     work.pack_keys(key, keys);
     work.pack_values(key, keys);
+    const int64_t parts =
+        max(1, tiles * ((keys + 16 * kScorePanels - 1) / (16 * kScorePanels) + 1));  // turns of fetch(), at least
+    RowsAhead ahead = !last ? RowsAhead(work, behind, min(kAttentionKeyBlock, item.key_count - behind), 0, parts)
+                      : next.item
+                          ? RowsAhead(next_work, 0, min(kAttentionKeyBlock, next.item->key_count), next.item->query_count, parts)
+                          : RowsAhead(work, 0, 0, 0, 1);
+    const auto fetch = [&ahead] { ahead.fetch(); };
     int64_t query = 0;
     for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
       const int64_t rows = (item.query_count - query) / (tiles - t);
       work.scale_queries(query, rows);
       multiply({work.queries, work.head_dim, work.keys, 16, 16 * work.head_dim, work.scores, kStride, nullptr}, rows,
-               (keys + 15) / 16, kScorePanels);
+               (keys + 15) / 16, kScorePanels, fetch);
       if (problem.relative_bias) work.add_bias(query, rows, key, keys);
       work.weigh(query, rows, keys, first, correction);
       float* sums = work.sums + (first && last ? 0 : query * work.value_width);  // a single block's stay in the first-level cache
       multiply({work.scores, keys, work.values, work.value_width, 16, sums, work.value_width, first ? nullptr : correction}, rows,
-               work.value_width / 16, kValuePanels);
+               work.value_width / 16, kValuePanels, fetch);
       if (last) work.write(query, rows, sums);
       query += rows;
     }

@@ -33,13 +33,19 @@ struct AttentionItem {
   int32_t key_begin, key_count;
 };
 
+struct AttentionHead {
+  const AttentionItem* item;
+  int64_t head;
+};
+
 }  // namespace bertie::cpu
 
 #ifdef BERTIE_ISA
 namespace bertie::cpu::BERTIE_ISA {
 
+// `next`: what this thread will probably be given next, fetched ahead; its item may be nullptr.
 // `scratch`: attention_scratch_floats(head_dim) floats of this thread, 64-byte aligned.
-void attention(const AttentionProblem& problem, const AttentionItem& item, int64_t head, float* scratch);
+void attention(const AttentionProblem& problem, const AttentionHead& now, const AttentionHead& next, float* scratch);
 int64_t attention_scratch_floats(int64_t head_dim);
 
 }  // namespace bertie::cpu::BERTIE_ISA

@@ -20,7 +20,7 @@ namespace bertie::cpu {
 
 struct IsaKernels {
   // attention.h
-  void (*attention)(const AttentionProblem& problem, const AttentionItem& item, int64_t head, float* scratch);
+  void (*attention)(const AttentionProblem& problem, const AttentionHead& now, const AttentionHead& next, float* scratch);
   int64_t (*attention_scratch_floats)(int64_t head_dim);
   // layer_norm.h, gather_rows.h, normalize.h, elementwise.h: rows [begin, end)
   void (*layer_norm)(const LayerNormRows& rows, int64_t begin, int64_t end);

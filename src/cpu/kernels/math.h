@@ -49,10 +49,21 @@ BERTIE_INLINE ReducedExp reduce_exp(Vec16 x) {
   for (int i = 5; i >= 1; --i) sum = fma(sum, r, broadcast(kExp[i]));
   return {sum * r, from_bits(shift_left<23>(n + broadcast_int(126)))};
 }
+// 1 / x for x in [1, 2^60], within 1 ulp: a guess from the bits, twice cubed in its error. Far quicker than a division of vectors.
+BERTIE_INLINE Vec16 reciprocal(Vec16 x) {
+  const Vec16 one = broadcast(1.0f);
+  Vec16 r = from_bits(broadcast_int(0x7ef311c7) - bits(x));
+#pragma GCC unroll 2
+  for (int step = 0; step < 2; ++step) {
+    const Vec16 error = fnma(x, r, one);
+    r = fma(r, fma(error, error, error), r);
+  }
+  return r;
+}
 // normal_cdf(x) - 1/2
 BERTIE_INLINE Vec16 centred_normal_cdf(Vec16 x) {
   const Vec16 u = min(x * x, broadcast(kNormalLimit * kNormalLimit));
-  const Vec16 h = x * (polynomial(u, kNormalNumerator) / polynomial(u, kNormalDenominator));
+  const Vec16 h = x * (polynomial(u, kNormalNumerator) * reciprocal(polynomial(u, kNormalDenominator)));
   return max(broadcast(-0.5f), min(broadcast(0.5f), h));
 }
 }  // namespace detail
