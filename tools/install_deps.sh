@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 declare -A packages=(
-  [build]="cmake ninja-build g++ pkg-config libfmt-dev nlohmann-json3-dev libcli11-dev libutf8proc-dev libonig-dev libprotobuf-dev protobuf-compiler"
+  [build]="cmake ninja-build g++ pkg-config libfmt-dev nlohmann-json3-dev libcli11-dev libutf8proc-dev libonig-dev libxxhash-dev libprotobuf-dev protobuf-compiler"
   [test]="git ccache clang libgtest-dev libgmock-dev python3 python3-venv"
   [lint]="git clang clang-tidy python3 python3-venv"
   [bench]="libbenchmark-dev python3 python3-venv"

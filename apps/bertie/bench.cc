@@ -67,7 +67,7 @@ class Bench {
  public:
   explicit Bench(const BenchOptions& options)
       : options_(options), model_(options.random.empty() ? options.common.load_model() : Model::random(options.random)) {
-    EngineOptions engine = options.common.engine_options();
+    EngineOptions engine = options.common.engine_options(model_);
     engine.outputs = options.outputs.empty() ? default_outputs(model_) : options.outputs;
     const bool logits = std::find(engine.outputs.begin(), engine.outputs.end(), "logits") != engine.outputs.end();
     selects_rows_ = logits && predicts_tokens(model_);

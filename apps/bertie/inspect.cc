@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "bertie/plugin.h"
+#include "inspect_engine_file.h"
 #include "inspect_graph.h"
 #include "json.h"
 #include "options.h"
@@ -98,6 +99,7 @@ Json to_json(const Model& model, const std::shared_ptr<const Engine>& built) {
     plugins.push_back({{"name", plugin.name}, {"version", plugin.version}, {"path", plugin.path}, {"ops", plugin.ops}});
   json["plugins"] = std::move(plugins);
   json["execution"] = {{"planned", engine.execution().planned}, {"reason", engine.execution().reason}};
+  if (is_from_engine_file(model)) json["engine_file"] = engine_file_json(model);
   json["passes"] = std::move(passes);
   json["steps"] = std::move(steps);
   return json;
@@ -128,6 +130,7 @@ void print(const Model& model, const std::shared_ptr<const Engine>& built, bool 
   for (const PluginInfo& plugin : loaded_plugins()) {
     write_line(fmt::format("  plugin  {} v{} ({}): {}", plugin.name, plugin.version, plugin.path, fmt::join(plugin.ops, ", ")));
   }
+  if (is_from_engine_file(model)) print_engine_file(model);
   write_line("\npasses");
   for (const PassReport& pass : engine.passes()) {
     write_line(fmt::format("  {:>2} {:<24} {:>4} matches  {:6.1f} ms", pass.number, pass.name, pass.matches, pass.milliseconds));
@@ -154,7 +157,7 @@ void print(const Model& model, const std::shared_ptr<const Engine>& built, bool 
 int inspect(const InspectOptions& options) {
   options.common.start_log();
   const Model model = options.common.load_model();
-  const auto engine = Engine::build(model.network(), options.common.engine_options());
+  const auto engine = Engine::build(model.network(), options.common.engine_options(model));
   if (!options.graph.empty()) write_graph(options.graph, model, *engine);
   if (options.common.json)
     write_line(to_line(to_json(model, engine)));

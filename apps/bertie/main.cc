@@ -61,6 +61,7 @@ int run_program(int argc, char** argv) {
   Action action;
   add_run(app, action);
   add_tokenize(app, action);
+  add_build(app, action);
   add_inspect(app, action);
   add_export(app, action);
   add_bench(app, action);

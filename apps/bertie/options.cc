@@ -1,14 +1,18 @@
 #include "options.h"
 
+#include <filesystem>
+
 #include <fmt/format.h>
 
+#include "base/mapped_file.h"
 #include "bertie/plugin.h"
+#include "formats/engine_file.h"
 #include "output.h"
 
 namespace bertie::cli {
 
 void CommonOptions::add_model(CLI::App& command, bool required) {
-  auto* option = command.add_option("MODEL", model, "A Hugging Face folder");
+  auto* option = command.add_option("MODEL", model, "A Hugging Face folder or an engine file");
   if (required) option->required();
   command.add_option("--plugin", plugins, "A shared library of custom ops; may be given several times")
       ->allow_extra_args(false)
@@ -28,6 +32,8 @@ void CommonOptions::add_device(CLI::App& command) {
   command.add_option("--precision", precision, "fp32 (default), tf32, fp16, bf16, int8, fp8 or auto")
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
   command.add_option("--threads", threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
+  command.add_flag("--tune", tune, "Time the kernels where several take a step, and use the fastest: the results are the same");
+  command.add_option("--tuning-cache", tuning_cache, "Keep the kernels' times in this file, and use those it holds");
   command.add_option("--disable-pass", disabled_passes, "Switch a pass off by its name")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -57,12 +63,29 @@ Model CommonOptions::load_model() const {
   return Model::load(model, options);
 }
 
-EngineOptions CommonOptions::engine_options() const {
+std::shared_ptr<const Tokenizer> CommonOptions::load_tokenizer() const {
+  if (!tokenizer.empty()) return Tokenizer::load(tokenizer);
+  std::error_code ignored;
+  const bool file = std::filesystem::is_regular_file(model, ignored);
+  return file && is_engine_file(MappedFile::open(model)->bytes()) ? load_model().tokenizer() : Tokenizer::load(model);
+}
+
+std::shared_ptr<KernelTimings> CommonOptions::timings() const {
+  if (tuning_cache.empty()) return tune ? std::make_shared<KernelTimings>() : nullptr;
+  auto timings = std::make_shared<KernelTimings>(tuning_cache);
+  if (!timings->problem().empty()) note(fmt::format("bertie: {}; it is written anew", timings->problem()));
+  return timings;
+}
+
+EngineOptions CommonOptions::engine_options(const Model& model) const {
   EngineOptions options;
   options.device = device;
   options.precision = precision;
   options.threads = threads;
   options.disabled_passes = disabled_passes;
+  options.tune = tune;
+  options.timings = timings();
+  if (!options.timings) options.timings = model.timings();
   return options;
 }
 
@@ -71,6 +94,8 @@ void CommonOptions::copy_to(TaskOptions& options) const {
   options.precision = precision;
   options.threads = threads;
   options.disabled_passes = disabled_passes;
+  options.tune = tune;
+  options.timings = timings();
 }
 
 CLI::Option* add_texts(CLI::App& command, const std::string& flag, std::vector<std::string>& values,

@@ -30,6 +30,8 @@ struct CommonOptions {
   std::string precision = "fp32";
   int threads = 0;
   std::vector<std::string> disabled_passes;
+  bool tune = false;
+  std::string tuning_cache;
   bool json = false;
   bool verbose = false;
 
@@ -43,9 +45,15 @@ struct CommonOptions {
   void load_plugins() const;
   // Plugins first: the model may need their ops.
   Model load_model() const;
+  // The model's, or that of --tokenizer; of a folder nothing else is read.
+  std::shared_ptr<const Tokenizer> load_tokenizer() const;
   // Device, precision, threads and passes; `info` gives the position rule.
-  EngineOptions engine_options() const;
+  EngineOptions engine_options(const Model& model) const;
   void copy_to(TaskOptions& options) const;
+
+ private:
+  // Of --tuning-cache or --tune; nullptr: neither was given.
+  std::shared_ptr<KernelTimings> timings() const;
 };
 
 // A text option that may be given several times, and whose values are never taken apart.
@@ -57,6 +65,7 @@ void note_surplus(const ModelInfo& info);
 
 void add_run(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
+void add_build(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_export(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);

@@ -126,7 +126,7 @@ int run_tensors(const RunOptions& options) {
   const Model model = options.common.load_model();
   if (options.common.verbose) note_surplus(model.info());
   for (NamedTensor& input : inputs) input.tensor = read_npy(input.origin);
-  TensorSession session(Engine::build(model.network(), options.common.engine_options()));
+  TensorSession session(Engine::build(model.network(), options.common.engine_options(model)));
 
   std::error_code failed;
   std::filesystem::create_directories(options.output_dir, failed);

@@ -44,7 +44,7 @@ std::string to_table(const Tokenizer& tokenizer, const Encoding& encoding) {
 int tokenize(const TokenizeOptions& options) {
   options.common.start_log();
   options.common.load_plugins();
-  const auto tokenizer = Tokenizer::load(options.common.tokenizer.empty() ? options.common.model : options.common.tokenizer);
+  const auto tokenizer = options.common.load_tokenizer();
   int status = 0;
   size_t number = 0;
   const auto answer = [&](const std::string& text) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,6 +29,27 @@ struct Batch {
   std::span<const int32_t> queries_only;
 };
 
+// How long kernels take on steps, by machine, op and operands: for choosing among several that give the same result. May be
+// shared between threads and engines.
+class BERTIE_API KernelTimings {
+ public:
+  // Kept in the file `path`: what it holds now is known, and what is timed is added to it. Empty: kept in memory. A file
+  // that is broken, or of another kind, counts as empty and is written anew: `problem` says what was wrong. Throws Error(io).
+  explicit KernelTimings(const std::string& path = "");
+  ~KernelTimings();
+  KernelTimings(const KernelTimings&) = delete;
+  KernelTimings& operator=(const KernelTimings&) = delete;
+
+  const std::string& problem() const;  // one sentence naming the file; empty: none
+  size_t size() const;                 // steps timed
+
+  struct Impl;  // src/backend/kernel_timings.h
+  Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
 struct EngineOptions {
   std::string device = "cpu";        // cpu, reference
   std::string precision = "fp32";    // what the device offers: see `devices()`
@@ -37,11 +59,15 @@ struct EngineOptions {
   // done, in the last layer too.
   std::vector<std::string> select_rows;
   std::vector<std::string> disabled_passes;
+  // Where several kernels take a step: the fastest by these times, where they have any from a machine like this one.
+  std::shared_ptr<KernelTimings> timings;
+  bool tune = false;  // times the kernels of steps that `timings` does not know, and adds them
 };
 
 // One executed step, for `inspect` and profiles.
 struct StepInfo {
   std::string name, op, kernel, device, precision, reason;
+  std::string portable_name;  // the kernel's name without the instruction set: alike on every CPU
   std::string output_shape;  // "[tokens, 384]"
   std::string rows;          // "packed": the batch's tokens alone; "padded": whole rows of [batch, sequence]; empty: neither
   size_t weight_bytes = 0;   // as they run
@@ -86,6 +112,8 @@ class BERTIE_API Engine {
   const Execution& execution() const;
   size_t weight_bytes() const;  // held for running, packed or mapped
   int threads() const;
+  // The times that decided among kernels, on this machine; nullptr where all was chosen by rule.
+  std::shared_ptr<KernelTimings> timings() const;
 
   struct Impl;  // src/engine/engine_impl.h
 
@@ -95,6 +123,17 @@ class BERTIE_API Engine {
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+class Model;
+// Called now and then with the bytes written so far, from any thread; an Error that it throws ends the writing.
+using SaveProgress = std::function<void(uint64_t done, uint64_t total)>;
+
+// Writes an engine file (.bertie), which Model::load reads: the network after the passes, weights as the kernels read them,
+// tokenizer, labels, pooling and how it was made (docs/design/engine-file.md). The file stands alone, appears whole or not at
+// all, and is the same bytes from the same model on any x86-64 CPU. It holds all outputs: `options.outputs` and `select_rows`
+// must be empty. Throws Error(io) where it cannot be written, and what Engine::build throws.
+BERTIE_API void save_engine(const Model& model, const std::string& path, const EngineOptions& options = {},
+                            const SaveProgress& progress = {});
 
 struct StepTime {
   double milliseconds = 0;

@@ -33,9 +33,10 @@ struct PoolingInfo {
 };
 
 struct BERTIE_API ModelInfo {
-  std::string source;        // the folder, or "random:SPEC"
-  std::string family;        // config.json's model_type: "bert", "xlm-roberta", ...
-  std::string architecture;  // "BertForMaskedLM"; empty where config.json names none
+  std::string source;              // the folder or file, or "random:SPEC"
+  std::vector<std::string> files;  // what was read for it, the tokenizer's files too
+  std::string family;              // config.json's model_type: "bert", "xlm-roberta", ...
+  std::string architecture;        // "BertForMaskedLM"; empty where config.json names none
   int64_t layers = 0;
   int64_t hidden_size = 0;
   int64_t heads = 0;
@@ -62,6 +63,8 @@ struct BERTIE_API ModelInfo {
   std::vector<std::string> surplus_tensors;  // in the files, but no part of the network
 };
 
+class KernelTimings;  // engine.h
+
 struct ModelOptions {
   std::string tokenizer;  // a folder or tokenizer.json to use instead of the model folder's own
 };
@@ -77,6 +80,7 @@ class BERTIE_API Model {
  public:
   // A folder with config.json and model.safetensors (or its sharded index), or a sentence-transformers folder around one.
   // Or an .onnx file, with the tokenizer, config.json and modules.json that lie beside it or in the folder above (none need be there).
+  // Or an engine file (save_engine, engine.h), whose network is already optimised and whose weights are used where they are mapped.
   // Throws Error(not_found) for a missing file or tensor, Error(invalid_file) for broken bytes or a tensor of a wrong shape,
   // Error(unsupported) naming the field or tensor that bertie cannot honour.
   static Model load(const std::string& path, const ModelOptions& options = {});
@@ -88,6 +92,12 @@ class BERTIE_API Model {
   const ModelInfo& info() const;
   // Loaded when first asked for. Throws Error(not_found) naming the folder where there is none.
   std::shared_ptr<const Tokenizer> tokenizer() const;
+  bool has_tokenizer() const;
+  // How the engine file was made, a JSON object (docs/design/engine-file.md): source files with their hashes, options, passes,
+  // kernels. Empty where the model is not from an engine file.
+  const std::string& provenance() const;
+  // The kernels' times in it, for EngineOptions::timings; nullptr where there are none.
+  std::shared_ptr<KernelTimings> timings() const;
 
  private:
   struct State;

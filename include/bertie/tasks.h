@@ -31,6 +31,8 @@ struct TaskOptions {
   // length for embeddings always cut to that.
   bool truncate = false;
   std::vector<std::string> disabled_passes;
+  std::shared_ptr<KernelTimings> timings;  // see EngineOptions; nullptr: those of the model's engine file
+  bool tune = false;
 };
 
 // An answer, or what was wrong with this one item.

@@ -19,6 +19,14 @@ enum class DType : uint8_t { f32, f16, bf16, f64, i8, u8, i32, i64, boolean };
 BERTIE_API std::string_view dtype_name(DType dtype);  // "f32", "bf16", ...
 BERTIE_API size_t dtype_size(DType dtype);            // bytes
 
+// How a tensor's elements lie in memory. All are row-major but the weights of a model that came from an engine file.
+enum class TensorLayout : uint8_t {
+  rows,       // row-major
+  panels_16,  // [n, k] f32 as [ceil(n / 16)][k][16]: sixteen rows side by side, zeros where n ends within a panel
+};
+
+BERTIE_API std::string_view layout_name(TensorLayout layout);  // "rows", "panels_16"
+
 // Up to eight extents, held in place: making one never allocates.
 class BERTIE_API Shape {
  public:
@@ -75,9 +83,13 @@ struct BERTIE_API Tensor {
   DType dtype = DType::f32;
   Shape shape;
   std::shared_ptr<const void> data;
+  TensorLayout layout = TensorLayout::rows;
 
-  TensorView view() const { return {data.get(), dtype, shape}; }
-  size_t bytes() const { return view().bytes(); }
+  // Throws Error(invalid_argument) where the layout is not row-major.
+  TensorView view() const;
+  size_t bytes() const;  // as they lie in memory
+  // This tensor where it is row-major, else a copy that is.
+  Tensor row_major() const;
 
   // Copies `values`; their count must be the shape's. Throws Error(invalid_argument).
   static Tensor from_floats(const Shape& shape, std::span<const float> values);

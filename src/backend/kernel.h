@@ -64,7 +64,9 @@ class Kernel {
 struct KernelRequest {
   const Network& network;
   const Node& node;
-  ThreadPool& pool;  // for packing weights
+  ThreadPool& pool;               // for packing weights
+  std::string_view variant = {};  // the entry's; empty: the one in use
+  bool by_timing = false;         // offered beside the kernel that the rules prefer: only what cannot be done is refused
 };
 
 struct Refusal {
@@ -80,12 +82,19 @@ struct KernelEntry {
   std::string_view op;    // the op's file stem
   std::string_view name;  // "cpu_avx512_f32_linear"
   PrepareResult (*prepare)(const KernelRequest&);
+  bool reads_panels = false;              // takes constants in TensorLayout::panels_16; other kernels are given row-major copies
+  std::string_view portable_name = name;  // "cpu_f32_linear": without the instruction set
+  std::string_view variant = {};          // of several builds of one kernel: the instruction set
 };
 
 // Kernels in the order in which they are asked.
 struct Backend {
   std::string_view name;
   std::span<const KernelEntry> (*kernels)();
+  // More that could take a step with the same bits, offered where kernels are chosen by timing; nullptr: none.
+  std::span<const KernelEntry> (*alternatives)() = nullptr;
+  // What kernels' times depend on: "avx2 avx512"; nullptr: nothing is timed.
+  std::string (*hardware)() = nullptr;
 };
 
 }  // namespace bertie

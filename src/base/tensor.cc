@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/panels.h"
 
 namespace bertie {
 
@@ -36,6 +37,14 @@ size_t dtype_size(DType dtype) {
   return 0;
 }
 
+std::string_view layout_name(TensorLayout layout) {
+  switch (layout) {
+    case TensorLayout::rows: return "rows";
+    case TensorLayout::panels_16: return "panels_16";
+  }
+  return "?";
+}
+
 Shape::Shape(std::span<const int64_t> extents) {
   if (extents.size() > kMaxRank) fail(ErrorCode::unsupported, "a shape of rank {}: at most {}", extents.size(), kMaxRank);
   rank_ = static_cast<int>(extents.size());
@@ -63,6 +72,24 @@ Tensor copied(DType dtype, const Shape& shape, std::span<const T> values) {
   return {dtype, shape, std::shared_ptr<const void>(storage, storage.get())};
 }
 }  // namespace
+
+TensorView Tensor::view() const {
+  if (layout != TensorLayout::rows)
+    fail(ErrorCode::invalid_argument, "a tensor in {} has no row-major view: see Tensor::row_major", layout_name(layout));
+  return {data.get(), dtype, shape};
+}
+
+size_t Tensor::bytes() const {
+  return layout == TensorLayout::panels_16 ? panel_bytes(shape) : static_cast<size_t>(shape.elements()) * dtype_size(dtype);
+}
+
+Tensor Tensor::row_major() const {
+  if (layout == TensorLayout::rows) return *this;
+  const size_t elements = static_cast<size_t>(shape.elements());
+  std::shared_ptr<float[]> rows(new float[elements]);
+  unpack_panels(static_cast<const float*>(data.get()), shape, {rows.get(), elements});
+  return {DType::f32, shape, std::shared_ptr<const void>(rows, rows.get())};
+}
 
 Tensor Tensor::from_floats(const Shape& shape, std::span<const float> values) { return copied(DType::f32, shape, values); }
 Tensor Tensor::from_int64s(const Shape& shape, std::span<const int64_t> values) { return copied(DType::i64, shape, values); }

@@ -28,7 +28,7 @@ size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 class Attention final : public Kernel {
  public:
   Attention(const KernelRequest& request, const Operands& operands)
-      : kernels_(*active_isa().kernels),
+      : kernels_(kernels_of(request)),
         packed_qkv_(request.node.integer("packed_qkv") != 0),
         padded_(operands.value(kQuery).shape.size() == 3),
         masked_(operands.has(kMask)),

@@ -14,6 +14,7 @@ namespace {
 constexpr struct {
   std::string_view op, name;  // the kernel's name is cpu_<isa>_f32_<name>
   PrepareResult (*prepare)(const KernelRequest&);
+  bool reads_panels = false;
 } kTable[] = {
     {"attention", "attention", cpu::prepare_attention},
     {"elementwise", "elementwise", cpu::prepare_elementwise},
@@ -22,8 +23,8 @@ constexpr struct {
     {"gather_rows", "gather_rows", cpu::prepare_gather_rows},
     {"gelu", "gelu", cpu::prepare_gelu},
     {"layer_norm", "layer_norm", cpu::prepare_layer_norm},
-    {"linear", "linear", cpu::prepare_linear},
-    {"linear", "linear_shared", cpu::prepare_linear_shared},
+    {"linear", "linear", cpu::prepare_linear, true},
+    {"linear", "linear_shared", cpu::prepare_linear_shared, true},
     {"matmul", "matmul", cpu::prepare_matmul},
     {"normalize", "normalize", cpu::prepare_normalize},
     {"pack_rows", "pack_rows", cpu::prepare_pack_rows},
@@ -35,34 +36,65 @@ constexpr struct {
     {"unary", "unary", cpu::prepare_unary},
 };
 
+// Those whose time is worth choosing by; they take KernelRequest::variant.
+constexpr std::string_view kTimed[] = {"attention", "layer_norm", "linear", "skip_layer_norm"};
+
 // Entries for each instruction set, made once: their names must outlive every engine.
 struct Entries {
-  explicit Entries(std::string_view isa) {
-    names.reserve(std::size(kTable));  // the entries point into it
+  explicit Entries(const cpu::Isa& isa) : kernels(isa.kernels) {
+    names.reserve(std::size(kTable));  // the entries point into both
+    portable_names.reserve(std::size(kTable));
     for (const auto& row : kTable) {
-      names.push_back("cpu_" + std::string(isa) + "_f32_" + std::string(row.name));
-      entries.push_back({row.op, names.back(), row.prepare});
+      names.push_back("cpu_" + std::string(isa.name) + "_f32_" + std::string(row.name));
+      portable_names.push_back("cpu_f32_" + std::string(row.name));
+      entries.push_back({row.op, names.back(), row.prepare, row.reads_panels, portable_names.back(), isa.name});
+      if (std::find(std::begin(kTimed), std::end(kTimed), row.op) != std::end(kTimed)) timed.push_back(entries.back());
     }
   }
-  std::vector<std::string> names;
-  std::vector<KernelEntry> entries;
+  const cpu::IsaKernels* kernels;
+  std::vector<std::string> names, portable_names;
+  std::vector<KernelEntry> entries, timed;
 };
 
-std::span<const KernelEntry> active_entries() {
-  static const std::vector<std::pair<const cpu::IsaKernels*, Entries>> all = [] {
-    std::vector<std::pair<const cpu::IsaKernels*, Entries>> made;
+const std::vector<Entries>& all_entries() {
+  static const std::vector<Entries> all = [] {
+    std::vector<Entries> made;
     made.reserve(cpu::available_isas().size());
-    for (const cpu::Isa& isa : cpu::available_isas()) made.emplace_back(isa.kernels, Entries(isa.name));
+    for (const cpu::Isa& isa : cpu::available_isas()) made.emplace_back(isa);
     return made;
   }();
+  return all;
+}
+
+size_t active_index() {
+  const auto& all = all_entries();
   const cpu::IsaKernels* active = cpu::active_isa().kernels;
-  return std::find_if(all.begin(), all.end(), [active](const auto& isa) { return isa.first == active; })->second.entries;
+  return static_cast<size_t>(
+      std::find_if(all.begin(), all.end(), [active](const Entries& isa) { return isa.kernels == active; }) - all.begin());
+}
+
+std::span<const KernelEntry> active_entries() { return all_entries()[active_index()].entries; }
+
+// The next narrower vectors, which a machine may run faster; the generic code is never the faster one.
+std::span<const KernelEntry> narrower_entries() {
+  const size_t active = active_index();
+  if (active < 2) return {};
+  return all_entries()[active - 1].timed;
+}
+
+std::string instruction_sets() {
+  std::string names;
+  for (size_t i = 0; i <= active_index(); ++i) {
+    if (i > 0) names += ' ';
+    names += cpu::available_isas()[i].name;
+  }
+  return names;
 }
 
 }  // namespace
 
 const Backend& cpu_backend() {
-  static constexpr Backend kBackend{"cpu", active_entries};
+  static constexpr Backend kBackend{"cpu", active_entries, narrower_entries, instruction_sets};
   return kBackend;
 }
 

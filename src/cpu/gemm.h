@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "base/panels.h"
 #include "base/thread_pool.h"
 #include "bertie/tensor.h"
 #include "cpu/kernels/isa_kernels.h"
@@ -26,7 +27,7 @@ size_t gemm_scratch_bytes(bool packed, int threads);
 void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool,
               std::span<std::byte> scratch);
 
-inline int64_t panel_count(int64_t columns) { return (columns + kGemmPanel - 1) / kGemmPanel; }
+static_assert(kGemmPanel == kPanelWidth, "engine files hold panels that the kernels read in place");
 
 // Weights in panels, float32.
 class PackedWeight {

@@ -54,6 +54,12 @@ std::span<const Isa> available_isas() {
   return isas;
 }
 
+const Isa& isa_named(std::string_view name) {
+  for (const Isa& isa : available_isas())
+    if (isa.name == name) return isa;
+  fail(ErrorCode::unsupported, "this machine has no instruction set {}", name);
+}
+
 const Isa& active_isa() {
   const std::span<const Isa> isas = available_isas();
   const char* wanted = std::getenv("BERTIE_ISA");

@@ -16,6 +16,9 @@ struct Isa {
 // Those that this CPU and operating system can run, from the plainest to the widest.
 std::span<const Isa> available_isas();
 
+// The available one of this name. Throws Error(unsupported).
+const Isa& isa_named(std::string_view name);
+
 // The one named by BERTIE_ISA, or the widest. Throws Error(invalid_argument) where BERTIE_ISA names an unknown one,
 // Error(unsupported) where this machine lacks it.
 const Isa& active_isa();

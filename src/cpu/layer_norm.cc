@@ -22,7 +22,7 @@ struct Affine {
 class LayerNorm final : public Kernel {
  public:
   LayerNorm(const KernelRequest& request, bool with_residual)
-      : kernels_(*active_isa().kernels),
+      : kernels_(kernels_of(request)),
         affine_(Operands(request), request.node, with_residual ? 2 : 1),
         with_residual_(with_residual) {}
 
@@ -45,7 +45,7 @@ class LayerNorm final : public Kernel {
 class EmbeddingLayerNorm final : public Kernel {
  public:
   explicit EmbeddingLayerNorm(const KernelRequest& request)
-      : kernels_(*active_isa().kernels), affine_(Operands(request), request.node, 2 * kTables) {
+      : kernels_(kernels_of(request)), affine_(Operands(request), request.node, 2 * kTables) {
     const Operands operands(request);
     for (size_t table : {0, 1, 2}) {
       if (!operands.has(table)) continue;

@@ -21,7 +21,7 @@ std::optional<Activation> activation_of(std::string_view name) {
 
 class LinearKernel : public Kernel {
  public:
-  // `packing` without a weight: packed on the fly from `weight`.
+  // A weight that lies in panels is read where it is. `packing` without a weight: packed on the fly from `weight`.
   LinearKernel(const IsaKernels& kernels, const Tensor& weight, SharedPacking packing, std::vector<float> bias,
                Activation activation)
       : kernels_(kernels),
@@ -30,6 +30,8 @@ class LinearKernel : public Kernel {
         bias_(std::move(bias)),
         activation_(activation) {
     if (!packing_.weight) source_ = weight;
+    panels_ = packing_.weight ? packing_.weight->panels() : nullptr;
+    if (weight.layout == TensorLayout::panels_16) panels_ = static_cast<const float*>(weight.data.get());
   }
 
   void run(const KernelContext& context) const override {
@@ -40,7 +42,7 @@ class LinearKernel : public Kernel {
     problem.a = x.as<float>();
     problem.a_stride = weight_.k;
     problem.weight = weight_;
-    problem.panels = packing_.weight ? packing_.weight->panels() : nullptr;
+    problem.panels = panels_;
     problem.c = context.outputs[0].as<float>();
     problem.c_stride = weight_.n;
     problem.bias = bias_.empty() ? nullptr : bias_.data();
@@ -49,7 +51,7 @@ class LinearKernel : public Kernel {
   }
 
   size_t workspace_bytes(const BatchLimits&, int threads) const override {
-    return gemm_scratch_bytes(packing_.weight != nullptr, threads);
+    return gemm_scratch_bytes(panels_ != nullptr, threads);
   }
   bool reads_constant(size_t index) const override { return index == 1 && !packing_.weight; }
   size_t packed_bytes() const override { return bias_.size() * sizeof(float) + (packing_.fresh ? packing_.weight->bytes() : 0); }
@@ -59,6 +61,7 @@ class LinearKernel : public Kernel {
   GemmWeight weight_;
   std::optional<Tensor> source_;  // kept alive where it is not packed
   SharedPacking packing_;
+  const float* panels_ = nullptr;
   std::vector<float> bias_;
   Activation activation_;
 };
@@ -77,8 +80,9 @@ bool is_embedding_table(const Network& network, const Tensor& weight) {
   return false;
 }
 
-// Shared by both entries: `shared` takes the embedding tables, the other one everything else.
-Preparation prepare(const KernelRequest& request, bool shared) {
+// Packed: the weight in panels, made now or read in place. On the fly: what an embedding table is multiplied by, so that it is
+// held once; where kernels are chosen by timing, any row-major weight.
+Preparation prepare(const KernelRequest& request, bool on_the_fly) {
   const Network& network = request.network;
   const Node& node = request.node;
   const Operands operands(request);
@@ -89,15 +93,20 @@ Preparation prepare(const KernelRequest& request, bool shared) {
   const std::vector<float> bias = operands.has(2) ? operands.constant(2, "the bias") : std::vector<float>();
   const std::optional<Activation> activation = activation_of(node.text("activation", "none"));
   if (!activation) throw Refused{"no activation " + node.text("activation")};
-  if (is_embedding_table(network, *weight) != shared)
-    throw Refused{shared ? "the weight is no embedding table"
-                         : "the weight is an embedding table too: packed, it would be held twice"};
+  const bool in_place = weight->layout == TensorLayout::panels_16;
+  if (on_the_fly && in_place) throw Refused{"the weight is packed already"};
+  const bool table = is_embedding_table(network, *weight);
+  if (!on_the_fly && table) throw Refused{"the weight is an embedding table too: packed, it would be held twice"};
+  if (on_the_fly && !table && !request.by_timing) throw Refused{"the weight is no embedding table"};
 
-  const Isa& isa = active_isa();
+  const IsaKernels& kernels = kernels_of(request);
   SharedPacking packing = {};
-  if (!shared) packing = shared_packing(*isa.kernels, *weight, request.pool);
-  return {std::make_unique<LinearKernel>(*isa.kernels, *weight, std::move(packing), bias, *activation),
-          shared ? "weights shared with an embedding, packed on the fly" : "weights packed in panels of 16 columns"};
+  if (!on_the_fly && !in_place) packing = shared_packing(kernels, *weight, request.pool);
+  const char* reason = table        ? "weights shared with an embedding, packed on the fly"
+                       : on_the_fly ? "weights packed on the fly"
+                       : in_place   ? "weights in panels of 16 columns, read in place from the engine file"
+                                    : "weights packed in panels of 16 columns";
+  return {std::make_unique<LinearKernel>(kernels, *weight, std::move(packing), bias, *activation), reason};
 }
 
 }  // namespace

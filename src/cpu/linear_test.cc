@@ -1,12 +1,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <random>
 #include <vector>
 
 #include "base/float16.h"
 #include "cpu/backend.h"
+#include "cpu/gemm.h"
 #include "cpu/isa.h"
 #include "cpu/ops.h"
 #include "cpu/random_floats_test.h"
@@ -128,6 +130,31 @@ TEST(Linear, TiedDecoderIsNotPackedAndGivesTheSameBits) {
   const std::vector<float> a = run(shared_kernel, pool, x, {1, 3, 400}, 1000);
   const std::vector<float> b = run(*std::get<Preparation>(packed).kernel, pool, x, {1, 3, 400}, 1000);
   EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0);
+}
+
+TEST(Linear, PanelsOfAnEngineFileAreReadInPlaceAndGiveTheSameBits) {
+  ThreadPool pool(2);
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    const Tensor floats = tensor_of({37, 50}, 1), bias = tensor_of({37}, 2);
+    const Tensor weight = dtype == DType::f32 ? floats : half_tensor(floats, dtype);
+    Tensor panels{DType::f32, weight.shape, nullptr, TensorLayout::panels_16};
+    const std::shared_ptr<float> storage(static_cast<float*>(std::aligned_alloc(64, panels.bytes())), std::free);
+    pack_panel_lines(weight.view(), 0, panel_count(37) * 50, storage.get());
+    panels.data = storage;
+    const std::vector<float> x = random_floats(5 * 50, 3);
+    const Built from_rows = build(weight, bias), from_panels = build(panels, bias);
+    const PrepareResult packed = prepare(from_rows, pool), in_place = prepare(from_panels, pool);
+    const Kernel& kernel = *std::get<Preparation>(in_place).kernel;
+    EXPECT_TRUE(kernel.reads_constant(1));
+    EXPECT_EQ(kernel.packed_bytes(), 37u * 4u);  // the bias
+    const std::vector<float> a = run(kernel, pool, x, {5, 50}, 37);
+    const std::vector<float> b = run(*std::get<Preparation>(packed).kernel, pool, x, {5, 50}, 37);
+    EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0) << dtype_name(dtype);
+
+    const PackedWeight by_kernel(*active_isa().kernels, gemm_weight(weight), pool);
+    ASSERT_EQ(by_kernel.bytes(), panels.bytes());
+    EXPECT_EQ(std::memcmp(by_kernel.panels(), storage.get(), panels.bytes()), 0) << dtype_name(dtype);
+  }
 }
 
 TEST(Linear, LayersThatShareAWeightShareItsPacking) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backend/kernel.h"
+#include "cpu/isa.h"
 #include "cpu/kernels/float_type.h"
 
 namespace bertie::cpu {
@@ -45,6 +46,11 @@ class Operands {
   const Network& network_;
   const Node& node_;
 };
+
+// The kernels that an entry stands for.
+inline const IsaKernels& kernels_of(const KernelRequest& request) {
+  return *(request.variant.empty() ? active_isa() : isa_named(request.variant)).kernels;
+}
 
 std::optional<FloatType> float_type_of(DType dtype);
 std::vector<float> widened(const Tensor& tensor);  // f32, f16 or bf16

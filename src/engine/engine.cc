@@ -60,6 +60,7 @@ StepInfo describe(const Network& network, const Node& node, const KernelChoice& 
   info.name = node.name;
   info.op = node.op;
   info.kernel = choice.name;
+  info.portable_name = choice.portable_name;
   info.device = choice.backend;
   info.precision = precision;
   info.reason = choice.reason;
@@ -111,7 +112,9 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   network.remove_dead_nodes();
 
   impl->pool = std::make_shared<ThreadPool>(options.threads);
-  KernelChooser chooser(network, backends, *impl->pool);
+  Tuning tuning{options.timings, options.tune};
+  if (options.tune && !tuning.timings) tuning.timings = std::make_shared<KernelTimings>();
+  KernelChooser chooser(network, backends, *impl->pool, tuning);
   expand_plugins(network, chooser, options.device == "reference");
   impl->execution = choose_execution(network);
   impl->position_rule = network.position_rule().value_or(PositionRule{});
@@ -137,6 +140,8 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   }
   release_packed_constants(network, impl->steps);
   log(LogLevel::info, "engine: {}: {}", impl->execution.planned ? "planned" : "step by step", impl->execution.reason);
+  if (tuning.timings) tuning.timings->impl().flush();
+  impl->timings = chooser.applied();
   log(LogLevel::info, "engine: {} steps on {}, {:.1f} MB of weights, {} threads", impl->steps.size(), options.device,
       static_cast<double>(impl->weight_bytes) / 1e6, impl->pool->threads());
   return std::shared_ptr<const Engine>(new Engine(std::move(impl)));
@@ -150,6 +155,7 @@ std::span<const PassReport> Engine::passes() const { return impl_->passes; }
 const EngineOptions& Engine::options() const { return impl_->options; }
 const Execution& Engine::execution() const { return impl_->execution; }
 size_t Engine::weight_bytes() const { return impl_->weight_bytes; }
+std::shared_ptr<KernelTimings> Engine::timings() const { return impl_->timings; }
 int Engine::threads() const { return impl_->pool->threads(); }
 
 }  // namespace bertie

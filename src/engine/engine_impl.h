@@ -25,6 +25,7 @@ struct Engine::Impl {
   std::vector<PassReport> passes;
   Execution execution;
   size_t weight_bytes = 0;
+  std::shared_ptr<KernelTimings> timings;  // that were applied; nullptr: none
   PositionRule position_rule;
   // Rows of the smallest table each kind of id is looked up in; 0 where the network takes none.
   int64_t vocabulary = 0, types = 0, positions = 0;

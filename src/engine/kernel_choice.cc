@@ -1,9 +1,39 @@
 #include "engine/kernel_choice.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/log.h"
+#include "engine/time_kernels.h"
 
 namespace bertie {
+namespace {
+
+KernelChoice choice_of(const Backend& backend, const KernelEntry& entry, Preparation preparation) {
+  return {std::move(preparation.kernel), std::string(entry.name), std::string(entry.portable_name), std::string(backend.name),
+          std::move(preparation.reason)};
+}
+
+std::string machine_of(const Backend& backend, const ThreadPool& pool) {
+  return fmt::format("{} {}, {} threads", backend.name, backend.hardware(), pool.threads());
+}
+
+}  // namespace
+
+KernelChooser::KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& pool, Tuning tuning)
+    : network_(network), backends_(std::move(backends)), pool_(pool), tuning_(std::move(tuning)) {
+  if (!tuning_.timings) return;
+  const std::vector<std::string> known = tuning_.timings->impl().machines();
+  if (known.empty() || tuning_.measure) return;
+  for (const Backend* backend : backends_) {
+    if (!backend->hardware) continue;
+    const std::string here = machine_of(*backend, pool_);
+    if (std::find(known.begin(), known.end(), here) == known.end()) {
+      log(LogLevel::info, "kernels were timed on {}; this machine is {}: they are chosen again by rule",
+          fmt::join(known, " and "), here);
+    }
+  }
+}
 
 std::string KernelChooser::key(const Node& node) const {
   std::string key = node.op;
@@ -20,6 +50,116 @@ std::string KernelChooser::key(const Node& node) const {
   return key;
 }
 
+void KernelChooser::make_row_major(const Node& node) {
+  for (ValueId input : node.inputs) {
+    if (input == kNone || !network_.value(input).constant) continue;
+    Tensor& constant = *network_.mutable_value(input).constant;
+    if (constant.layout != TensorLayout::rows) constant = constant.row_major();
+  }
+}
+
+PrepareResult KernelChooser::prepare(const KernelEntry& entry, const Node& node, bool by_timing) {
+  return entry.prepare({network_, node, pool_, entry.variant, by_timing});
+}
+
+std::optional<KernelChooser::Offer> KernelChooser::choose_by_rule(const Node& node, std::string& refusals) {
+  for (const Backend* backend : backends_) {
+    for (const KernelEntry& entry : backend->kernels()) {
+      if (entry.op != node.op) continue;
+      if (!entry.reads_panels) make_row_major(node);
+      PrepareResult result = prepare(entry, node, false);
+      if (auto* refusal = std::get_if<Refusal>(&result)) {
+        refusals += fmt::format("{}{}: {}", refusals.empty() ? "" : "; ", entry.portable_name, refusal->reason);
+        continue;
+      }
+      KernelChoice choice = choice_of(*backend, entry, std::get<Preparation>(std::move(result)));
+      if (!refusals.empty()) choice.reason += fmt::format("{}refused: {}", choice.reason.empty() ? "" : "; ", refusals);
+      return Offer{backend, &entry, std::move(choice)};
+    }
+  }
+  return std::nullopt;
+}
+
+// Kernels of the same backend that also take the step: they sum in the same order, so that the choice changes no bit.
+std::vector<KernelChooser::Offer> KernelChooser::offers_beside(const Node& node, const Offer& rule) {
+  const bool panels = std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
+    return input != kNone && network_.value(input).constant && network_.value(input).constant->layout != TensorLayout::rows;
+  });
+  std::vector<Offer> offers;
+  const auto add = [&](const KernelEntry& entry) {
+    if (entry.op != node.op || &entry == rule.entry || (panels && !entry.reads_panels)) return;
+    PrepareResult result = prepare(entry, node, true);
+    if (auto* preparation = std::get_if<Preparation>(&result)) {
+      offers.push_back({rule.backend, &entry, choice_of(*rule.backend, entry, std::move(*preparation))});
+    }
+  };
+  for (const KernelEntry& entry : rule.backend->kernels()) add(entry);
+  if (rule.backend->alternatives) {
+    for (const KernelEntry& entry : rule.backend->alternatives()) add(entry);
+  }
+  return offers;
+}
+
+TimedProblem KernelChooser::problem_of(const Node& node, const Backend& backend) const {
+  std::string operands;
+  for (ValueId input : node.inputs) {
+    if (!operands.empty()) operands += ", ";
+    if (input == kNone) {
+      operands += "-";
+      continue;
+    }
+    const Value& value = network_.value(input);
+    operands += fmt::format("{} {}", dtype_name(value.dtype), to_string(value.shape));
+    if (value.constant && value.constant->layout != TensorLayout::rows)
+      operands += fmt::format(" {}", layout_name(value.constant->layout));
+  }
+  for (const auto& [name, attribute] : node.attributes) operands += fmt::format("; {}={}", name, to_string(attribute));
+  return {std::string(version()), machine_of(backend, pool_), node.op, std::move(operands)};
+}
+
+KernelChoice KernelChooser::choose_by_time(const Node& node, Offer rule) {
+  // What the rule prefers is left only for something clearly faster: times vary by a few percent from run to run.
+  constexpr double kClearlyFaster = 0.97;
+  if (!tuning_.timings || !rule.backend->hardware) return std::move(rule.choice);
+  const TimedProblem problem = problem_of(node, *rule.backend);
+  std::optional<KernelTimes> times = tuning_.timings->impl().find(problem);
+  if (!times && !tuning_.measure) return std::move(rule.choice);
+  std::vector<Offer> offers = offers_beside(node, rule);
+  if (offers.empty()) return std::move(rule.choice);
+  if (!times) {
+    std::vector<NamedKernel> kernels = {{rule.choice.name, rule.choice.kernel.get()}};
+    for (const Offer& offer : offers) kernels.push_back({offer.choice.name, offer.choice.kernel.get()});
+    times = time_kernels(network_, node, kernels, pool_);
+    if (!times) return std::move(rule.choice);
+    tuning_.timings->impl().add(problem, *times);
+  }
+  const auto mean = [&](const Offer& offer) -> std::optional<double> {
+    const auto found = times->milliseconds.find(offer.choice.name);
+    return found == times->milliseconds.end() ? std::nullopt : std::optional(mean_milliseconds(found->second));
+  };
+  const std::optional<double> rule_mean = mean(rule);
+  if (!rule_mean) return std::move(rule.choice);
+  if (!applied_) applied_ = std::make_shared<KernelTimings>();
+  applied_->impl().add(problem, *times);
+  offers.insert(offers.begin(), std::move(rule));
+  size_t best = 0;
+  double least = *rule_mean;
+  for (size_t i = 1; i < offers.size(); ++i) {
+    const std::optional<double> own = mean(offers[i]);
+    if (!own || *own >= std::min(least, *rule_mean * kClearlyFaster)) continue;
+    best = i;
+    least = *own;
+  }
+  std::string others;
+  for (size_t i = 0; i < offers.size(); ++i) {
+    const std::optional<double> own = mean(offers[i]);
+    if (i != best && own) others += fmt::format("{} {:.3g} ms for {}", others.empty() ? "" : ",", *own, offers[i].choice.name);
+  }
+  KernelChoice choice = std::move(offers[best].choice);
+  choice.reason += fmt::format("{}chosen by timing: {:.3g} ms vs{}", choice.reason.empty() ? "" : "; ", least, others);
+  return choice;
+}
+
 KernelChoice KernelChooser::choose(const Node& node) {
   std::string refusals;
   if (auto choice = find(node, refusals)) return *std::move(choice);
@@ -31,24 +171,12 @@ std::optional<KernelChoice> KernelChooser::find(const Node& node, std::string& r
   for (const auto& [known, choice] : shared_) {
     if (known == wanted) return choice;
   }
-  for (const Backend* backend : backends_) {
-    for (const KernelEntry& entry : backend->kernels()) {
-      if (entry.op != node.op) continue;
-      PrepareResult result = entry.prepare({network_, node, pool_});
-      if (auto* refusal = std::get_if<Refusal>(&result)) {
-        refusals += fmt::format("{}{}: {}", refusals.empty() ? "" : "; ", entry.name, refusal->reason);
-        continue;
-      }
-      auto& preparation = std::get<Preparation>(result);
-      KernelChoice choice{std::move(preparation.kernel), std::string(entry.name), std::string(backend->name),
-                          std::move(preparation.reason)};
-      if (!refusals.empty()) choice.reason += fmt::format("{}refused: {}", choice.reason.empty() ? "" : "; ", refusals);
-      log(LogLevel::debug, "kernel {} for {} '{}': {}", choice.name, node.op, node.name, choice.reason);
-      shared_.emplace_back(wanted, choice);
-      return choice;
-    }
-  }
-  return std::nullopt;
+  std::optional<Offer> rule = choose_by_rule(node, refusals);
+  if (!rule) return std::nullopt;
+  KernelChoice choice = choose_by_time(node, *std::move(rule));
+  log(LogLevel::debug, "kernel {} for {} '{}': {}", choice.name, node.op, node.name, choice.reason);
+  shared_.emplace_back(wanted, choice);
+  return choice;
 }
 
 }  // namespace bertie

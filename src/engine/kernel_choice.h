@@ -7,33 +7,58 @@
 #include <vector>
 
 #include "backend/kernel.h"
+#include "backend/kernel_timings.h"
 
 namespace bertie {
 
 struct KernelChoice {
   std::shared_ptr<const Kernel> kernel;
-  std::string name;     // the table entry's
-  std::string backend;  // whose table
-  std::string reason;   // why this one, and why not those asked before
+  std::string name;           // the table entry's
+  std::string portable_name;  // the table entry's
+  std::string backend;        // whose table
+  std::string reason;         // why this one, and why not those asked before
+};
+
+// How kernels that take the same step are told apart.
+struct Tuning {
+  std::shared_ptr<KernelTimings> timings;  // nullptr: by rule
+  bool measure = false;                    // what `timings` does not know
 };
 
 // Nodes of one op with the same constants and attributes share one kernel (ALBERT's layers).
 class KernelChooser {
  public:
-  KernelChooser(const Network& network, std::vector<const Backend*> backends, ThreadPool& pool)
-      : network_(network), backends_(std::move(backends)), pool_(pool) {}
+  // Gives kernels that do not read panels row-major constants, in `network` itself.
+  KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& pool, Tuning tuning = {});
 
   // Throws Error(unsupported) with every kernel's reason where none takes the node.
   KernelChoice choose(const Node& node);
   // As choose, but nullopt where none takes it; every kernel's reason is put behind `refusals`.
   std::optional<KernelChoice> find(const Node& node, std::string& refusals);
+  // The times that choices were made by; nullptr: none.
+  std::shared_ptr<KernelTimings> applied() const { return applied_; }
 
  private:
+  struct Offer {
+    const Backend* backend;
+    const KernelEntry* entry;
+    KernelChoice choice;
+  };
+  // By the backends' order; nullopt where none takes the step.
+  std::optional<Offer> choose_by_rule(const Node& node, std::string& refusals);
+  // `rule`, or what the times say is faster.
+  KernelChoice choose_by_time(const Node& node, Offer rule);
+  std::vector<Offer> offers_beside(const Node& node, const Offer& rule);
+  PrepareResult prepare(const KernelEntry& entry, const Node& node, bool by_timing);
+  TimedProblem problem_of(const Node& node, const Backend& backend) const;
   std::string key(const Node& node) const;
+  void make_row_major(const Node& node);
 
-  const Network& network_;
+  Network& network_;
   std::vector<const Backend*> backends_;
   ThreadPool& pool_;
+  Tuning tuning_;
+  std::shared_ptr<KernelTimings> applied_;
   std::vector<std::pair<std::string, KernelChoice>> shared_;
 };
 

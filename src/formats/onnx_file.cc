@@ -222,6 +222,7 @@ Model Reader::model(ModelProto& proto) {
   for (const auto& entry : proto.metadata_props()) model.metadata[entry.key()] = entry.value();
   for (auto& function : *proto.mutable_functions()) model.functions.push_back(this->function(function));
   model.graph = graph(*proto.mutable_graph());
+  model.external_files = tensors_.external_files();
   return model;
 }
 

@@ -80,6 +80,7 @@ struct Model {
   std::map<std::string, std::string> metadata;
   Graph graph;
   std::vector<Function> functions;
+  std::vector<std::string> external_files;  // locations in the file's folder
 };
 
 // `bytes` is a whole file, `file` names it in errors, `folder` is where external data may lie (nothing: it is refused).

@@ -179,6 +179,12 @@ Tensor TensorReader::read_external(const TensorProto& proto, Tensor tensor, cons
 
 // Neither the path itself nor a link on the way may lead out of the model's folder. Where the model file is itself a link (as in
 // Hugging Face's cache), the folder it leads to is as good.
+std::vector<std::string> TensorReader::external_files() const {
+  std::vector<std::string> files;
+  for (const auto& [location, mapped] : mapped_) files.push_back(location);
+  return files;
+}
+
 std::shared_ptr<const MappedFile> TensorReader::open_external(const std::string& location, const std::string& what) {
   namespace fs = std::filesystem;
   if (const auto known = mapped_.find(location); known != mapped_.end()) return known->second;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/mapped_file.h"
 #include "bertie/tensor.h"
@@ -19,6 +20,7 @@ class TensorReader {
 
   // Takes the bytes out of `proto`; `what` names the tensor in errors: "initializer 'w'".
   Tensor read(onnx_proto::TensorProto& proto, const std::string& what);
+  std::vector<std::string> external_files() const;  // their locations in the model's folder, that were read
 
  private:
   Tensor read_external(const onnx_proto::TensorProto& proto, Tensor tensor, const std::string& what);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <set>
 #include <tuple>
 
 #include "base/error.h"
@@ -114,17 +115,25 @@ bool stays_inside(const std::filesystem::path& path) {
   return !path.empty() && path.is_relative() && std::find(path.begin(), path.end(), "..") == path.end();
 }
 
-TensorMap read_shards(const std::string& folder, const std::string& index_path) {
+// The path of the shard that holds each tensor.
+std::map<std::string, std::string, std::less<>> read_index(const std::string& folder, const std::string& index_path) {
   const nlohmann::json index = read_json_file(index_path);
   const nlohmann::json* weight_map = JsonFields(index, index_path).find("weight_map");
   if (!weight_map || !weight_map->is_object()) JsonFields(index, index_path).refuse("weight_map", "an object");
-  std::map<std::string, TensorMap, std::less<>> shards;
-  TensorMap tensors;
+  std::map<std::string, std::string, std::less<>> shards;
   for (const auto& [name, shard_name] : weight_map->items()) {
     if (!shard_name.is_string() || !stays_inside(shard_name.get<std::string>())) {
       fail(ErrorCode::invalid_file, "{}: tensor '{}': its shard must be a path inside the folder", index_path, name);
     }
-    const std::string shard_path = folder + "/" + shard_name.get<std::string>();
+    shards.emplace(name, folder + "/" + shard_name.get<std::string>());
+  }
+  return shards;
+}
+
+TensorMap read_shards(const std::string& folder, const std::string& index_path) {
+  std::map<std::string, TensorMap, std::less<>> shards;
+  TensorMap tensors;
+  for (const auto& [name, shard_path] : read_index(folder, index_path)) {
     if (!shards.contains(shard_path)) shards.emplace(shard_path, read_safetensors(shard_path));
     const TensorMap& shard = shards.find(shard_path)->second;
     const auto found = shard.find(name);
@@ -173,9 +182,23 @@ TensorMap read_safetensors(const std::string& path) {
   return parse_safetensors(file->bytes(), file, path);
 }
 
+namespace {
+constexpr const char* kSingle = "/model.safetensors";
+constexpr const char* kIndex = "/model.safetensors.index.json";
+}  // namespace
+
+std::vector<std::string> checkpoint_files(const std::string& folder) {
+  const std::string single = folder + kSingle, index = folder + kIndex;
+  std::error_code ignored;
+  if (std::filesystem::exists(single, ignored)) return {single};
+  if (!std::filesystem::exists(index, ignored)) return {};
+  std::set<std::string> files = {index};
+  for (const auto& [name, shard] : read_index(folder, index)) files.insert(shard);
+  return {files.begin(), files.end()};
+}
+
 TensorMap read_checkpoint(const std::string& folder) {
-  const std::string single = folder + "/model.safetensors";
-  const std::string index = folder + "/model.safetensors.index.json";
+  const std::string single = folder + kSingle, index = folder + kIndex;
   std::error_code ignored;
   if (std::filesystem::exists(single, ignored)) return read_safetensors(single);
   if (std::filesystem::exists(index, ignored)) return read_shards(folder, index);

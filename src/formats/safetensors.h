@@ -35,5 +35,7 @@ TensorMap read_safetensors(const std::string& path);
 // `folder`/model.safetensors, else the shards that `folder`/model.safetensors.index.json names. A shard's path may not leave the
 // folder; a tensor that the index names must be in its shard. Throws Error(not_found) where the folder has neither.
 TensorMap read_checkpoint(const std::string& folder);
+// The files that read_checkpoint reads; none where the folder has neither.
+std::vector<std::string> checkpoint_files(const std::string& folder);
 
 }  // namespace bertie

@@ -83,6 +83,27 @@ LoadedModel build(const HuggingFaceConfig& config, TensorMap tensors, const std:
   return loaded;
 }
 
+std::vector<std::string> files_read(const std::string& folder, const std::string& transformer_folder,
+                                    const std::vector<SentenceModule>& modules) {
+  std::vector<std::string> files;
+  const auto add_if_there = [&](const std::string& file) {
+    std::error_code ignored;
+    if (std::filesystem::exists(file, ignored)) files.push_back(file);
+  };
+  const auto add_folder = [&](const std::string& from) {
+    add_if_there(from + "/config.json");
+    for (std::string& file : checkpoint_files(from)) files.push_back(std::move(file));
+  };
+  add_folder(transformer_folder);
+  if (modules.empty()) return files;
+  add_if_there(folder + "/modules.json");
+  add_if_there(transformer_folder + "/sentence_bert_config.json");
+  for (size_t i = 1; i < modules.size(); ++i) {
+    if (!modules[i].path.empty()) add_folder(folder + "/" + modules[i].path);
+  }
+  return files;
+}
+
 }  // namespace
 
 int64_t first_position(const HuggingFaceConfig& config) {
@@ -107,6 +128,7 @@ LoadedModel load_hugging_face(const std::string& folder) {
   const HuggingFaceConfig config = parse_hugging_face_config(read_text_file(config_file), config_file);
   family_of(config);  // a clearer error than that of a missing weight file
   LoadedModel loaded = build(config, read_checkpoint(transformer_folder), folder, transformer_folder, modules);
+  loaded.info.files = files_read(folder, transformer_folder, modules);
   loaded.tokenizer = has_tokenizer(transformer_folder) ? transformer_folder : folder;
   return loaded;
 }

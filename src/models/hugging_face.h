@@ -1,6 +1,7 @@
 // From a Hugging Face folder, or from a config and tensors, to a network and what is known about it.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,10 @@ namespace bertie::models {
 struct LoadedModel {
   Network network;
   ModelInfo info;
-  std::string tokenizer;  // the folder it would be in
+  std::string tokenizer;                   // the folder it would be in
+  std::string tokenizer_json;              // or the text itself: see Tokenizer::json
+  std::string provenance;                  // see Model::provenance
+  std::shared_ptr<KernelTimings> timings;  // see Model::timings
 };
 
 // Throws as Model::load does.

@@ -186,7 +186,7 @@ OnnxName OnnxExport::value(ValueId id) {
   const auto found = values.find(id);
   if (found != values.end()) return found->second;
   const Value& value = network.value(id);
-  return values[id] = graph.initializer(value.name, as_written(*value.constant));
+  return values[id] = graph.initializer(value.name, as_written(value.constant->row_major()));
 }
 
 std::vector<int64_t> OnnxExport::integers(size_t input) const {

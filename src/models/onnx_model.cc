@@ -235,9 +235,17 @@ LoadedModel load_onnx(const std::string& path) {
   LoadedModel loaded;
   onnx::Model model = onnx::read_onnx(path);
   log(LogLevel::info, "{}: by {}", path, model.producer.empty() ? "an unnamed producer" : model.producer);
+  std::vector<std::string> files = {path};
+  for (const std::string& external : model.external_files) files.push_back(folders_of(path)[0] + "/" + external);
+  for (const std::string& folder : folders_of(path)) {
+    if (!config || !exists(folder + "/config.json")) continue;
+    files.push_back(folder + "/config.json");
+    break;
+  }
   loaded.network = import_onnx(std::move(model));
   ModelInfo& info = loaded.info;
   info.source = path;
+  info.files = std::move(files);
   info.family = config && !config->model_type.empty() ? config->model_type : "onnx";
   describe(loaded.network, config, info);
   const Head head = config ? head_of(config->architecture) : Head::unknown;

@@ -35,8 +35,8 @@ bool LinearRows::can_take(const Network& network, ValueId product) {
 ValueId LinearRows::rows_of(ValueId constant, const std::vector<int64_t>& rows) {
   const auto [found, fresh] = taken_.try_emplace({constant, rows}, kNone);
   if (fresh)
-    found->second =
-        network_.add_constant(network_.value(constant).name + ".rows", gather_rows(*network_.value(constant).constant, rows));
+    found->second = network_.add_constant(network_.value(constant).name + ".rows",
+                                          gather_rows(network_.value(constant).constant->row_major(), rows));
   return found->second;
 }
 

@@ -11,7 +11,7 @@
 namespace bertie {
 namespace {
 
-// The parts under one another: [n, K] each, or [n] each. One dtype is kept, a mixture becomes f32. An absent bias is zeros.
+// The parts, row-major, under one another: [n, K] each, or [n] each. One dtype is kept, a mixture becomes f32. An absent bias is zeros.
 Tensor stack(const std::vector<const Tensor*>& parts, const Shape& part_shape) {
   DType dtype = DType::f32;
   bool uniform = true;
@@ -73,9 +73,11 @@ void merge_qkv(Network& network, const PassOptions&, PassLog& log) {
       continue;
     }
     std::vector<const Tensor*> weights, biases;
+    std::array<Tensor, 3> rows;
     bool any_bias = false;
     for (const Node* product : products) {
-      weights.push_back(&*network.value(product->input(1)).constant);
+      rows[weights.size()] = network.value(product->input(1)).constant->row_major();
+      weights.push_back(&rows[weights.size()]);
       biases.push_back(product->input(2) == kNone ? nullptr : &*network.value(product->input(2)).constant);
       any_bias = any_bias || biases.back();
     }

@@ -31,7 +31,9 @@ const std::vector<Pass>& all_passes() {
   return passes;
 }
 
-std::vector<PassReport> run_passes(Network& network, const PassOptions& options) {
+namespace {
+
+std::vector<PassReport> run(Network& network, const PassOptions& options, size_t count) {
   const auto& passes = all_passes();
   for (const std::string& name : options.disabled) {
     if (std::none_of(passes.begin(), passes.end(), [&](const Pass& pass) { return pass.name == name; })) {
@@ -42,7 +44,7 @@ std::vector<PassReport> run_passes(Network& network, const PassOptions& options)
   }
   network.verify();
   std::vector<PassReport> reports;
-  for (size_t i = 0; i < passes.size(); ++i) {
+  for (size_t i = 0; i < count; ++i) {
     const Pass& pass = passes[i];
     if (std::find(options.disabled.begin(), options.disabled.end(), pass.name) != options.disabled.end()) continue;
     PassReport& report = reports.emplace_back();
@@ -57,6 +59,18 @@ std::vector<PassReport> run_passes(Network& network, const PassOptions& options)
     for (const std::string& line : report.lines) log(LogLevel::debug, "  {}", line);
   }
   return reports;
+}
+
+}  // namespace
+
+std::vector<PassReport> run_passes(Network& network, const PassOptions& options) {
+  return run(network, options, all_passes().size());
+}
+
+std::vector<PassReport> run_logical_passes(Network& network, const PassOptions& options) {
+  const auto& passes = all_passes();
+  const auto last = std::find_if(passes.begin(), passes.end(), [](const Pass& pass) { return pass.name == "remove_padding"; });
+  return run(network, options, static_cast<size_t>(last - passes.begin()));
 }
 
 void PassLog::matched_each(std::string_view what, const std::vector<std::string>& names) {

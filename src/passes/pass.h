@@ -50,6 +50,10 @@ const std::vector<Pass>& all_passes();
 // Runs every pass that is not disabled. Throws Error(invalid_argument) for an unknown name in `disabled`.
 std::vector<PassReport> run_passes(Network& network, const PassOptions& options);
 
+// As run_passes, without those from remove_padding on: the network stays as a caller knows it, [batch, sequence], and may be run
+// through the passes again. This is what an engine file keeps.
+std::vector<PassReport> run_logical_passes(Network& network, const PassOptions& options);
+
 // One definition each, in the pass's file.
 void canonicalize(Network&, const PassOptions&, PassLog&);
 void fold_constants(Network&, const PassOptions&, PassLog&);

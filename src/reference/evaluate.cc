@@ -99,7 +99,7 @@ class Evaluation {
   bool settle(ValueId id) {
     if (available_.contains(id)) return true;
     const Value& value = network_.value(id);
-    if (value.constant && !tensors_.contains(id)) tensors_[id] = *value.constant;
+    if (value.constant && !tensors_.contains(id)) tensors_[id] = value.constant->row_major();
     if (tensors_.contains(id)) {
       available_[id] = true;
     } else if (value.producer == kNone) {

@@ -55,6 +55,8 @@ BatchRunner make_runner(const Model& model, const Network& network, const TaskOp
   engine.disabled_passes = options.disabled_passes;
   engine.outputs = std::move(outputs);
   engine.select_rows = std::move(select_rows);
+  engine.timings = options.timings ? options.timings : model.timings();
+  engine.tune = options.tune;
   return BatchRunner(Engine::build(network, engine), options.token_budget, model.info().max_positions);
 }
 

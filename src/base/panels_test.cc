@@ -1,0 +1,87 @@
+#include "base/panels.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "base/float16.h"
+#include "base/message_of_test.h"
+
+namespace bertie {
+namespace {
+
+Tensor numbered(int64_t n, int64_t k) {
+  std::vector<float> values(static_cast<size_t>(n * k));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = 0.5f + static_cast<float>(i);
+  return Tensor::from_floats({n, k}, values);
+}
+
+std::vector<float> packed(const Tensor& weight) {
+  std::vector<float> panels(panel_bytes(weight.shape) / sizeof(float), -1.0f);
+  pack_panel_lines(weight.view(), 0, panel_count(weight.shape[0]) * weight.shape[1], panels.data());
+  return panels;
+}
+
+struct PanelsOf : testing::TestWithParam<std::pair<int64_t, int64_t>> {};
+
+TEST_P(PanelsOf, EveryElementStandsWhereTheLayoutSays) {
+  const auto [n, k] = GetParam();
+  const Tensor weight = numbered(n, k);
+  const std::vector<float> panels = packed(weight);
+  ASSERT_EQ(panels.size(), static_cast<size_t>((n + 15) / 16 * 16 * k));
+  for (int64_t p = 0; p < panel_count(n); ++p) {
+    for (int64_t i = 0; i < k; ++i) {
+      for (int64_t c = 0; c < 16; ++c) {
+        const int64_t row = 16 * p + c;
+        const float expected = row < n ? 0.5f + static_cast<float>(row * k + i) : 0.0f;
+        ASSERT_EQ(panels[static_cast<size_t>((p * k + i) * 16 + c)], expected) << row << ", " << i;
+      }
+    }
+  }
+}
+
+TEST_P(PanelsOf, PiecesOfLinesMakeTheWhole) {
+  const auto [n, k] = GetParam();
+  const Tensor weight = numbered(n, k);
+  const int64_t lines = panel_count(n) * k;
+  std::vector<float> pieces(static_cast<size_t>(lines * 16));
+  for (int64_t first = 0; first < lines; first += 7) {
+    pack_panel_lines(weight.view(), first, std::min(lines, first + 7), pieces.data() + first * 16);
+  }
+  EXPECT_EQ(pieces, packed(weight));
+}
+
+TEST_P(PanelsOf, RowMajorComesBack) {
+  const auto [n, k] = GetParam();
+  const Tensor weight = numbered(n, k);
+  auto panels = std::make_shared<std::vector<float>>(packed(weight));
+  const Tensor tensor{DType::f32, weight.shape, std::shared_ptr<const void>(panels, panels->data()), TensorLayout::panels_16};
+  EXPECT_EQ(tensor.bytes(), panels->size() * sizeof(float));
+  const Tensor rows = tensor.row_major();
+  EXPECT_EQ(rows.layout, TensorLayout::rows);
+  EXPECT_EQ(rows.bytes(), weight.bytes());
+  EXPECT_EQ(std::memcmp(rows.data.get(), weight.data.get(), weight.bytes()), 0);
+  EXPECT_THAT(message_of([&] { tensor.view(); }), testing::HasSubstr("panels_16 has no row-major view"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, PanelsOf,
+                         testing::Values(std::pair{0, 3}, std::pair{3, 0}, std::pair{1, 1}, std::pair{15, 4}, std::pair{16, 5},
+                                         std::pair{17, 8}, std::pair{33, 17}));
+
+TEST(Panels, HalvesAreWidened) {
+  const std::vector<uint16_t> bits = {0x3c00, 0xc000, 0x0001, 0x7bff};  // 1, -2, the smallest and the largest float16
+  auto storage = std::make_shared<std::vector<uint16_t>>(bits);
+  const Tensor half{DType::f16, {2, 2}, std::shared_ptr<const void>(storage, storage->data())};
+  const std::vector<float> panels = packed(half);
+  EXPECT_EQ(panels[0], 1.0f);
+  EXPECT_EQ(panels[16], -2.0f);
+  EXPECT_EQ(panels[1], 0x1p-24f);
+  EXPECT_EQ(panels[17], 65504.0f);
+  const Tensor brain{DType::bf16, {2, 2}, std::shared_ptr<const void>(storage, storage->data())};
+  EXPECT_EQ(packed(brain)[0], bf16_to_float(0x3c00));
+}
+
+}  // namespace
+}  // namespace bertie

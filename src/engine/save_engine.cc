@@ -1,0 +1,243 @@
+// Writes an engine file: docs/design/engine-file.md says what is in it, models/engine_model.h reads it.
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include <nlohmann/json.hpp>
+
+#include "backend/kernel_timings.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "base/panels.h"
+#include "bertie/engine.h"
+#include "bertie/model.h"
+#include "formats/engine_file.h"
+#include "models/engine_model.h"
+#include "models/model_info_json.h"
+#include "network/network_json.h"
+#include "network/op.h"
+#include "passes/pass.h"
+
+namespace bertie {
+namespace {
+
+using Json = nlohmann::json;
+
+// Constants as they will lie in the file, each once however many values share its bytes.
+class WeightTable {
+ public:
+  explicit WeightTable(const Network& network) {
+    std::map<Key, bool> only_weights;  // whether nothing but linear's weight input reads these bytes
+    const auto note = [&](ValueId id, bool as_weight) {
+      if (id == kNone || !network.value(id).constant) return;
+      const Tensor& tensor = *network.value(id).constant;
+      const auto [number, fresh] = numbers_.try_emplace(key(tensor), entries_.size());
+      if (fresh) entries_.push_back({network.value(id).name, tensor});
+      values_.emplace(id, number->second);
+      const auto [found, first] = only_weights.try_emplace(key(tensor), as_weight);
+      if (!first) found->second = found->second && as_weight;
+    };
+    for (NodeId node_id : network.order()) {
+      const Node& node = network.node(node_id);
+      for (size_t i = 0; i < node.inputs.size(); ++i) note(node.inputs[i], node.op == "linear" && i == 1);
+    }
+    for (const Network::Output& output : network.outputs()) note(output.value, false);
+    for (Entry& entry : entries_) {
+      const Tensor& tensor = entry.tensor;
+      if (tensor.layout == TensorLayout::rows && only_weights.at(key(tensor)) && tensor.shape.rank() == 2 &&
+          is_packable(tensor.dtype)) {
+        entry.packed = true;
+      }
+      entry.stored = {entry.packed ? DType::f32 : tensor.dtype, tensor.shape, nullptr,
+                      entry.packed ? TensorLayout::panels_16 : tensor.layout};
+      entry.offset = size_;
+      size_ = (size_ + entry.stored.bytes() + models::kWeightAlignment - 1) / models::kWeightAlignment * models::kWeightAlignment;
+    }
+  }
+
+  size_t number(ValueId id) const { return values_.at(id); }
+  size_t size() const { return size_; }
+
+  Json json() const {
+    Json list = Json::array();
+    for (const Entry& entry : entries_) {
+      list.push_back({{"name", entry.name},
+                      {"dtype", dtype_name(entry.stored.dtype)},
+                      {"shape", std::vector<int64_t>(entry.stored.shape.begin(), entry.stored.shape.end())},
+                      {"layout", layout_name(entry.stored.layout)},
+                      {"offset", entry.offset},
+                      {"bytes", entry.stored.bytes()}});
+    }
+    return list;
+  }
+
+  // The section's bytes, packed in parallel; `network`'s constants become those in it.
+  std::span<const std::byte> pack(Network& network, ThreadPool& pool) const {
+    const size_t room = std::max(size_, models::kWeightAlignment);
+    const std::shared_ptr<std::byte> bytes(static_cast<std::byte*>(std::aligned_alloc(models::kWeightAlignment, room)),
+                                           std::free);
+    if (!bytes) fail(ErrorCode::out_of_memory, "packed weights need {} bytes", room);
+    const std::span<std::byte> all(bytes.get(), size_);
+    constexpr size_t kPiece = 1 << 20;
+    pool.parallel_for(static_cast<int64_t>((size_ + kPiece - 1) / kPiece), [&](int64_t piece, int) {
+      const size_t begin = static_cast<size_t>(piece) * kPiece;
+      fill(begin, all.subspan(begin, std::min(kPiece, size_ - begin)));
+    });
+    for (const auto& [id, number] : values_) {
+      Value& value = network.mutable_value(id);
+      value.constant = entries_[number].stored;
+      value.constant->data = std::shared_ptr<const void>(bytes, bytes.get() + entries_[number].offset);
+      value.dtype = value.constant->dtype;
+    }
+    return all;
+  }
+
+ private:
+  using Key = std::tuple<const void*, DType, std::vector<int64_t>>;
+  struct Entry {
+    std::string name;
+    Tensor tensor;
+    Tensor stored;  // without data: how it lies in the file
+    size_t offset = 0;
+    bool packed = false;  // on its way into the file
+  };
+
+  static Key key(const Tensor& tensor) {
+    return {tensor.data.get(), tensor.dtype, std::vector<int64_t>(tensor.shape.begin(), tensor.shape.end())};
+  }
+  // Bytes [offset, offset + out.size()) of the section; offset is a multiple of kWeightAlignment.
+  void fill(size_t offset, std::span<std::byte> out) const {
+    std::fill(out.begin(), out.end(), std::byte{0});
+    auto entry = std::upper_bound(entries_.begin(), entries_.end(), offset,
+                                  [](size_t at, const Entry& candidate) { return at < candidate.offset; });
+    if (entry != entries_.begin()) --entry;
+    for (; entry != entries_.end() && entry->offset < offset + out.size(); ++entry) {
+      const size_t begin = std::max(offset, entry->offset);
+      const size_t end = std::min(offset + out.size(), entry->offset + entry->stored.bytes());
+      if (begin >= end) continue;
+      std::byte* to = out.data() + (begin - offset);
+      if (entry->packed) {
+        constexpr size_t kLine = kPanelWidth * sizeof(float);
+        pack_panel_lines(entry->tensor.view(), static_cast<int64_t>((begin - entry->offset) / kLine),
+                         static_cast<int64_t>((end - entry->offset) / kLine), reinterpret_cast<float*>(to));
+      } else {
+        std::memcpy(to, static_cast<const std::byte*>(entry->tensor.data.get()) + (begin - entry->offset), end - begin);
+      }
+    }
+  }
+  static bool is_packable(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
+
+  std::vector<Entry> entries_;
+  std::map<Key, size_t> numbers_;
+  std::map<ValueId, size_t> values_;
+  size_t size_ = 0;
+};
+
+// XXH3-128, as `xxh128sum` prints it.
+std::string hash_of_file(const std::string& path) {
+  const auto file = MappedFile::open(path);
+  const XXH128_hash_t hash = XXH3_128bits(file->bytes().data(), file->bytes().size());
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+// Names relative to the model's folder, so that the same files elsewhere give the same engine file.
+Json sources_json(const ModelInfo& info) {
+  namespace fs = std::filesystem;
+  const fs::path source(info.source);
+  std::error_code ignored;
+  const fs::path folder = fs::is_directory(source, ignored) ? source : source.parent_path();
+  Json sources = Json::array();
+  for (const std::string& file : info.files) {
+    fs::path name = fs::path(file).lexically_relative(folder.empty() ? "." : folder);
+    if (name.empty() || *name.begin() == "..") name = fs::path(file).filename();
+    sources.push_back(
+        {{"file", name.generic_string()}, {"bytes", fs::file_size(file, ignored)}, {"xxh3_128", hash_of_file(file)}});
+  }
+  return sources;
+}
+
+Json passes_json(std::span<const PassReport> passes) {
+  Json list = Json::array();
+  for (const PassReport& pass : passes) {
+    list.push_back({{"number", pass.number}, {"name", pass.name}, {"matches", pass.matches}, {"lines", pass.lines}});
+  }
+  return list;
+}
+
+Json kernels_json(const Engine& engine) {
+  Json steps = Json::array();
+  for (const StepInfo& step : engine.steps()) {
+    steps.push_back({{"step", step.name},
+                     {"op", step.op},
+                     {"kernel", engine.timings() ? step.kernel : step.portable_name},
+                     {"reason", step.reason}});
+  }
+  if (!engine.timings()) return {{"chosen", "by rule, alike on every machine"}, {"steps", std::move(steps)}};
+  return {{"chosen", fmt::format("by timing on {}", fmt::join(engine.timings()->impl().machines(), ", "))},
+          {"steps", std::move(steps)},
+          {"timings", engine.timings()->impl().json()}};
+}
+
+// An engine file that is built again keeps where it came from and what was done to it.
+Json provenance_json(const Model& model, const Engine& engine, std::span<const PassReport> passes) {
+  Json json = {{"format", "bertie engine file"}, {"bertie", version()}};
+  if (!model.provenance().empty()) {
+    const Json before = Json::parse(model.provenance());
+    for (const char* kept : {"sources", "passes"}) {
+      if (before.contains(kept)) json[kept] = before[kept];
+    }
+  } else {
+    json["sources"] = sources_json(model.info());
+    json["passes"] = passes_json(passes);
+  }
+  json["options"] = {{"device", engine.options().device},
+                     {"precision", engine.options().precision},
+                     {"disabled_passes", engine.options().disabled_passes}};
+  json["kernels"] = kernels_json(engine);
+  return json;
+}
+
+// Ends in a line end, so that a dump of the file reads well.
+std::string dumped(const Json& json, const std::string& path, std::string_view section) {
+  try {
+    return json.dump() + "\n";
+  } catch (const Json::exception&) {
+    fail(ErrorCode::invalid_argument, "{}: section {}: a name is not valid UTF-8", path, section);
+  }
+}
+
+}  // namespace
+
+void save_engine(const Model& model, const std::string& path, const EngineOptions& options, const SaveProgress& progress) {
+  if (!options.outputs.empty() || !options.select_rows.empty()) {
+    fail(ErrorCode::invalid_argument, "{}: an engine file keeps every output and every row; tasks choose among them", path);
+  }
+  Network network = model.network();
+  const std::vector<PassReport> passes = run_logical_passes(network, {{}, options.disabled_passes});
+  network.remove_dead_nodes();
+  const WeightTable table(network);
+  ThreadPool pool(options.threads);
+  // Kernels are chosen for the weights as they will lie in the file.
+  const std::span<const std::byte> weights = table.pack(network, pool);
+  const std::shared_ptr<const Engine> engine = Engine::build(network, options);
+
+  std::vector<std::pair<std::string, std::string>> texts = {
+      {"provenance", dumped(provenance_json(model, *engine, passes), path, "provenance")},
+      {"model", dumped(models::model_info_to_json(model.info()), path, "model")},
+      {"network", dumped(network_to_json(network, [&](ValueId id) { return table.number(id); }), path, "network")},
+      {"tensors", dumped(table.json(), path, "tensors")}};
+  if (model.has_tokenizer()) texts.emplace_back("tokenizer", model.tokenizer()->json());
+  std::vector<EngineSection> sections;
+  for (const auto& [name, text] : texts) sections.push_back({.name = name, .bytes = std::as_bytes(std::span(text))});
+  sections.push_back({.name = "weights", .bytes = weights});
+  write_engine_file(path, sections, pool, progress);
+}
+
+}  // namespace bertie
