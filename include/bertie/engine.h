@@ -68,9 +68,9 @@ struct EngineOptions {
 struct StepInfo {
   std::string name, op, kernel, device, precision, reason;
   std::string portable_name;  // the kernel's name without the instruction set: alike on every CPU
-  std::string output_shape;  // "[tokens, 384]"
-  std::string rows;          // "packed": the batch's tokens alone; "padded": whole rows of [batch, sequence]; empty: neither
-  size_t weight_bytes = 0;   // as they run
+  std::string output_shape;   // "[tokens, 384]"
+  std::string rows;           // "packed": the batch's tokens alone; "padded": whole rows of [batch, sequence]; empty: neither
+  size_t weight_bytes = 0;    // as they run
 };
 
 // How sessions run an engine.

@@ -210,7 +210,7 @@ TEST(Model, LoadsItsTokenizerWhenAsked) {
 
 TEST(Model, NamesMissingFolders) {
   EXPECT_THAT(refusal(ErrorCode::not_found, [] { Model::load("no/such/folder"); }), HasSubstr("no/such/folder"));
-  EXPECT_THAT(refusal(ErrorCode::not_found, [] { Model::load("README.md"); }), HasSubstr("README.md"));
+  EXPECT_THAT(refusal(ErrorCode::invalid_file, [] { Model::load("README.md"); }), HasSubstr("README.md: is no engine file"));
   EXPECT_THAT(refusal(ErrorCode::not_found, [] { Model::load("tests/data"); }), HasSubstr("tests/data/config.json"));
 }
 

@@ -54,5 +54,6 @@ answer=$("$work/plugin_user" "$work/scale.so" cpu)
 answer=$("$work/plugin_user" "$work/scale.so" reference)
 [[ $answer == "reference_elementwise: 50 60 10 20"$'\n'"$expected" ]] || fail "on the reference device the plugin's user says '$answer'"
 unset LD_LIBRARY_PATH
-"$prefix/bin/bertie" inspect "$model" --plugin "$work/scale.so" | grep -q "plugin  scale v1.0 ($work/scale.so): my.domain::Scale v1" ||
+listed=$("$prefix/bin/bertie" inspect "$model" --plugin "$work/scale.so")
+[[ $listed == *"plugin  scale v1.0 ($work/scale.so): my.domain::Scale v1"* ]] ||
   fail "the installed program does not list the plugin"
