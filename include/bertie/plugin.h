@@ -248,7 +248,8 @@ BERTIE_API std::vector<PluginInfo> loaded_plugins();  // in the order in which t
 // ---- Writing a plugin in C++ ----
 // Any exception out of these functions, a kernel's loop bodies included, reaches bertie's caller as one Error(plugin_failed) that
 // names plugin, op and node. The namespace is versioned so that plugins built with different headers may live in one process.
-namespace plugin::inline v1 {
+namespace plugin {
+inline namespace v1 {
 
 // Thrown by refuse(): the op or the kernel does not take this node.
 struct Refusal {
@@ -660,7 +661,8 @@ PluginInfo register_ops(const char* name, const char* version) {
   return register_plugin(*plugin);
 }
 
-}  // namespace plugin::inline v1
+}  // namespace v1
+}  // namespace plugin
 }  // namespace bertie
 
 // At the end of a plugin library's source, with the classes of its ops.
