@@ -5,8 +5,10 @@
 """
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 from itertools import groupby
 from pathlib import Path
@@ -47,12 +49,13 @@ class TaskGoldens(unittest.TestCase):
         else:
             self.assertEqual(got, expected, place)
 
-    def check_folder(self, folder, *more):
+    def check_folder(self, folder, *more, model=None):
+        """`model`: what to run in the folder's place."""
         cases = json.loads((folder / "golden.json").read_text())
         self.assertGreater(len(cases), 0)
         for (task, flags), group in groupby(cases, lambda case: (case["task"], case["flags"])):
             group = list(group)
-            rows = answers(folder, task, flags, [line_of(case) for case in group], *more)
+            rows = answers(model or folder, task, flags, [line_of(case) for case in group], *more)
             self.assertEqual(len(rows), len(group))
             for number, (row, case) in enumerate(zip(rows, group)):
                 self.compare(row, case["expected"], f"{folder.name} {task} {' '.join(flags)} case {number}")
@@ -68,6 +71,19 @@ class TaskGoldens(unittest.TestCase):
         for golden in sorted(DATA.glob("*/golden.json")):
             with self.subTest(golden.parent.name):
                 self.check_folder(golden.parent, "--device", "reference")
+
+    def test_onnx_and_its_engine_file(self):
+        """The folder's export with the folder's small files beside it, and an engine file of that, which is moved away and runs alone."""
+        for golden in sorted(DATA.glob("*/golden.json")):
+            folder = golden.parent
+            with self.subTest(folder.name), tempfile.TemporaryDirectory() as work:
+                copy, engine = Path(work) / "exported", Path(work) / "alone.bertie"
+                shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("golden.json", "*.safetensors"))
+                for command in (["export", folder, "-o", copy / "model.onnx"], ["build", copy / "model.onnx", "-o", engine]):
+                    subprocess.run([BERTIE, *command], check=True, capture_output=True, timeout=120)
+                self.check_folder(folder, model=copy / "model.onnx")
+                shutil.rmtree(copy)
+                self.check_folder(folder, model=engine)
 
 
 if __name__ == "__main__":
