@@ -111,8 +111,17 @@ void print(const Model& model, const std::shared_ptr<const Engine>& built, bool 
   const SessionLimits limits;
   write_line(fmt::format("{}: {}{}", info.source, info.family,
                          info.architecture.empty() ? "" : fmt::format(" ({})", info.architecture)));
-  write_line(fmt::format("  {} layers, hidden {}, {} heads of {}, feed-forward {}, vocabulary {}, {} positions", info.layers,
-                         info.hidden_size, info.heads, info.head_dim, info.ffn, info.vocabulary, info.max_positions));
+  std::vector<std::string> sizes;  // an ONNX file does not state them all
+  const auto add_size = [&](int64_t size, const char* format) {
+    if (size > 0) sizes.push_back(fmt::format(fmt::runtime(format), size));
+  };
+  add_size(info.layers, "{} layers");
+  add_size(info.hidden_size, "hidden {}");
+  if (info.heads > 0) sizes.push_back(fmt::format("{} heads of {}", info.heads, info.head_dim));
+  add_size(info.ffn, "feed-forward {}");
+  add_size(info.vocabulary, "vocabulary {}");
+  add_size(info.max_positions, "{} positions");
+  if (!sizes.empty()) write_line(fmt::format("  {}", fmt::join(sizes, ", ")));
   write_line(fmt::format("  {} parameters; tasks: {}", info.parameters, fmt::join(info.tasks, ", ")));
   const auto bytes = session_bytes(built);
   write_line(fmt::format(
