@@ -181,7 +181,8 @@ const std::vector<std::string> kUnpacked = {"remove_padding", "select_rows"};
 // Largest difference between the two networks' outputs at attended rows, over batches with padding on both sides and holes.
 double difference(const Network& original, const Network& rewritten) {
   double largest = 0;
-  for (const auto& [batch, sequence] : {std::pair<int64_t, int64_t>{3, 7}, {1, 1}, {4, 5}}) {
+  for (const auto& extents : {std::pair<int64_t, int64_t>{3, 7}, {1, 1}, {4, 5}}) {
+    const int64_t batch = extents.first, sequence = extents.second;  // clang 14 captures no structured bindings
     const auto attended = probe_mask(batch, sequence, static_cast<uint32_t>(sequence));
     std::mt19937 random(99);
     std::vector<int64_t> tokens, types;
