@@ -44,6 +44,7 @@ void pack_panel_lines(const TensorView& weight, int64_t first, int64_t last, flo
 
 void unpack_panels(const float* panels, const Shape& shape, std::span<float> rows) {
   const int64_t n = shape[0], k = shape[1];
+  if (k == 0) return;  // there are no panels to point into
   for (int64_t row = 0; row < n; ++row) {
     const float* column = panels + row / kPanelWidth * k * kPanelWidth + row % kPanelWidth;
     for (int64_t i = 0; i < k; ++i) rows[static_cast<size_t>(row * k + i)] = column[i * kPanelWidth];
