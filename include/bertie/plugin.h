@@ -1,4 +1,5 @@
 // Custom ops: a shape rule, kernels and a meaning of your own, under a name like "my.domain::FancyNorm".
+// Long, because the C interface and the C++ classes over it are all that a plugin is built with: one header to take along.
 //
 // A plugin is a shared library made with this header alone (it links nothing of bertie), or code of the program that calls
 // bertie::plugin::register_ops. Derive from bertie::plugin::Op, then name the ops at the end of the file:
