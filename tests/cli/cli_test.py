@@ -2,7 +2,6 @@
 """The program as its users meet it: rows, tables, exit statuses, bad input of every kind, streaming and interrupts.
 Long, because one place holds what the program promises of every subcommand.
 
-
     cli_test.py PATH_OF_BERTIE [unittest arguments]
 """
 
