@@ -32,8 +32,8 @@ std::optional<SymbolicShape> known_elements(const Value& value) {
   return elements;
 }
 
-std::optional<std::vector<int64_t>> OpContext::integers(size_t input) const {
-  const auto known = elements(input);
+std::optional<std::vector<int64_t>> known_integers(const Value& value) {
+  const auto known = known_elements(value);
   if (!known) return std::nullopt;
   std::vector<int64_t> numbers;
   for (const Dim& element : *known) {

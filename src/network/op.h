@@ -28,6 +28,8 @@ struct OpDescriptor;
 // Elements of a small integer constant, or those a shape rule found. Longer tensors are data, not shapes.
 inline constexpr int64_t kKnownElements = 64;
 std::optional<SymbolicShape> known_elements(const Value& value);
+// As known_elements, where all of them are numbers.
+std::optional<std::vector<int64_t>> known_integers(const Value& value);
 
 // The result of a shape rule: one output.
 struct InferredOutput {
@@ -52,7 +54,7 @@ class OpContext {
   // Elements of an integer scalar or vector, where they are known before the run.
   std::optional<SymbolicShape> elements(size_t input) const { return known_elements(value(input)); }
   // As elements(), all of them numbers.
-  std::optional<std::vector<int64_t>> integers(size_t input) const;
+  std::optional<std::vector<int64_t>> integers(size_t input) const { return known_integers(value(input)); }
 
   // The one element of a constant, or of a concrete input, of any dtype; a known integer too.
   std::optional<double> number(size_t input) const;

@@ -18,17 +18,6 @@ RowRule obstacle(std::string reason) { return {std::move(reason), {}}; }
 
 size_t rank(const Network& network, ValueId value) { return network.value(value).shape.size(); }
 
-std::optional<std::vector<int64_t>> integers(const Network& network, ValueId value) {
-  const auto known = known_elements(network.value(value));
-  if (!known) return std::nullopt;
-  std::vector<int64_t> numbers;
-  for (const Dim& dim : *known) {
-    if (!dim.is_fixed()) return std::nullopt;
-    numbers.push_back(dim.size);
-  }
-  return numbers;
-}
-
 int64_t from_front(int64_t axis, size_t rank) { return axis < 0 ? axis + static_cast<int64_t>(rank) : axis; }
 
 // The inputs as ops without axes take them: rows row by row, the others as they are.
@@ -73,7 +62,7 @@ RowRule along_attribute(const Network& network, const Node& node, int64_t fallba
 // Axes in a constant input; `all` where it is left out.
 RowRule along_input(const Network& network, const Node& node, size_t input, std::string_view left_out) {
   if (node.input(input) == kNone) return obstacle(std::string(left_out));
-  const auto axes = integers(network, node.input(input));
+  const auto axes = known_integers(network.value(node.input(input)));
   if (!axes) return obstacle("its axes are not known");
   if (std::string reason = along(network, node.input(0), *axes); !reason.empty()) return obstacle(std::move(reason));
   return rows_of_first(network, node);
@@ -209,7 +198,7 @@ const std::map<std::string_view, Rule>& rules() {
       {"unary", by_rows},
       {"unsqueeze",
        [](const Network& n, const Node& x) {
-         if (const auto axes = integers(n, x.input(1)); axes) {
+         if (const auto axes = known_integers(n.value(x.input(1))); axes) {
            std::string reason = along(n, x.outputs[0], *axes);
            return reason.empty() ? rows_of_first(n, x) : obstacle(std::move(reason));
          }
@@ -223,7 +212,7 @@ const std::map<std::string_view, Rule>& rules() {
 // Integers in a constant input, each by `change`.
 void change_integers(Network& network, NodeId id, size_t input, const std::function<int64_t(int64_t)>& change) {
   const ValueId old = network.node(id).inputs[input];
-  std::vector<int64_t> numbers = *integers(network, old);
+  std::vector<int64_t> numbers = *known_integers(network.value(old));
   for (int64_t& number : numbers) number = change(number);
   // A scalar stays one.
   const Shape shape = network.value(old).shape.empty() ? Shape() : Shape{static_cast<int64_t>(numbers.size())};

@@ -93,24 +93,13 @@ bool select(View& view, size_t axis, int64_t start, int64_t count, int64_t step)
   return true;
 }
 
-std::optional<std::vector<int64_t>> numbers(const Network& network, ValueId value) {
-  const auto known = known_elements(network.value(value));
-  if (!known) return std::nullopt;
-  std::vector<int64_t> result;
-  for (const Dim& dim : *known) {
-    if (!dim.is_fixed()) return std::nullopt;
-    result.push_back(dim.size);
-  }
-  return result;
-}
-
 bool slice(const Network& network, const Node& node, View& view) {
   const SymbolicShape& from = network.value(node.input(0)).shape;
   const SymbolicShape& to = network.value(node.outputs[0]).shape;
-  const auto starts = numbers(network, node.input(1));
+  const auto starts = known_integers(network.value(node.input(1)));
   const auto ends = known_elements(network.value(node.input(2)));
-  const auto axes = node.input(3) == kNone ? std::nullopt : numbers(network, node.input(3));
-  const auto steps = node.input(4) == kNone ? std::nullopt : numbers(network, node.input(4));
+  const auto axes = node.input(3) == kNone ? std::nullopt : known_integers(network.value(node.input(3)));
+  const auto steps = node.input(4) == kNone ? std::nullopt : known_integers(network.value(node.input(4)));
   if (!starts || !ends || (node.input(3) != kNone && !axes) || (node.input(4) != kNone && !steps)) return false;
   for (size_t i = 0; i < starts->size(); ++i) {
     int64_t axis = axes ? (*axes)[i] : static_cast<int64_t>(i);
@@ -146,7 +135,7 @@ bool split(const Network& network, const Node& node, ValueId value, View& view) 
 
 bool gather(const Network& network, const Node& node, View& view) {
   const Value& indices = network.value(node.input(1));
-  const auto known = numbers(network, node.input(1));
+  const auto known = known_integers(network.value(node.input(1)));
   const SymbolicShape& from = network.value(node.input(0)).shape;
   if (!known || known->size() != 1 || indices.shape.size() > 1 || from.empty()) return false;
   int64_t axis = node.integer("axis");
