@@ -12,7 +12,7 @@ fail() { echo "install_test.sh: $*" >&2; exit 1; }
 cmake --install "$build" --prefix "$prefix" >"$work/install.log"
 library=$(find "$prefix" -name "libbertie.so.$version")
 [[ -n $library ]] || fail "no libbertie.so.$version under the prefix"
-objdump -p "$library" | grep -q "SONAME *libbertie.so.${version%%.*}$" || fail "wrong soname"
+objdump -p "$library" | grep "SONAME *libbertie.so.${version%%.*}$" >/dev/null || fail "wrong soname"
 # Only what carries BERTIE_API is exported, besides the standard library's own templates (weak symbols).
 foreign=$(nm -DC --defined-only "$library" | awk '$2 ~ /^[A-U]$/' | grep -v ' bertie::\| \(vtable\|typeinfo\|typeinfo name\) for bertie::' || true)
 [[ -z $foreign ]] || fail "exported without BERTIE_API: $foreign"
@@ -22,7 +22,7 @@ mv "$prefix" "$work/moved"
 prefix=$work/moved
 library_dir=$(dirname "$(find "$prefix" -name "libbertie.so.$version")")
 
-"$prefix/bin/bertie" --version | grep -q "$version" || fail "the installed program does not say $version"
+"$prefix/bin/bertie" --version | grep "$version" >/dev/null || fail "the installed program does not say $version"
 
 cmake -S "$consumer" -B "$work/consumer" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_CXX_COMPILER="$compiler" >"$work/configure.log" ||
   { cat "$work/configure.log"; fail "find_package(bertie) failed"; }
