@@ -77,9 +77,12 @@ std::span<const KernelEntry> active_entries() { return all_entries()[active_inde
 
 // The next narrower vectors, which a machine may run faster; the generic code is never the faster one.
 std::span<const KernelEntry> narrower_entries() {
-  const size_t active = active_index();
-  if (active < 2) return {};
-  return all_entries()[active - 1].timed;
+  const std::string_view vectors = cpu::active_isa().vectors;
+  for (size_t i = active_index(); i-- > 0;) {
+    const std::string_view narrower = cpu::available_isas()[i].vectors;
+    if (narrower != vectors) return narrower == "generic" ? std::span<const KernelEntry>() : all_entries()[i].timed;
+  }
+  return {};
 }
 
 std::string instruction_sets() {

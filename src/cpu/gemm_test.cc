@@ -278,11 +278,12 @@ TEST_P(Gemm, PlanCoversAllColumns) {
 }
 
 TEST(GemmAcrossIsas, Avx2AndAvx512AgreeInEveryBit) {
-  if (available_isas().size() < 3) GTEST_SKIP() << "this machine has no AVX-512";
+  const Isa *avx2 = find_isa("avx2"), *avx512 = find_isa("avx512");
+  if (avx512 == nullptr) GTEST_SKIP() << "this machine has no AVX-512";
   for (Activation activation : {Activation::none, Activation::gelu, Activation::gelu_tanh, Activation::silu, Activation::tanh}) {
     const Case c = {.rows = 29, .columns = 71, .k = 801, .activation = activation, .residual = true};
     const Data data = make_data(c);
-    EXPECT_TRUE(same_bits(compute(*available_isas()[1].kernels, c, data), compute(*available_isas()[2].kernels, c, data))) << c;
+    EXPECT_TRUE(same_bits(compute(*avx2->kernels, c, data), compute(*avx512->kernels, c, data))) << c;
   }
 }
 

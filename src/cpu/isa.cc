@@ -1,75 +1,92 @@
 #include "cpu/isa.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "cpu/cpuid.h"
 
 namespace bertie::cpu {
 namespace {
 
-#if defined(__x86_64__)
-bool has_f16c() {  // __builtin_cpu_supports of GCC 12 and clang 14 does not know this name
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
-}
-#endif
-
-bool can_run(std::string_view name) {
-  if (name == "generic") return true;
-#if defined(__x86_64__)
-  // __builtin_cpu_supports asks XGETBV too, so that registers the operating system does not save count as absent.
-  __builtin_cpu_init();
-  if (name == "avx2") return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
-  if (name == "avx512") {
-    return can_run("avx2") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  }
-#endif
-  return false;
-}
-
-const Isa kAll[] = {
-    {"generic", &generic::kKernels},
-#if defined(__x86_64__)
-    {"avx2", &avx2::kKernels},
-    {"avx512", &avx512::kKernels},
-#endif
+struct Candidate {
+  std::string_view name, vectors;
+  bool available;
+  const IsaKernels* table;       // or:
+  void (*replace)(IsaKernels&);  // in the table of
+  std::string_view base;         // this one, which stands before it
 };
+
+std::span<const Candidate> candidates() {
+#if defined(__x86_64__)
+  static const CpuFeatures& cpu = cpu_features();
+#endif
+  static const Candidate kAll[] = {
+    {"generic", "generic", true, &generic::kKernels, nullptr, ""},
+#if defined(__x86_64__)
+    {"avx2", "avx2", cpu.avx2, &avx2::kKernels, nullptr, ""},
+    {"avx2_vnni", "avx2", cpu.avx_vnni, nullptr, avx2_vnni::replace_kernels, "avx2"},
+    {"avx512", "avx512", cpu.avx512, &avx512::kKernels, nullptr, ""},
+    {"avx512_vnni", "avx512", cpu.avx512_vnni, nullptr, avx512_vnni::replace_kernels, "avx512"},
+    {"avx512_bf16", "avx512", cpu.avx512_bf16, nullptr, avx512_bf16::replace_kernels, "avx512_vnni"},
+    {"amx", "avx512", cpu.amx, nullptr, amx::replace_kernels, "avx512_bf16"},
+#endif
+  };
+  return kAll;
+}
+
+struct Available {
+  std::vector<IsaKernels> derived;  // the tables made here
+  std::vector<Isa> isas;
+};
+
+const Available& available() {
+  static const Available all = [] {
+    Available made;
+    made.derived.reserve(candidates().size());  // the sets point into it
+    for (const Candidate& candidate : candidates()) {
+      if (!candidate.available) continue;
+      const IsaKernels* kernels = candidate.table;
+      if (candidate.replace != nullptr) {
+        const auto base = [&] {
+          for (const Isa& isa : made.isas)
+            if (isa.name == candidate.base) return isa.kernels;
+          return static_cast<const IsaKernels*>(nullptr);
+        }();
+        candidate.replace(made.derived.emplace_back(*base));
+        kernels = &made.derived.back();
+      }
+      made.isas.push_back({candidate.name, candidate.vectors, kernels});
+    }
+    return made;
+  }();
+  return all;
+}
 
 }  // namespace
 
-std::span<const Isa> available_isas() {
-  static const std::vector<Isa> isas = [] {
-    std::vector<Isa> found;
-    for (const Isa& isa : kAll)
-      if (can_run(isa.name)) found.push_back(isa);
-    return found;
-  }();
-  return isas;
+std::span<const Isa> available_isas() { return available().isas; }
+
+const Isa* find_isa(std::string_view name) {
+  for (const Isa& isa : available_isas())
+    if (isa.name == name) return &isa;
+  return nullptr;
 }
 
 const Isa& isa_named(std::string_view name) {
-  for (const Isa& isa : available_isas())
-    if (isa.name == name) return isa;
+  if (const Isa* isa = find_isa(name)) return *isa;
   fail(ErrorCode::unsupported, "this machine has no instruction set {}", name);
 }
 
 const Isa& active_isa() {
-  const std::span<const Isa> isas = available_isas();
   const char* wanted = std::getenv("BERTIE_ISA");
-  if (wanted == nullptr || *wanted == '\0') return isas.back();
-  for (const Isa& isa : isas)
-    if (isa.name == wanted) return isa;
+  if (wanted == nullptr || *wanted == '\0') return available_isas().back();
+  if (const Isa* isa = find_isa(wanted)) return *isa;
   std::string names;
-  for (const Isa& isa : isas) names += (names.empty() ? "" : ", ") + std::string(isa.name);
-  for (const Isa& isa : kAll)
-    if (isa.name == wanted) fail(ErrorCode::unsupported, "BERTIE_ISA={}: this machine has only {}", wanted, names);
+  for (const Isa& isa : available_isas()) names += (names.empty() ? "" : ", ") + std::string(isa.name);
+  for (const Candidate& candidate : candidates())
+    if (candidate.name == wanted) fail(ErrorCode::unsupported, "BERTIE_ISA={}: this machine has only {}", wanted, names);
   fail(ErrorCode::invalid_argument, "BERTIE_ISA={}: unknown instruction set; this machine has {}", wanted, names);
 }
 

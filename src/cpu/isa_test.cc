@@ -2,7 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <initializer_list>
+#include <iterator>
+#include <set>
+#include <sstream>
 #include <string>
 
 #include "bertie/base.h"
@@ -38,6 +44,30 @@ TEST_F(IsaTest, UnknownNameIsAnError) {
     EXPECT_NE(std::string(error.what()).find("sse9"), std::string::npos);
   }
 }
+
+#if defined(__linux__) && defined(__x86_64__)
+// Linux lists what the processor has and the system saves.
+TEST_F(IsaTest, TheSetsAreThoseThatLinuxLists) {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line) && !line.starts_with("flags")) {
+  }
+  if (!file) GTEST_SKIP() << "no flags in /proc/cpuinfo";
+  std::istringstream words(line);
+  const std::set<std::string> flags{std::istream_iterator<std::string>(words), {}};
+  const auto has = [&flags](std::initializer_list<const char*> names) {
+    return std::all_of(names.begin(), names.end(), [&flags](const char* name) { return flags.contains(name); });
+  };
+  const bool avx2 = has({"avx2", "fma", "f16c"}), avx512 = avx2 && has({"avx512f", "avx512bw", "avx512vl", "avx512dq"});
+  const bool vnni = avx512 && has({"avx512_vnni"}), bf16 = vnni && has({"avx512_bf16"});
+  EXPECT_EQ(find_isa("avx2") != nullptr, avx2);
+  EXPECT_EQ(find_isa("avx2_vnni") != nullptr, avx2 && has({"avx_vnni"}));
+  EXPECT_EQ(find_isa("avx512") != nullptr, avx512);
+  EXPECT_EQ(find_isa("avx512_vnni") != nullptr, vnni);
+  EXPECT_EQ(find_isa("avx512_bf16") != nullptr, bf16);
+  EXPECT_EQ(find_isa("amx") != nullptr, bf16 && has({"amx_tile", "amx_bf16", "amx_int8"}));
+}
+#endif
 
 TEST_F(IsaTest, EveryTableIsFull) {
   for (const Isa& isa : available_isas()) {

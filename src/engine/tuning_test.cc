@@ -115,7 +115,7 @@ TEST(Tuning, TimesOfAnotherMachineAreLeftAloneWithOneLogLine) {
 }
 
 TEST(Tuning, AnEngineFileKeepsAndAppliesItsTimes) {
-  if (cpu::available_isas().size() < 3) GTEST_SKIP() << "from panels there is one kernel a step on this machine";
+  if (cpu::find_isa("avx512") == nullptr) GTEST_SKIP() << "from panels there is one kernel a step on this machine";
   const std::string path = testing::TempDir() + "/tuned_" + std::to_string(::getpid()) + ".bertie";
   save_engine(model(), path, tuned(nullptr));
   const Model loaded = Model::load(path);

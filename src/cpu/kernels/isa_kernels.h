@@ -2,6 +2,9 @@
 //
 // To add one: a file pair x.{h,cc} in this folder. x.h declares the arguments in bertie::cpu and, under `#ifdef BERTIE_ISA`, the
 // function in bertie::cpu::BERTIE_ISA; isa_kernels.cc puts its address into the table below. vec.h states the rules.
+//
+// A derived set (cpu/isa.h) compiles only the files that CMakeLists.txt names for it, derived_isa.cc among them, which puts their functions
+// into a copy of its base's table.
 #pragma once
 
 #include "cpu/kernels/attention.h"
@@ -51,8 +54,20 @@ extern const IsaKernels kKernels;
 namespace avx2 {
 extern const IsaKernels kKernels;
 }
+namespace avx2_vnni {
+void replace_kernels(IsaKernels& table);
+}
 namespace avx512 {
 extern const IsaKernels kKernels;
+}
+namespace avx512_vnni {
+void replace_kernels(IsaKernels& table);
+}
+namespace avx512_bf16 {
+void replace_kernels(IsaKernels& table);
+}
+namespace amx {
+void replace_kernels(IsaKernels& table);
 }
 #endif
 

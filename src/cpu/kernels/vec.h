@@ -1,7 +1,7 @@
 // Vec16: sixteen float lanes, with the same operations in the same order on every instruction set.
 //
 // Rules for every file in this folder. It is compiled once per instruction set, with BERTIE_ISA naming the namespace
-// (generic, avx2 or avx512) and that set's compiler flags; the tables are gathered in isa_kernels.h. The linker keeps one copy of
+// (generic, avx2, avx512 or a derived one) and that set's compiler flags; the tables are gathered in isa_kernels.h. The linker keeps one copy of
 // an inline function, whatever flags it was compiled with, so nothing here may instantiate one that other code could pick up:
 // include only <cstddef>, <cstdint> and headers of this folder, keep all functions inside bertie::cpu::BERTIE_ISA, and no std::.
 //
