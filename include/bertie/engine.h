@@ -51,7 +51,7 @@ class BERTIE_API KernelTimings {
 };
 
 struct EngineOptions {
-  std::string device = "cpu";        // cpu, reference
+  std::string device = "cpu";        // cpu, cuda (the first GPU), cuda:N, reference
   std::string precision = "fp32";    // what the device offers: see `devices()`
   int threads = 0;                   // 0: all usable CPUs
   std::vector<std::string> outputs;  // network outputs wanted; empty: all

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "backend/device.h"
 #include "base/thread_pool.h"
 #include "bertie/network.h"
 #include "bertie/tensor.h"
@@ -38,12 +39,34 @@ struct BatchLimits {
   int64_t rows = 0;
 };
 
+// Queries of one sequence with the keys they attend to: the rows of packed tensors that one block of an attention kernel works on.
+struct QueryTile {
+  int32_t query_begin, query_count;  // rows of the output
+  int32_t key_begin, key_count;
+};
+
+// What kernels of a device are given besides: numbers and lists in its memory. There the extents of PackedBatch and of all tensors are
+// capacities, for which the work was put on the stream, perhaps recorded; how much of them a run uses is read from here.
+struct DeviceBatch {
+  Stream& stream;
+  const int32_t* tokens;     // how many there are
+  const int32_t* sequences;  // likewise
+  const int32_t* rows;       // likewise
+  const QueryTile* tiles;    // of attention alone, of Kernel::query_block() queries at most; [tile_capacity]
+  int64_t tile_capacity;
+  const int32_t* tile_count;
+  int32_t* overflow;           // a step that writes what 16 bits cannot hold puts min(*overflow, step) here
+  int32_t step;                // this one's place
+  bool check_results = false;  // look for what 16 bits could not hold in every result, also where a step does not by itself
+};
+
 struct KernelContext {
   std::span<const TensorView> inputs;  // as the node's; one left out has null data
   std::span<const MutableTensorView> outputs;
   const PackedBatch& batch;
-  std::span<std::byte> workspace;  // 64-byte aligned, at least workspace_bytes(limits)
+  std::span<std::byte> workspace;  // 64-byte aligned (256 on a device), at least workspace_bytes(limits)
   ThreadPool& pool;
+  const DeviceBatch* device = nullptr;  // on a device: run() puts its work on the stream, and does not wait for it
 };
 
 // One prepared step. Immutable after preparation: run() may be called from several sessions at once.
@@ -59,6 +82,10 @@ class Kernel {
   // Whether run() still reads the bytes of constant input `index` (false where they were packed).
   virtual bool reads_constant(size_t /*index*/) const { return true; }
   virtual size_t packed_bytes() const { return 0; }  // memory the kernel owns
+  // On a device, how the elements of an output lie in memory: activations may be kept in 16 bits where the network says f32.
+  virtual DType stored(size_t /*output*/, DType declared) const { return declared; }
+  // On a device, queries of one QueryTile; 0: it asks for none.
+  virtual int64_t query_block() const { return 0; }
 };
 
 struct KernelRequest {
@@ -67,6 +94,8 @@ struct KernelRequest {
   ThreadPool& pool;               // for packing weights
   std::string_view variant = {};  // the entry's; empty: the one in use
   bool by_timing = false;         // offered beside the kernel that the rules prefer: only what cannot be done is refused
+  std::shared_ptr<Device> device = nullptr;  // of the backends that have one
+  std::span<const DType> stored = {};        // on a device: how each value lies in memory, by its id
 };
 
 struct Refusal {
@@ -95,6 +124,8 @@ struct Backend {
   std::span<const KernelEntry> (*alternatives)() = nullptr;
   // What kernels' times depend on: "avx2 avx512"; nullptr: nothing is timed.
   std::string (*hardware)() = nullptr;
+  // The device of this name, "cuda" or "cuda:1"; nullptr: kernels run on the CPU. Throws Error(unsupported) saying why there is none.
+  std::shared_ptr<Device> (*open)(std::string_view name) = nullptr;
 };
 
 }  // namespace bertie

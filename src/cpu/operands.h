@@ -7,25 +7,11 @@
 #include <vector>
 
 #include "backend/kernel.h"
+#include "backend/refused.h"
 #include "cpu/isa.h"
 #include "cpu/kernels/float_type.h"
 
 namespace bertie::cpu {
-
-// A step that these kernels do not take: becomes a Refusal. Thrown and caught within this folder.
-struct Refused {
-  std::string reason;
-};
-
-// Prepares by `make()`, which returns a Preparation or throws Refused.
-template <typename Make>
-PrepareResult prepare_or_refuse(Make make) {
-  try {
-    return make();
-  } catch (Refused& refused) {
-    return Refusal{std::move(refused.reason)};
-  }
-}
 
 // Reads a step's inputs as it is prepared; each throws Refused naming the input.
 class Operands {

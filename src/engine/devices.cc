@@ -5,6 +5,7 @@
 #include "bertie/engine.h"
 #include "cpu/isa.h"
 #include "cpu/peak.h"
+#include "cuda/backend.h"
 #include "engine/backends.h"
 
 namespace bertie {
@@ -43,7 +44,18 @@ std::vector<DeviceInfo> devices(int threads) {
   reference.description = "plain loops, the oracle of the tests";
   reference.threads = 1;
   reference.precisions = precisions_of(reference.name);
-  return {cpu, reference};
+  std::vector<DeviceInfo> all{cpu};
+  for (const CudaDeviceInfo& gpu : cuda_devices()) {
+    DeviceInfo info;
+    info.name = gpu.name;
+    info.description = gpu.description;
+    info.precisions = precisions_of(gpu.name);
+    info.peak_gflops = gpu.peak_gflops;
+    info.bandwidth_gbs = gpu.bandwidth_gbs;
+    all.push_back(std::move(info));
+  }
+  all.push_back(reference);
+  return all;
 }
 
 }  // namespace bertie

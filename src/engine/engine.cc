@@ -92,6 +92,20 @@ void release_packed_constants(Network& network, const std::vector<EngineStep>& s
   }
 }
 
+// Network outputs are given as the network says; a device may keep them in 16 bits.
+template <typename AddStep>
+void add_result_casts(Network& network, KernelChooser& chooser, AddStep add_step) {
+  const auto outputs = network.outputs();
+  const std::vector<Network::Output> before(outputs.begin(), outputs.end());
+  for (const Network::Output& output : before) {
+    const DType declared = network.value(output.value).dtype;
+    if (chooser.stored()[static_cast<size_t>(output.value)] == declared) continue;
+    const ValueId cast = network.add_cast(output.value, declared, output.name + ".cast");
+    network.replace_output(output.value, cast);
+    add_step(network.value(cast).producer);
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineOptions& options) {
@@ -114,9 +128,14 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   impl->pool = std::make_shared<ThreadPool>(options.threads);
   Tuning tuning{options.timings, options.tune};
   if (options.tune && !tuning.timings) tuning.timings = std::make_shared<KernelTimings>();
-  KernelChooser chooser(network, backends, *impl->pool, tuning);
+  if (backends.front()->open) impl->device = backends.front()->open(options.device);
+  KernelChooser chooser(network, backends, *impl->pool, tuning, impl->device);
   expand_plugins(network, chooser, options.device == "reference");
   impl->execution = choose_execution(network);
+  if (impl->device && !impl->execution.planned) {
+    fail(ErrorCode::unsupported, "device {}: runs networks whose every extent is fixed or the packed batch's: {}", options.device,
+         impl->execution.reason);
+  }
   impl->position_rule = network.position_rule().value_or(PositionRule{});
   impl->vocabulary = table_rows(network, InputRole::token_ids);
   impl->types = table_rows(network, InputRole::type_ids);
@@ -124,7 +143,7 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   impl->bias_columns = smallest_bias(network);
   impl->reads_first_rows = reads_first_rows(network);
   std::set<const Kernel*> counted;
-  for (NodeId id : network.order()) {
+  const auto add_step = [&](NodeId id) {
     const Node& node = network.node(id);
     KernelChoice choice = chooser.choose(node);
     StepInfo info = describe(network, node, choice, options.precision);
@@ -137,7 +156,10 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
       const Tensor& constant = *network.value(input).constant;
       release_resident(constant.data.get(), constant.bytes());
     }
-  }
+  };
+  for (NodeId id : network.order()) add_step(id);
+  if (impl->device) add_result_casts(network, chooser, add_step);
+  impl->stored = chooser.stored();
   release_packed_constants(network, impl->steps);
   log(LogLevel::info, "engine: {}: {}", impl->execution.planned ? "planned" : "step by step", impl->execution.reason);
   if (tuning.timings) tuning.timings->impl().flush();

@@ -20,6 +20,8 @@ struct Engine::Impl {
   Network network;
   EngineOptions options;
   std::shared_ptr<ThreadPool> pool;
+  std::shared_ptr<Device> device;  // nullptr: steps run on the CPU
+  std::vector<DType> stored;       // how each value lies in memory, by its id
   std::vector<EngineStep> steps;
   std::vector<StepInfo> infos;
   std::vector<PassReport> passes;

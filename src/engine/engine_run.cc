@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "engine/device_run.h"
 #include "engine/planned_run.h"
 #include "engine/step_cost.h"
 #include "engine/step_run.h"
@@ -9,6 +10,7 @@
 namespace bertie {
 
 std::unique_ptr<EngineRun> make_run(const Engine::Impl& engine, const SessionLimits& limits) {
+  if (engine.device) return std::make_unique<DeviceRun>(engine, limits);
   if (engine.execution.planned) return std::make_unique<PlannedRun>(engine, limits);
   return std::make_unique<StepRun>(engine);
 }

@@ -336,7 +336,8 @@ TEST(RelativeBiasTest, ColumnsStayWithinItsTable) {
 }
 
 TEST(EngineBuildTest, NamesWhatThereIs) {
-  EXPECT_THAT(message_of([] { Engine::build(encoder(), {.device = "tpu"}); }), HasSubstr("this build has cpu, reference"));
+  EXPECT_THAT(message_of([] { Engine::build(encoder(), {.device = "tpu"}); }),
+              HasSubstr("there are cpu, cuda, cuda:N, reference"));
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.precision = "fp8"}); }), HasSubstr("device cpu has fp32"));
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.outputs = {"hidden"}}); }),
               HasSubstr("the network has last_hidden_state"));

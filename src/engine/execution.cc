@@ -4,15 +4,14 @@
 
 #include <fmt/format.h>
 
+#include "backend/batch_shape.h"
 #include "engine/network_inputs.h"
-#include "engine/planned_run.h"
 
 namespace bertie {
 namespace {
 
 bool is_plannable(const Value& value) {
-  return std::all_of(value.shape.begin(), value.shape.end(),
-                     [](const Dim& dim) { return dim.is_fixed() || is_batch_extent(dim); });
+  return std::all_of(value.shape.begin(), value.shape.end(), [](const Dim& dim) { return dim.is_fixed() || extent_source(dim); });
 }
 
 bool has_all_extents(const Network& network, const Node& node) {

@@ -20,8 +20,9 @@ std::string machine_of(const Backend& backend, const ThreadPool& pool) {
 
 }  // namespace
 
-KernelChooser::KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& pool, Tuning tuning)
-    : network_(network), backends_(std::move(backends)), pool_(pool), tuning_(std::move(tuning)) {
+KernelChooser::KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& pool, Tuning tuning,
+                             std::shared_ptr<Device> device)
+    : network_(network), backends_(std::move(backends)), pool_(pool), tuning_(std::move(tuning)), device_(std::move(device)) {
   if (!tuning_.timings) return;
   const std::vector<std::string> known = tuning_.timings->impl().machines();
   if (known.empty() || tuning_.measure) return;
@@ -35,7 +36,13 @@ KernelChooser::KernelChooser(Network& network, std::vector<const Backend*> backe
   }
 }
 
-std::string KernelChooser::key(const Node& node) const {
+const std::vector<DType>& KernelChooser::stored() {
+  for (size_t i = stored_.size(); i < network_.value_count(); ++i)
+    stored_.push_back(network_.value(static_cast<ValueId>(i)).dtype);
+  return stored_;
+}
+
+std::string KernelChooser::key(const Node& node) {
   std::string key = node.op;
   for (ValueId input : node.inputs) {
     if (input == kNone) {
@@ -43,7 +50,7 @@ std::string KernelChooser::key(const Node& node) const {
     } else if (const Value& value = network_.value(input); value.constant) {
       key += fmt::format("|#{}", input);
     } else {
-      key += fmt::format("|{} {}", dtype_name(value.dtype), to_string(value.shape));
+      key += fmt::format("|{} {}", dtype_name(stored()[static_cast<size_t>(input)]), to_string(value.shape));
     }
   }
   for (const auto& [name, attribute] : node.attributes) key += "|" + name + "=" + to_string(attribute);
@@ -59,7 +66,7 @@ void KernelChooser::make_row_major(const Node& node) {
 }
 
 PrepareResult KernelChooser::prepare(const KernelEntry& entry, const Node& node, bool by_timing) {
-  return entry.prepare({network_, node, pool_, entry.variant, by_timing});
+  return entry.prepare({network_, node, pool_, entry.variant, by_timing, device_, stored()});
 }
 
 std::optional<KernelChooser::Offer> KernelChooser::choose_by_rule(const Node& node, std::string& refusals) {
@@ -162,7 +169,14 @@ KernelChoice KernelChooser::choose_by_time(const Node& node, Offer rule) {
 
 KernelChoice KernelChooser::choose(const Node& node) {
   std::string refusals;
-  if (auto choice = find(node, refusals)) return *std::move(choice);
+  if (auto choice = find(node, refusals)) {
+    stored();
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      DType& own = stored_[static_cast<size_t>(node.outputs[i])];
+      own = choice->kernel->stored(i, own);
+    }
+    return *std::move(choice);
+  }
   fail(ErrorCode::unsupported, "{} '{}': no kernel takes it{}{}", node.op, node.name, refusals.empty() ? "" : ": ", refusals);
 }
 

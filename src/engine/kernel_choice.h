@@ -29,7 +29,9 @@ struct Tuning {
 class KernelChooser {
  public:
   // Gives kernels that do not read panels row-major constants, in `network` itself.
-  KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& pool, Tuning tuning = {});
+  // `device`: of backends that have one.
+  KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& pool, Tuning tuning = {},
+                std::shared_ptr<Device> device = nullptr);
 
   // Throws Error(unsupported) with every kernel's reason where none takes the node.
   KernelChoice choose(const Node& node);
@@ -37,6 +39,8 @@ class KernelChooser {
   std::optional<KernelChoice> find(const Node& node, std::string& refusals);
   // The times that choices were made by; nullptr: none.
   std::shared_ptr<KernelTimings> applied() const { return applied_; }
+  // How each value lies in memory, by its id, as the kernels chosen so far keep them.
+  const std::vector<DType>& stored();
 
  private:
   struct Offer {
@@ -51,13 +55,15 @@ class KernelChooser {
   std::vector<Offer> offers_beside(const Node& node, const Offer& rule);
   PrepareResult prepare(const KernelEntry& entry, const Node& node, bool by_timing);
   TimedProblem problem_of(const Node& node, const Backend& backend) const;
-  std::string key(const Node& node) const;
+  std::string key(const Node& node);
   void make_row_major(const Node& node);
 
   Network& network_;
   std::vector<const Backend*> backends_;
   ThreadPool& pool_;
   Tuning tuning_;
+  std::shared_ptr<Device> device_;
+  std::vector<DType> stored_;
   std::shared_ptr<KernelTimings> applied_;
   std::vector<std::pair<std::string, KernelChoice>> shared_;
 };

@@ -5,8 +5,8 @@
 
 namespace bertie {
 
-MemoryPlan plan_memory(const std::vector<Lifetime>& lifetimes) {
-  const auto rounded = [](size_t bytes) { return (bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment; };
+MemoryPlan plan_memory(const std::vector<Lifetime>& lifetimes, size_t alignment) {
+  const auto rounded = [alignment](size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; };
   std::vector<size_t> by_size(lifetimes.size());
   std::iota(by_size.begin(), by_size.end(), size_t{0});
   std::stable_sort(by_size.begin(), by_size.end(), [&](size_t a, size_t b) { return lifetimes[a].bytes > lifetimes[b].bytes; });

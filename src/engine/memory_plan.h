@@ -13,7 +13,7 @@ struct Lifetime {
 };
 
 struct MemoryPlan {
-  std::vector<size_t> offsets;  // one a lifetime, multiples of kArenaAlignment
+  std::vector<size_t> offsets;  // one a lifetime, multiples of the alignment
   size_t bytes = 0;
 };
 
@@ -21,6 +21,6 @@ inline constexpr size_t kArenaAlignment = 64;
 
 // Greedy by size: the largest first, each at the lowest offset where no living neighbour lies
 // (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020).
-MemoryPlan plan_memory(const std::vector<Lifetime>& lifetimes);
+MemoryPlan plan_memory(const std::vector<Lifetime>& lifetimes, size_t alignment = kArenaAlignment);
 
 }  // namespace bertie

@@ -1,39 +1,18 @@
 #include "engine/planned_run.h"
 
 #include <algorithm>
-#include <array>
 
-#include "base/error.h"
 #include "engine/memory_plan.h"
+#include "engine/planned_values.h"
 
 namespace bertie {
-namespace {
-
-// Where a run's extent comes from; nullptr: not from the batch.
-using ExtentSource = int64_t PackedBatch::*;
-ExtentSource extent_source(const std::string& symbol) {
-  if (symbol == "tokens") return &PackedBatch::tokens;
-  if (symbol == "rows") return &PackedBatch::rows;
-  if (symbol == "batch") return &PackedBatch::sequences;
-  return nullptr;
-}
-
-}  // namespace
-
-bool is_batch_extent(const Dim& dim) { return !dim.is_fixed() && extent_source(dim.symbol); }
 
 PlannedRun::PlannedRun(const Engine::Impl& engine, const SessionLimits& limits) : engine_(engine) {
   plan_arena(limits);
   make_views();
 }
 
-Shape PlannedRun::shape_of(ValueId id) const {
-  const SymbolicShape& symbolic = engine_.network.value(id).shape;
-  std::array<int64_t, Shape::kMaxRank> extents{};
-  for (size_t i = 0; i < symbolic.size(); ++i)
-    extents[i] = symbolic[i].is_fixed() ? symbolic[i].size : batch_.*extent_source(symbolic[i].symbol);
-  return Shape(std::span<const int64_t>(extents.data(), symbolic.size()));
-}
+Shape PlannedRun::shape_of(ValueId id) const { return shape_in(batch_, engine_.network.value(id).shape); }
 
 void PlannedRun::plan_arena(const SessionLimits& limits) {
   const Network& network = engine_.network;
@@ -42,36 +21,18 @@ void PlannedRun::plan_arena(const SessionLimits& limits) {
   batch_.longest = limits.longest;
   batch_.rows = limits.rows;
 
-  std::vector<Lifetime> lifetimes;
-  std::vector<size_t> slot(network.value_count(), SIZE_MAX);  // of the values that steps write
-  addresses_.assign(network.value_count(), nullptr);
-  for (size_t i = 0; i < engine_.steps.size(); ++i) {
-    const Node& node = network.node(engine_.steps[i].node);
-    for (ValueId id : node.inputs) {
-      if (id != kNone && slot[static_cast<size_t>(id)] != SIZE_MAX) lifetimes[slot[static_cast<size_t>(id)]].last_step = i;
-    }
-    for (ValueId id : node.outputs) {
-      slot[static_cast<size_t>(id)] = lifetimes.size();
-      const size_t bytes = static_cast<size_t>(shape_of(id).elements()) * dtype_size(network.value(id).dtype);
-      lifetimes.push_back({bytes, i, i});
-    }
-  }
-  for (const Network::Output& output : network.outputs()) {
-    if (slot[static_cast<size_t>(output.value)] != SIZE_MAX)
-      lifetimes[slot[static_cast<size_t>(output.value)]].last_step = engine_.steps.size();
-  }
-  const MemoryPlan memory = plan_memory(lifetimes);
-
+  const PlannedValues planned = plan_values(engine_, batch_, kArenaAlignment);
   size_t scratch = 0;
   const BatchLimits bounds{limits.tokens, limits.sequences, limits.longest, limits.rows};
   for (const EngineStep& step : engine_.steps)
     scratch = std::max(scratch, step.kernel->workspace_bytes(bounds, engine_.pool->threads()));
-  arena_bytes_ = memory.bytes + scratch;
+  arena_bytes_ = planned.bytes + scratch;
   arena_ = allocate_aligned(arena_bytes_, "a session of these limits");
-  workspace_ = {arena_.get() + memory.bytes, scratch};
+  workspace_ = {arena_.get() + planned.bytes, scratch};
 
+  addresses_.assign(network.value_count(), nullptr);
   for (size_t id = 0; id < addresses_.size(); ++id) {
-    if (slot[id] != SIZE_MAX) addresses_[id] = arena_.get() + memory.offsets[slot[id]];
+    if (planned.offsets[id] != SIZE_MAX) addresses_[id] = arena_.get() + planned.offsets[id];
     const auto& constant = network.value(static_cast<ValueId>(id)).constant;
     if (constant) addresses_[id] = const_cast<void*>(constant->data.get());
   }
@@ -84,7 +45,7 @@ void PlannedRun::make_views() {
   const auto note_extents = [&](ValueId id, Shape& shape) {
     const SymbolicShape& symbolic = network.value(id).shape;
     for (size_t axis = 0; axis < symbolic.size(); ++axis) {
-      if (!symbolic[axis].is_fixed()) extents_.push_back({&shape[static_cast<int>(axis)], extent_source(symbolic[axis].symbol)});
+      if (!symbolic[axis].is_fixed()) extents_.push_back({&shape[static_cast<int>(axis)], extent_source(symbolic[axis])});
     }
   };
   for (size_t i = 0; i < steps_.size(); ++i) {

@@ -45,7 +45,4 @@ class PlannedRun final : public EngineRun {
   std::vector<RunInput> inputs_;
 };
 
-// Whether the run's batch tells this extent.
-bool is_batch_extent(const Dim& dim);
-
 }  // namespace bertie

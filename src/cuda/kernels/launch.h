@@ -23,8 +23,9 @@ enum class Element : int32_t { f32, f16, bf16 };
 
 // One block of queries of one sequence for attention. Rows are those of packed [T, ...] tensors.
 struct AttentionTile {
-  int32_t query_begin, query_count;  // rows of the output; query i of q is row query_rows[i] where there are query_rows, else row i
-  int32_t key_begin, key_count;      // rows of k and v
+  int32_t query_begin,
+      query_count;               // rows of the output; query i of q is row query_rows[i] where there are query_rows, else row i
+  int32_t key_begin, key_count;  // rows of k and v
 };
 
 }  // namespace bertie::cuda

@@ -1,0 +1,81 @@
+#include "cuda/backend.h"
+
+#include <charconv>
+#include <map>
+#include <mutex>
+
+#include "cuda/cuda_device.h"
+#include "cuda/library.h"
+#include "cuda/ops.h"
+
+namespace bertie {
+namespace {
+
+// Where several take an op they stand in the order in which they are asked.
+constexpr KernelEntry kTable[] = {
+    {"cast", "cuda_cast", cuda::prepare_cast},
+    {"embedding", "cuda_embedding", cuda::prepare_embedding},
+    {"gather_rows", "cuda_gather_rows", cuda::prepare_gather_rows},
+    {"gelu", "cuda_gelu", cuda::prepare_gelu},
+    {"linear", "cuda_cublaslt_linear", cuda::prepare_linear},
+    {"normalize", "cuda_normalize", cuda::prepare_normalize},
+    {"pool", "cuda_pool", cuda::prepare_pool},
+};
+std::span<const KernelEntry> entries() { return kTable; }
+
+constexpr std::string_view kPrefix = "cuda:";
+
+// -1: not a number.
+int index_of(std::string_view name) {
+  if (name == "cuda") return 0;
+  const std::string_view digits = name.substr(std::min(name.size(), kPrefix.size()));
+  int index = -1;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+  return name.starts_with(kPrefix) && error == std::errc() && end == digits.data() + digits.size() ? index : -1;
+}
+
+// Devices stay open as long as the process.
+std::shared_ptr<Device> open(std::string_view name) {
+  static std::mutex mutex;
+  static auto* const opened = new std::map<int, std::shared_ptr<cuda::CudaDevice>>;  // the driver may be gone at exit
+  const std::lock_guard lock(mutex);
+  std::shared_ptr<cuda::CudaDevice>& device = (*opened)[index_of(name)];
+  if (!device) device = cuda::CudaDevice::open(cuda::library(), index_of(name));
+  return device;
+}
+
+double fp32_gflops(const BertieCudaProperties& p) {
+  const int lanes = p.major == 8 && p.minor == 0 ? 64 : 128;  // of a multiprocessor, since compute capability 8.0
+  return 2.0 * lanes * p.multiprocessors * p.clock_khz * 1e-6;
+}
+
+}  // namespace
+
+const Backend& cuda_backend() {
+  static constexpr Backend kBackend{.name = "cuda", .kernels = entries, .open = open};
+  return kBackend;
+}
+
+bool is_cuda_device(std::string_view name) { return index_of(name) >= 0; }
+
+std::vector<CudaDeviceInfo> cuda_devices() {
+  std::vector<CudaDeviceInfo> found;
+  try {
+    int32_t count = 1;
+    const BertieCudaApi& api = cuda::library();
+    if (api.device_count(&count) != BERTIE_CUDA_OK || count == 0) count = 1;  // opening it says why
+    for (int index = 0; index < count; ++index) {
+      const std::string name = fmt::format("cuda:{}", index);
+      const auto device = std::static_pointer_cast<cuda::CudaDevice>(open(name));
+      const BertieCudaProperties& own = device->properties();
+      // Two transfers a clock.
+      found.push_back(
+          {name, device->description(), fp32_gflops(own), 2.0 * own.memory_clock_khz * own.memory_bus_bits / 8 * 1e-6});
+    }
+  } catch (const Error& error) {
+    found.push_back({"cuda", error.what()});
+  }
+  return found;
+}
+
+}  // namespace bertie

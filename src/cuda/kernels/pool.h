@@ -1,0 +1,23 @@
+// pool: one row a sequence, over its rows that are keys (cls: its very first row). Sums in float32.
+#pragma once
+
+#include "cuda/kernels/launch.h"
+
+namespace bertie::cuda {
+
+enum class PoolMode : int32_t { mean, cls, max, mean_sqrt_length };
+
+struct PoolParams {
+  const void* x;  // packed [T, width], or padded [sequences, length, width] where `length` > 0
+  float* y;       // [sequences, width]
+  Element element;
+  PoolMode mode;
+  int64_t sequences, width, length;
+  const int32_t* cumulative_lengths;  // [sequences + 1]; unused where padded
+  const int32_t* queries_only;        // [sequences] leading rows that are no keys; nullptr: none
+  const int32_t* live_sequences;      // of `sequences`; nullptr: all
+};
+
+cudaError_t launch_pool(const PoolParams& params, cudaStream_t stream);
+
+}  // namespace bertie::cuda

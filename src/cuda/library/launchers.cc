@@ -1,0 +1,50 @@
+// The kernel families of this library, by the names that the host side asks for. Each line needs its header above.
+#include <cuda_runtime_api.h>
+
+#include <iterator>
+
+#include "cuda/kernels/activation.h"
+#include "cuda/kernels/convert.h"
+#include "cuda/kernels/gather_rows.h"
+#include "cuda/kernels/normalize.h"
+#include "cuda/kernels/pool.h"
+#include "cuda/library/runtime.h"
+
+namespace bertie::cuda {
+namespace {
+
+// Launches go to the thread's device, which must be the stream's.
+cudaError_t use_device_of(cudaStream_t stream) {
+  int device = 0, current = 0;
+  if (const cudaError_t error = cudaStreamGetDevice(stream, &device); error != cudaSuccess) return error;
+  if (const cudaError_t error = cudaGetDevice(&current); error != cudaSuccess) return error;
+  return device == current ? cudaSuccess : cudaSetDevice(device);
+}
+
+template <typename Params, cudaError_t (*kLaunch)(const Params&, cudaStream_t)>
+constexpr BertieCudaLauncher launcher(const char* name) {
+  return {name, sizeof(Params), [](const void* params, void* stream) {
+            const auto own = static_cast<cudaStream_t>(stream);
+            cudaError_t error = use_device_of(own);
+            if (error == cudaSuccess) error = kLaunch(*static_cast<const Params*>(params), own);
+            if (error != cudaSuccess) cudaGetLastError();
+            return static_cast<int32_t>(error);
+          }};
+}
+
+constexpr BertieCudaLauncher kLaunchers[] = {
+    launcher<ActivationParams, launch_activation>("activation"),
+    launcher<ConvertParams, launch_convert>("convert"),
+    launcher<GatherRowsParams, launch_gather_rows>("gather_rows"),
+    launcher<NormalizeParams, launch_normalize>("normalize"),
+    launcher<PoolParams, launch_pool>("pool"),
+};
+
+}  // namespace
+
+void fill_launchers(BertieCudaApi& api) {
+  api.launchers = kLaunchers;
+  api.launcher_count = static_cast<int32_t>(std::size(kLaunchers));
+}
+
+}  // namespace bertie::cuda

@@ -1,0 +1,57 @@
+#include "cuda/kernels/pool.h"
+
+#include "cuda/ops.h"
+#include "cuda/step.h"
+
+namespace bertie::cuda {
+namespace {
+
+class Pool final : public Step {
+ public:
+  Pool(Operands&& operands, PoolMode mode)
+      : Step(std::move(operands), DType::f32), mode_(mode), launcher_(device().launcher<PoolParams>("pool")) {}
+
+ protected:
+  void enqueue(const KernelContext& context) const override {
+    const TensorView& x = context.inputs[0];
+    const bool packed = x.shape.rank() == 2;
+    PoolParams params{};
+    params.x = x.data;
+    params.y = context.outputs[0].as<float>();
+    params.element = element_of(x.dtype);
+    params.mode = mode_;
+    params.sequences = context.outputs[0].shape[0];
+    params.width = x.shape.back();
+    params.length = packed ? 0 : x.shape[1];
+    params.cumulative_lengths = context.batch.cumulative_lengths;
+    params.queries_only = packed ? context.batch.queries_only : nullptr;
+    params.live_sequences = live(context);
+    device().launch(launcher_, params, context.device->stream);
+  }
+
+ private:
+  PoolMode mode_;
+  Launcher<PoolParams> launcher_;
+};
+
+PoolMode pool_mode(const std::string& name) {
+  if (name == "mean") return PoolMode::mean;
+  if (name == "cls") return PoolMode::cls;
+  if (name == "max") return PoolMode::max;
+  if (name == "mean_sqrt_length") return PoolMode::mean_sqrt_length;
+  throw Refused{"no pooling mode " + name};
+}
+
+}  // namespace
+
+PrepareResult prepare_pool(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    const PoolMode mode = pool_mode(request.node.text("mode"));
+    if (operands.has(1) && mode != PoolMode::cls) throw Refused{"a mask: packed rows need none"};
+    operands.want(0, operands.value(0).constant ? DType::f32 : operands.stored(0), "x");
+    return Preparation{std::make_unique<Pool>(std::move(operands), mode), "a warp's lanes share columns, sums in f32"};
+  });
+}
+
+}  // namespace bertie::cuda

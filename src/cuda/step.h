@@ -1,0 +1,103 @@
+// What the kernels of this backend share: operands brought to the device, and to the width that the step computes in.
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "backend/kernel.h"
+#include "backend/refused.h"
+#include "cuda/cuda_device.h"
+#include "cuda/kernels/convert.h"
+#include "cuda/kernels/launch.h"
+
+namespace bertie::cuda {
+
+Element element_of(DType dtype);  // f32, f16 or bf16
+
+// Rows of a tensor seen as [rows, last extent].
+int64_t row_count(const Shape& shape);
+
+// How many rows of a tensor are live, as the device reads it; nullptr: all.
+const int32_t* live_rows(const DeviceBatch& batch, const SymbolicShape& shape);
+
+// A step's inputs as it is prepared; each function throws Refused naming the input where it does not suit.
+class Operands {
+ public:
+  explicit Operands(const KernelRequest& request);
+
+  const Node& node() const { return request_.node; }
+  const std::shared_ptr<CudaDevice>& device() const { return device_; }
+  bool has(size_t input) const { return node().input(input) != kNone; }
+  const Value& value(size_t input) const { return request_.network.value(node().inputs[input]); }
+  const Value& result(size_t output = 0) const { return request_.network.value(node().outputs[output]); }
+  // Extent of the last axis.
+  int64_t fixed_width(size_t input, std::string_view name) const;
+
+  // The step's own precision: what its float operands and results are kept as, and whether products round f32 to tf32.
+  DType computed() const { return computed_; }
+  bool tf32() const { return tf32_; }
+  // How an input that no step converts lies in memory.
+  DType stored(size_t input) const;
+
+  // run() sees the input as `dtype`: a constant is uploaded so, any other converted where it lies otherwise.
+  void want(size_t input, DType dtype, std::string_view name);
+  // run() sees it as it is; a constant is uploaded.
+  void want_as_it_is(size_t input);
+
+ private:
+  friend class Step;
+  struct Constant {
+    size_t input;
+    DType dtype;
+    std::shared_ptr<const DeviceBuffer> memory;
+  };
+  struct Conversion {
+    size_t input;
+    DType from, to;
+    SymbolicShape shape;
+  };
+
+  const KernelRequest& request_;
+  std::shared_ptr<CudaDevice> device_;
+  DType computed_ = DType::f32;
+  bool tf32_ = false;
+  std::vector<Constant> constants_;
+  std::vector<Conversion> conversions_;
+};
+
+// A step that puts its work on the stream.
+class Step : public Kernel {
+ public:
+  // `result`: how float outputs are kept. Afterwards `operands` still tells of the node and its precision.
+  Step(Operands&& operands, DType result);
+
+  void run(const KernelContext& context) const final;
+  size_t workspace_bytes(const BatchLimits& limits, int threads) const final;
+  bool reads_constant(size_t) const final { return false; }
+  size_t packed_bytes() const final { return constant_bytes_; }
+  DType stored(size_t, DType declared) const final { return declared == DType::f32 ? result_ : declared; }
+
+ protected:
+  // Every input has an address, and the type that was wanted.
+  virtual void enqueue(const KernelContext& context) const = 0;
+  virtual size_t own_workspace_bytes(const BatchLimits&) const { return 0; }
+
+  CudaDevice& device() const { return *device_; }
+  // Where a result in 16 bits reports that it overflowed; nullptr: it cannot.
+  int32_t* overflow(const KernelContext& context) const { return result_ == DType::f16 ? context.device->overflow : nullptr; }
+  const int32_t* live(const KernelContext& context) const { return live_rows(*context.device, result_shape_); }
+
+ private:
+  void convert(const TensorView& from, DType to, void* memory, const SymbolicShape& shape, const DeviceBatch& batch) const;
+
+  std::shared_ptr<CudaDevice> device_;
+  DType result_;
+  SymbolicShape result_shape_;
+  std::vector<Operands::Constant> constants_;
+  std::vector<Operands::Conversion> conversions_;
+  size_t constant_bytes_ = 0;
+  Launcher<ConvertParams> convert_;
+};
+
+}  // namespace bertie::cuda

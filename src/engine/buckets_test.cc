@@ -1,0 +1,37 @@
+#include "engine/buckets.h"
+
+#include <gtest/gtest.h>
+
+namespace bertie {
+namespace {
+
+TEST(BucketsTest, RowsWasteAtMostSixPercent) {
+  int64_t buckets = 0, last = 0;
+  for (int64_t count = 0; count <= 70000; ++count) {
+    const int64_t edge = row_bucket(count);
+    ASSERT_GE(edge, std::max<int64_t>(count, 1));
+    ASSERT_LE((edge - count) * 100, std::max<int64_t>(count, 17) * 6) << count << " in a bucket of " << edge;
+    ASSERT_EQ(row_bucket(edge), edge);
+    ASSERT_GE(edge, last);
+    if (edge != last) ++buckets;
+    last = edge;
+    ASSERT_TRUE(count <= 140 || edge % 8 == 0) << count;
+  }
+  EXPECT_LT(buckets, 200);
+}
+
+TEST(BucketsTest, FewRowsHaveBucketsOfTheirOwn) {
+  for (int64_t count = 1; count <= 16; ++count) EXPECT_EQ(row_bucket(count), count);
+}
+
+TEST(BucketsTest, EntriesAreAtMostAQuarterMore) {
+  for (int64_t count = 0; count <= 5000; ++count) {
+    const int64_t edge = entry_bucket(count, 8);
+    ASSERT_GE(edge, std::max<int64_t>(count, 8));
+    ASSERT_LE(edge, std::max<int64_t>(count + count / 4 + 1, 8));
+    ASSERT_EQ(entry_bucket(edge, 8), edge);
+  }
+}
+
+}  // namespace
+}  // namespace bertie

@@ -1,0 +1,338 @@
+#include "engine/device_run.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "engine/buckets.h"
+#include "engine/network_inputs.h"
+#include "engine/planned_values.h"
+#include "engine/step_cost.h"
+
+namespace bertie {
+namespace {
+
+constexpr size_t kAlignment = 256;
+size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// The head of the staged batch, and of what comes back.
+struct Counts {
+  int32_t tokens, sequences, rows;
+  int32_t overflow;  // the first step that overflowed
+  int32_t tiles[DeviceRun::kMostLists];
+};
+constexpr int32_t kNoOverflow = INT32_MAX;
+
+// Batches of a few sequences share graphs.
+constexpr int64_t kLeastSequences = 8, kLeastTiles = 8;
+
+}  // namespace
+
+DeviceRun::DeviceRun(const Engine::Impl& engine, const SessionLimits& limits) : engine_(engine) {
+  most_.tokens = row_bucket(limits.tokens);
+  most_.sequences = entry_bucket(limits.sequences, kLeastSequences);
+  most_.rows = row_bucket(limits.rows);
+  most_.longest = limits.longest;
+  stream_ = engine.device->make_stream();
+  find_tile_lists();
+  plan_arena();
+}
+
+DeviceRun::~DeviceRun() = default;
+
+void DeviceRun::find_tile_lists() {
+  const Network& network = engine_.network;
+  const auto network_inputs = network.inputs();
+  for (const EngineStep& step : engine_.steps) {
+    list_of_step_.push_back(SIZE_MAX);
+    const int64_t block = step.kernel->query_block();
+    if (block == 0) continue;
+    const ValueId rows = network.node(step.node).input(5);
+    const auto found = std::find(network_inputs.begin(), network_inputs.end(), rows);
+    if (rows != kNone && found == network_inputs.end())
+      fail(ErrorCode::unsupported, "attention '{}': its query rows are computed, not the batch's", network.node(step.node).name);
+    const size_t input = rows == kNone ? SIZE_MAX : static_cast<size_t>(found - network_inputs.begin());
+    const auto same = std::find_if(lists_.begin(), lists_.end(),
+                                   [&](const TileList& list) { return list.input == input && list.block == block; });
+    list_of_step_.back() = static_cast<size_t>(same - lists_.begin());
+    if (same == lists_.end()) lists_.push_back({input, block, {}});
+  }
+  if (lists_.size() > kMostLists) fail(ErrorCode::unsupported, "attention: {} kinds of queries in one network", lists_.size());
+}
+
+void DeviceRun::plan_arena() {
+  const Network& network = engine_.network;
+  const BatchLimits bounds{most_.tokens, most_.sequences, most_.longest, most_.rows};
+  Capacity most{most_.tokens, most_.sequences, most_.rows, true, true, {}};
+  for (size_t i = 0; i < lists_.size(); ++i) {
+    TileList& list = lists_[i];
+    const bool all = list.input == SIZE_MAX;
+    const int64_t rows = all ? 0 : shape_in(most_, network.value(network.inputs()[list.input]).shape).elements();
+    const int64_t tiles = most_tiles(bounds, all ? Queries::all : Queries::rows, rows, list.block);
+    list.tiles.reserve(static_cast<size_t>(tiles));
+    most.tiles[i] = entry_bucket(tiles, kLeastTiles);
+  }
+  const size_t staged = layout_of(most).bytes;
+  PlannedValues planned = plan_values(engine_, most_, kAlignment);
+  offsets_ = std::move(planned.offsets);
+  size_t scratch = 0;
+  for (const EngineStep& step : engine_.steps) scratch = std::max(scratch, step.kernel->workspace_bytes(bounds, 1));
+  size_t results = aligned(sizeof(Counts));
+  for (const Network::Output& output : network.outputs()) {
+    result_offsets_.push_back(results);
+    const Value& value = network.value(output.value);
+    results += aligned(static_cast<size_t>(shape_in(most_, value.shape).elements()) * dtype_size(value.dtype));
+  }
+  constexpr const char* kPurpose = "a session of these limits";
+  staging_ = DeviceBuffer(engine_.device, staged, kPurpose, true);
+  results_ = DeviceBuffer(engine_.device, results, kPurpose, true);
+  arena_ = DeviceBuffer(engine_.device, aligned(staged) + planned.bytes + scratch, kPurpose);
+  values_ = arena_.data() + aligned(staged);
+  workspace_ = {values_ + planned.bytes, scratch};
+  // Rows that are not live are computed too: from numbers.
+  stream_->fill(arena_.data(), 0, arena_.bytes());
+  stream_->synchronize();
+}
+
+DeviceRun::Capacity DeviceRun::capacity_of(const PackedBatch& batch) const {
+  Capacity capacity{row_bucket(batch.tokens),      entry_bucket(batch.sequences, kLeastSequences),
+                    row_bucket(batch.rows),        batch.columns != nullptr,
+                    batch.queries_only != nullptr, {}};
+  for (size_t i = 0; i < lists_.size(); ++i)
+    capacity.tiles[i] = entry_bucket(static_cast<int64_t>(lists_[i].tiles.size()), kLeastTiles);
+  return capacity;
+}
+
+PackedBatch DeviceRun::extents_of(const Capacity& capacity) const {
+  PackedBatch extents;
+  extents.tokens = capacity.tokens;
+  extents.sequences = capacity.sequences;
+  extents.rows = capacity.rows;
+  extents.longest = std::min(capacity.tokens, most_.longest);
+  return extents;
+}
+
+DeviceRun::Layout DeviceRun::layout_of(const Capacity& capacity) const {
+  Layout layout;
+  size_t bytes = aligned(sizeof(Counts));
+  const auto place = [&](size_t own) {
+    const size_t offset = bytes;
+    bytes += aligned(own);
+    return offset;
+  };
+  layout.cumulative_lengths = place(static_cast<size_t>(capacity.sequences + 1) * sizeof(int32_t));
+  if (capacity.columns) layout.columns = place(static_cast<size_t>(capacity.tokens) * sizeof(int32_t));
+  if (capacity.queries_only) layout.queries_only = place(static_cast<size_t>(capacity.sequences) * sizeof(int32_t));
+  for (size_t i = 0; i < lists_.size(); ++i)
+    layout.tiles.push_back(place(static_cast<size_t>(capacity.tiles[i]) * sizeof(QueryTile)));
+  const Network& network = engine_.network;
+  const PackedBatch extents = extents_of(capacity);
+  for (ValueId id : network.inputs()) {
+    if (!is_read(network, id)) {
+      layout.inputs.push_back(SIZE_MAX);
+      continue;
+    }
+    const Value& value = network.value(id);
+    layout.inputs.push_back(place(static_cast<size_t>(shape_in(extents, value.shape).elements()) * dtype_size(value.dtype)));
+  }
+  layout.bytes = bytes;
+  return layout;
+}
+
+void DeviceRun::stage(const Layout& layout, const Capacity& capacity, const PackedBatch& batch,
+                      std::span<const TensorView> inputs) {
+  std::byte* memory = staging_.data();
+  // What is left of a capacity is zeros: valid ids, and rows of the first token.
+  const auto put = [&](size_t offset, const void* from, size_t bytes, size_t room) {
+    if (bytes > 0) std::memcpy(memory + offset, from, bytes);
+    std::memset(memory + offset + bytes, 0, room - bytes);
+  };
+  const auto put_ids = [&](size_t offset, const int32_t* from, int64_t count, int64_t room) {
+    put(offset, from, static_cast<size_t>(count) * sizeof(int32_t), static_cast<size_t>(room) * sizeof(int32_t));
+  };
+  Counts counts{static_cast<int32_t>(batch.tokens),
+                static_cast<int32_t>(batch.sequences),
+                static_cast<int32_t>(batch.rows),
+                kNoOverflow,
+                {}};
+  for (size_t i = 0; i < lists_.size(); ++i) {
+    const auto& tiles = lists_[i].tiles;
+    counts.tiles[i] = static_cast<int32_t>(tiles.size());
+    put(layout.tiles[i], tiles.data(), tiles.size() * sizeof(QueryTile), tiles.size() * sizeof(QueryTile));
+  }
+  put(0, &counts, sizeof(counts), sizeof(counts));
+  put_ids(layout.cumulative_lengths, batch.cumulative_lengths, batch.sequences + 1, capacity.sequences + 1);
+  if (batch.columns) put_ids(layout.columns, batch.columns, batch.tokens, capacity.tokens);
+  if (batch.queries_only) put_ids(layout.queries_only, batch.queries_only, batch.sequences, capacity.sequences);
+  const Network& network = engine_.network;
+  const PackedBatch extents = extents_of(capacity);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (layout.inputs[i] == SIZE_MAX) continue;
+    const Value& value = network.value(network.inputs()[i]);
+    const size_t room = static_cast<size_t>(shape_in(extents, value.shape).elements()) * dtype_size(value.dtype);
+    put(layout.inputs[i], inputs[i].data, inputs[i].bytes(), room);
+  }
+}
+
+void DeviceRun::enqueue_step(size_t index, const PackedBatch& extents, const Capacity& capacity, const Layout& layout,
+                             bool check_results) {
+  const Network& network = engine_.network;
+  const EngineStep& step = engine_.steps[index];
+  const Node& node = network.node(step.node);
+  const auto network_inputs = network.inputs();
+  const auto address = [&](ValueId id) -> std::byte* {
+    if (offsets_[static_cast<size_t>(id)] != SIZE_MAX) return values_ + offsets_[static_cast<size_t>(id)];
+    const auto found = std::find(network_inputs.begin(), network_inputs.end(), id);
+    if (found == network_inputs.end()) return nullptr;  // a constant, which kernels keep themselves
+    return arena_.data() + layout.inputs[static_cast<size_t>(found - network_inputs.begin())];
+  };
+  std::vector<TensorView> inputs(node.inputs.size());
+  std::vector<MutableTensorView> outputs(node.outputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const ValueId id = node.inputs[i];
+    if (id != kNone)
+      inputs[i] = {address(id), engine_.stored[static_cast<size_t>(id)], shape_in(extents, network.value(id).shape)};
+  }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const ValueId id = node.outputs[i];
+    outputs[i] = {address(id), engine_.stored[static_cast<size_t>(id)], shape_in(extents, network.value(id).shape)};
+  }
+  auto* counts = reinterpret_cast<Counts*>(arena_.data());
+  const size_t list = list_of_step_[index];
+  const bool tiled = list != SIZE_MAX;
+  const DeviceBatch device{*stream_,
+                           &counts->tokens,
+                           &counts->sequences,
+                           &counts->rows,
+                           tiled ? reinterpret_cast<const QueryTile*>(arena_.data() + layout.tiles[list]) : nullptr,
+                           tiled ? capacity.tiles[list] : 0,
+                           tiled ? &counts->tiles[list] : nullptr,
+                           &counts->overflow,
+                           static_cast<int32_t>(index),
+                           check_results};
+  step.kernel->run({inputs, outputs, extents, workspace_, *engine_.pool, &device});
+}
+
+void DeviceRun::enqueue(const Capacity& capacity, const Layout& layout, Timeline* timeline, bool check_results) {
+  const Network& network = engine_.network;
+  PackedBatch extents = extents_of(capacity);
+  const auto ids_at = [&](size_t offset) { return reinterpret_cast<const int32_t*>(arena_.data() + offset); };
+  extents.cumulative_lengths = ids_at(layout.cumulative_lengths);
+  if (capacity.columns) extents.columns = ids_at(layout.columns);
+  if (capacity.queries_only) extents.queries_only = ids_at(layout.queries_only);
+
+  stream_->copy(arena_.data(), staging_.data(), layout.bytes);
+  if (timeline) stream_->mark(*timeline, 0);
+  for (size_t i = 0; i < engine_.steps.size(); ++i) {
+    stream_->push_range(engine_.infos[i].name.c_str());
+    enqueue_step(i, extents, capacity, layout, check_results);
+    stream_->pop_range();
+    if (timeline) stream_->mark(*timeline, i + 1);
+  }
+  for (size_t i = 0; i < network.outputs().size(); ++i) {
+    const ValueId id = network.outputs()[i].value;
+    if (offsets_[static_cast<size_t>(id)] == SIZE_MAX) continue;  // a constant
+    const size_t bytes = static_cast<size_t>(shape_in(extents, network.value(id).shape).elements()) *
+                         dtype_size(engine_.stored[static_cast<size_t>(id)]);
+    stream_->copy(results_.data() + result_offsets_[i], values_ + offsets_[static_cast<size_t>(id)], bytes);
+  }
+  stream_->copy(results_.data(), arena_.data(), sizeof(Counts));
+}
+
+void DeviceRun::record(const Capacity& capacity, Work& work) {
+  stream_->begin_capture();
+  try {
+    enqueue(capacity, work.layout, nullptr);
+  } catch (...) {
+    stream_->abandon_capture();
+    throw;
+  }
+  work.graph = stream_->end_capture();
+}
+
+void DeviceRun::make_room() {
+  if (works_.size() < kMostGraphs) return;
+  works_.erase(std::min_element(works_.begin(), works_.end(),
+                                [](const auto& a, const auto& b) { return a.second.last_run < b.second.last_run; }));
+}
+
+void DeviceRun::run(const PackedBatch& batch, std::span<const TensorView> inputs, std::span<StepTime> times) {
+  for (TileList& list : lists_) {
+    const bool all = list.input == SIZE_MAX;
+    const std::span<const int32_t> rows =
+        all ? std::span<const int32_t>()
+            : std::span(inputs[list.input].as<int32_t>(), static_cast<size_t>(inputs[list.input].shape.elements()));
+    list_tiles(batch, all ? Queries::all : Queries::rows, rows, list.block, list.tiles);
+  }
+  wanted_ = capacity_of(batch);
+  auto found = works_.find(wanted_);
+  const bool first = found == works_.end();
+  if (first) {
+    make_room();
+    found = works_.try_emplace(wanted_, Work{layout_of(wanted_), nullptr, 0}).first;
+  }
+  Work& work = found->second;
+  work.last_run = ++runs_;
+  batch_ = batch;
+  stage(work.layout, wanted_, batch, inputs);
+  if (!times.empty()) {
+    if (!timeline_) timeline_ = stream_->make_timeline(engine_.steps.size() + 1);
+    enqueue(wanted_, work.layout, timeline_.get());
+  } else if (first) {
+    enqueue(wanted_, work.layout, nullptr);
+  } else {
+    if (!work.graph) record(wanted_, work);
+    stream_->launch(*work.graph);
+  }
+  stream_->synchronize();
+  if (!times.empty()) report(inputs, times);
+  if (reinterpret_cast<const Counts*>(results_.data())->overflow != kNoOverflow) fail_overflow(work.layout);
+}
+
+// Some step found what is no finite number: run once more, each step looking at its results, to tell where it began.
+void DeviceRun::fail_overflow(const Layout& layout) {
+  enqueue(wanted_, layout, nullptr, true);
+  stream_->synchronize();
+  const int32_t first = reinterpret_cast<const Counts*>(results_.data())->overflow;
+  const StepInfo& info = engine_.infos[static_cast<size_t>(first)];
+  fail(ErrorCode::unsupported,
+       "{} '{}': a result is too large for {}, or not a number: bf16 and fp32 hold more (--layer-precision)", info.op, info.name,
+       info.precision);
+}
+
+void DeviceRun::report(std::span<const TensorView> inputs, std::span<StepTime> times) const {
+  const Network& network = engine_.network;
+  const auto network_inputs = network.inputs();
+  for (size_t i = 0; i < times.size(); ++i) {
+    const Node& node = network.node(engine_.steps[i].node);
+    std::vector<TensorView> views(node.inputs.size());
+    std::vector<MutableTensorView> outputs(node.outputs.size());
+    for (size_t k = 0; k < views.size(); ++k) {
+      const ValueId id = node.inputs[k];
+      if (id == kNone) continue;
+      const auto found = std::find(network_inputs.begin(), network_inputs.end(), id);
+      if (found != network_inputs.end()) views[k].data = inputs[static_cast<size_t>(found - network_inputs.begin())].data;
+      views[k].dtype = engine_.stored[static_cast<size_t>(id)];
+      views[k].shape = shape_in(batch_, network.value(id).shape);
+    }
+    for (size_t k = 0; k < outputs.size(); ++k) {
+      const ValueId id = node.outputs[k];
+      outputs[k] = {nullptr, engine_.stored[static_cast<size_t>(id)], shape_in(batch_, network.value(id).shape)};
+    }
+    times[i] = step_cost(node, {views, outputs, batch_, {}, *engine_.pool});
+    times[i].milliseconds = timeline_->milliseconds(i, i + 1);
+    times[i].output = outputs[0].shape;
+  }
+}
+
+TensorView DeviceRun::output(ValueId value) const {
+  const Network& network = engine_.network;
+  const Value& own = network.value(value);
+  if (own.constant) return own.constant->view();
+  const auto outputs = network.outputs();
+  const auto found = std::find_if(outputs.begin(), outputs.end(), [&](const Network::Output& o) { return o.value == value; });
+  return {results_.data() + result_offsets_[static_cast<size_t>(found - outputs.begin())], own.dtype,
+          shape_in(batch_, own.shape)};
+}
+
+}  // namespace bertie
