@@ -24,18 +24,28 @@ double best_rate(int repeats, Run run) {
   return best;
 }
 
-}  // namespace
-
-double measure_flops(const Isa& isa, ThreadPool& pool) {
+// run(rounds) returns the operations it did.
+template <typename Run>
+double best_operations(ThreadPool& pool, Run run) {
   constexpr int64_t kRounds = 2000, kTasksPerThread = 16;  // a task is about 10 us: the last to finish costs little
   return best_rate(8, [&] {
     std::atomic<int64_t> operations = 0;
-    pool.parallel_for(kTasksPerThread * pool.threads(), [&](int64_t, int) {
-      float sink;
-      operations += isa.kernels->fma_peak(kRounds, &sink);
-    });
+    pool.parallel_for(kTasksPerThread * pool.threads(), [&](int64_t, int) { operations += run(kRounds); });
     return static_cast<double>(operations.load());
   });
+}
+
+}  // namespace
+
+double measure_flops(const Isa& isa, ThreadPool& pool) {
+  return best_operations(pool, [&](int64_t rounds) {
+    float sink;
+    return isa.kernels->fma_peak(rounds, &sink);
+  });
+}
+
+double measure_int8_ops(const Isa& isa, ThreadPool& pool) {
+  return best_operations(pool, [&](int64_t rounds) { return isa.kernels->int8_peak(rounds); });
 }
 
 double measure_read_bandwidth(const Isa& isa, ThreadPool& pool) {

@@ -17,6 +17,15 @@ TEST(Peak, MultiplyAddsArePlausible) {
   }
 }
 
+TEST(Peak, Int8OperationsArePlausible) {
+  ThreadPool pool(1);
+  for (const Isa& isa : available_isas()) {
+    const double operations = measure_int8_ops(isa, pool);
+    EXPECT_GT(operations, 1e8) << isa.name;
+    EXPECT_LT(operations, 2e13) << isa.name;  // 2048 a cycle, at 10 GHz
+  }
+}
+
 TEST(Peak, ReadsArePlausible) {
   ThreadPool pool(2);
   const double bandwidth = measure_read_bandwidth(available_isas().back(), pool);
@@ -30,6 +39,7 @@ TEST(Peak, ReportsTheWorkItDid) {
     const int64_t one = isa.kernels->fma_peak(1, &sink), ten = isa.kernels->fma_peak(10, &sink);
     EXPECT_EQ(ten, 10 * one) << isa.name;
     EXPECT_EQ(one % 32, 0) << isa.name;
+    EXPECT_EQ(isa.kernels->int8_peak(10), 10 * isa.kernels->int8_peak(1)) << isa.name;
     std::vector<float> ones(128, 1.0f);
     isa.kernels->read_peak(ones.data(), 128, &sink);
     EXPECT_EQ(sink, 128.0f) << isa.name;

@@ -3,6 +3,14 @@
 
 namespace bertie::cpu::BERTIE_ISA {
 
-void replace_kernels(IsaKernels& /*table*/) {}
+void replace_kernels([[maybe_unused]] IsaKernels& table) {
+#if defined(__AMX_INT8__) || defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && !defined(__AVX512BF16__))
+  table.int8_gemm = int8_gemm;
+  table.int8_gemm_scratch_bytes = int8_gemm_scratch_bytes;
+  table.int8_gemm_rows_at_once = int8_gemm_rows_at_once;
+  table.int8_gemm_panels_at_once = int8_gemm_panels_at_once;
+  table.int8_peak = int8_peak;
+#endif
+}
 
 }  // namespace bertie::cpu::BERTIE_ISA

@@ -10,6 +10,7 @@ const IsaKernels kKernels = {
     .gather_rows = gather_rows,
     .normalize = normalize,
     .elementwise = elementwise,
+    .quantize_rows = quantize_rows,
     .softmax = softmax,
     .reduce = reduce,
     .pool = pool,
@@ -17,7 +18,14 @@ const IsaKernels kKernels = {
     .gemm = gemm,
     .gemm_panels_at_once = gemm_panels_at_once,
     .pack_panels = pack_panels,
+    .int8_gemm = int8_gemm,
+    .int8_gemm_scratch_bytes = int8_gemm_scratch_bytes,
+    .int8_gemm_rows_at_once = int8_gemm_rows_at_once,
+    .int8_gemm_panels_at_once = int8_gemm_panels_at_once,
+    .pack_int8_panels = pack_int8_panels,
+    .int8_starts = int8_starts,
     .fma_peak = fma_peak,
+    .int8_peak = int8_peak,
     .read_peak = read_peak,
 };
 

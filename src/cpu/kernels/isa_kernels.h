@@ -11,10 +11,12 @@
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/gather_rows.h"
 #include "cpu/kernels/gemm.h"
+#include "cpu/kernels/int8_gemm.h"
 #include "cpu/kernels/layer_norm.h"
 #include "cpu/kernels/normalize.h"
 #include "cpu/kernels/peak.h"
 #include "cpu/kernels/pool.h"
+#include "cpu/kernels/quantize_rows.h"
 #include "cpu/kernels/reduce.h"
 #include "cpu/kernels/softmax.h"
 #include "cpu/kernels/unary.h"
@@ -31,7 +33,8 @@ struct IsaKernels {
   void (*gather_rows)(const GatherRows& rows, int64_t begin, int64_t end);
   void (*normalize)(const NormalizeRows& rows, int64_t begin, int64_t end);
   void (*elementwise)(const BinaryRows& rows, int64_t begin, int64_t end);
-  // softmax.h, reduce.h: rows [begin, end)
+  // quantize_rows.h, softmax.h, reduce.h: rows [begin, end)
+  void (*quantize_rows)(const QuantizeRows& rows, int64_t begin, int64_t end);
   void (*softmax)(const SoftmaxRows& rows, int64_t begin, int64_t end);
   void (*reduce)(const ReduceRows& rows, int64_t begin, int64_t end);
   // pool.h, unary.h
@@ -42,8 +45,16 @@ struct IsaKernels {
   int64_t (*gemm_panels_at_once)(int64_t rows);
   void (*pack_panels)(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int64_t k_begin, int64_t k_end,
                       float* panels, int64_t panel_stride);
+  // int8_gemm.h
+  void (*int8_gemm)(const Int8GemmProblem& problem, const GemmRange& range, std::byte* scratch);
+  size_t (*int8_gemm_scratch_bytes)(int64_t rows, int64_t k);
+  int64_t (*int8_gemm_rows_at_once)();
+  int64_t (*int8_gemm_panels_at_once)(int64_t rows);
+  void (*pack_int8_panels)(const int8_t* weight, int64_t n, int64_t k, int64_t begin, int64_t end, int8_t* panels);
+  void (*int8_starts)(const int8_t* panels, int64_t count, int64_t k, int32_t* starts);
   // peak.h
   int64_t (*fma_peak)(int64_t rounds, float* sink);
+  int64_t (*int8_peak)(int64_t rounds);
   void (*read_peak)(const float* data, int64_t count, float* sink);
 };
 

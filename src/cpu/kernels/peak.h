@@ -7,6 +7,8 @@
 namespace bertie::cpu::BERTIE_ISA {
 // Runs `rounds` rounds and returns the floating-point operations done (two a multiply-add). `sink` keeps the work alive.
 int64_t fma_peak(int64_t rounds, float* sink);
+// The same of eight-bit integers with exact 32-bit sums, by what kernels/int8_gemm.h multiplies with.
+int64_t int8_peak(int64_t rounds);
 // Reads `count` floats (a multiple of 64), each once.
 void read_peak(const float* data, int64_t count, float* sink);
 }  // namespace bertie::cpu::BERTIE_ISA

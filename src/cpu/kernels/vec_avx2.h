@@ -88,9 +88,19 @@ BERTIE_INLINE IVec16 load_int(const int32_t* p) {
 }
 BERTIE_INLINE IVec16 operator+(IVec16 a, IVec16 b) { return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)}; }
 BERTIE_INLINE IVec16 operator-(IVec16 a, IVec16 b) { return {_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)}; }
+BERTIE_INLINE IVec16 max(IVec16 a, IVec16 b) { return {_mm256_max_epi32(a.lo, b.lo), _mm256_max_epi32(a.hi, b.hi)}; }
 BERTIE_INLINE IVec16 operator&(IVec16 a, IVec16 b) { return {_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)}; }
 BERTIE_INLINE IVec16 operator|(IVec16 a, IVec16 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
 BERTIE_INLINE IVec16 operator^(IVec16 a, IVec16 b) { return {_mm256_xor_si256(a.lo, b.lo), _mm256_xor_si256(a.hi, b.hi)}; }
+BERTIE_INLINE void store_int(int32_t* p, IVec16 a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.lo);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), a.hi);
+}
+BERTIE_INLINE void store_i8(int8_t* p, IVec16 a) {                                       // lanes in [-128, 127]
+  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8);  // packs works within 128 bits
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+}
 template <int n>
 BERTIE_INLINE IVec16 shift_left(IVec16 a) {
   return {_mm256_slli_epi32(a.lo, n), _mm256_slli_epi32(a.hi, n)};

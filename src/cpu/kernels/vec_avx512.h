@@ -47,8 +47,13 @@ BERTIE_INLINE bool any(Mask16 m) { return m.v != 0; }
 
 BERTIE_INLINE IVec16 broadcast_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
 BERTIE_INLINE IVec16 load_int(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+BERTIE_INLINE void store_int(int32_t* p, IVec16 a) { _mm512_storeu_si512(p, a.v); }
+BERTIE_INLINE void store_i8(int8_t* p, IVec16 a) {  // lanes in [-128, 127]
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));
+}
 BERTIE_INLINE IVec16 operator+(IVec16 a, IVec16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 BERTIE_INLINE IVec16 operator-(IVec16 a, IVec16 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+BERTIE_INLINE IVec16 max(IVec16 a, IVec16 b) { return {_mm512_max_epi32(a.v, b.v)}; }
 BERTIE_INLINE IVec16 operator&(IVec16 a, IVec16 b) { return {_mm512_and_si512(a.v, b.v)}; }
 BERTIE_INLINE IVec16 operator|(IVec16 a, IVec16 b) { return {_mm512_or_si512(a.v, b.v)}; }
 BERTIE_INLINE IVec16 operator^(IVec16 a, IVec16 b) { return {_mm512_xor_si512(a.v, b.v)}; }

@@ -103,11 +103,23 @@ BERTIE_INLINE IVec16 load_int(const int32_t* p) {
   __builtin_memcpy(&result, p, sizeof result);
   return result;
 }
+BERTIE_INLINE void store_int(int32_t* p, IVec16 a) { __builtin_memcpy(p, &a, sizeof a); }
+BERTIE_INLINE void store_i8(int8_t* p, IVec16 a) {  // lanes in [-128, 127]
+  int32_t lanes[16];
+  store_int(lanes, a);
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(lanes[i]);
+}
 BERTIE_INLINE IVec16 operator+(IVec16 a, IVec16 b) {
   return detail::each_quarter<IVec16>([&](int i) { return a.v[i] + b.v[i]; });
 }
 BERTIE_INLINE IVec16 operator-(IVec16 a, IVec16 b) {
   return detail::each_quarter<IVec16>([&](int i) { return a.v[i] - b.v[i]; });
+}
+BERTIE_INLINE IVec16 max(IVec16 a, IVec16 b) {
+  return detail::each_quarter<IVec16>([&](int i) {
+    const detail::Bits4 larger = (detail::Bits4)((detail::Int4)b.v[i] < (detail::Int4)a.v[i]);
+    return (larger & a.v[i]) | (~larger & b.v[i]);
+  });
 }
 BERTIE_INLINE IVec16 operator&(IVec16 a, IVec16 b) {
   return detail::each_quarter<IVec16>([&](int i) { return a.v[i] & b.v[i]; });

@@ -1,0 +1,46 @@
+// Eight-bit GEMM on the pool: weights packed once, work cut into ranges of rows and columns. kernels/int8_gemm.h states the arithmetic.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "bertie/tensor.h"
+#include "cpu/kernels/isa_kernels.h"
+
+namespace bertie::cpu {
+
+// An i8 weight [n, k] in panels, with what kernels want beside them.
+class PackedInt8Weight {
+ public:
+  // Packs a row-major weight in parallel; panels that are there already are read in place (`weight` then outlives this).
+  // Throws Error(out_of_memory).
+  PackedInt8Weight(const IsaKernels& kernels, const Tensor& weight, ThreadPool& pool);
+  PackedInt8Weight(const PackedInt8Weight&) = delete;
+  PackedInt8Weight& operator=(const PackedInt8Weight&) = delete;
+  ~PackedInt8Weight();
+  Int8Weight view() const { return {panels_, starts_.get(), n_, k_}; }
+  size_t bytes() const { return bytes_; }  // that this owns
+
+ private:
+  int64_t n_, k_;
+  void* memory_ = nullptr;
+  size_t memory_bytes_ = 0, bytes_ = 0;
+  const int8_t* panels_ = nullptr;
+  std::unique_ptr<int32_t[]> starts_;
+};
+
+// Rows of C as eight-bit integers and a scale each, in place of floats.
+struct Int8Rows {
+  int8_t* values;  // [rows, n]
+  float* scales;   // [rows]
+};
+
+// C for `rows` rows: into problem.c, or, where `quantized` is given, into its rows. `workspace`: 64-byte aligned,
+// int8_gemm_workspace() bytes for as many rows or more.
+void run_int8_gemm(const IsaKernels& kernels, Int8GemmProblem problem, int64_t rows, const Int8Rows* quantized, ThreadPool& pool,
+                   std::span<std::byte> workspace);
+size_t int8_gemm_workspace(const IsaKernels& kernels, int64_t rows, int64_t n, int64_t k, bool quantized, int threads);
+
+}  // namespace bertie::cpu

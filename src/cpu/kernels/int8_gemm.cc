@@ -1,0 +1,239 @@
+// Rows of A are first brought into scratch in the form that the instruction set multiplies. Then for each group of panels every tile
+// of rows is summed over all of K in registers (panels and rows come from the second level cache, which is far faster than the
+// sums), and finished at once: C is written a single time. AMX: kernels/int8_amx.h.
+#include "cpu/kernels/int8_gemm.h"
+
+#include "cpu/kernels/int8_dot.h"
+#include "cpu/kernels/int8_finish.h"
+
+namespace bertie::cpu::BERTIE_ISA {
+namespace {
+
+// A tile of R rows by P panels keeps R * P sums, P lines (or one) and one element of A in registers.
+#if defined(__AVX512F__)
+constexpr int kMaxTileRows = 9;
+constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 8, 8, 7, 6, 5, 4, 3, 3, 3};
+#elif defined(__AVX2__)
+constexpr int kMaxTileRows = 6;
+constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 4, 3, 2, 1, 1, 1};
+#else
+constexpr int kMaxTileRows = 2;
+constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 2, 1};
+#endif
+constexpr int kMaxTilePanels = kPanelsByRows[1];
+static_assert(kMaxTilePanels <= kGemmMaxPanels);
+
+constexpr int64_t kLine = 64;          // bytes of a panel's line
+constexpr int64_t kLinesOfBlock = 16;  // 64 k, before they are widened
+constexpr int64_t kSumsStride = kMaxTilePanels * kGemmPanel;
+
+struct TileOperands {
+  const std::byte* a;
+  int64_t a_stride;
+  const std::byte* lines;
+  int64_t panel_stride;
+  int64_t count;          // of lines
+  const int32_t* starts;  // [16 * panels]
+  // Lines to fetch meanwhile, `ahead_at_once` (one, or as many as panels) a step; need not exist.
+  const std::byte* ahead;
+  int64_t ahead_at_once;
+  // Rows to fetch: where the tile will be finished, and what is added to it (or the former again).
+  const float* c;
+  int64_t c_stride;
+  const float* residual;
+  int64_t residual_stride;
+};
+
+using TileFunction = void (*)(const TileOperands& t, int32_t* sums);
+
+template <int rows, int panels>
+BERTIE_INLINE void start_sums([[maybe_unused]] const TileOperands& t, Sums (&sums)[rows][panels]) {
+#pragma GCC unroll 16
+  for (int p = 0; p < panels; ++p) {
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+    const Sums start = load_int(t.starts + p * kGemmPanel);
+#else
+    const Sums start = {};
+#endif
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) sums[r][p] = start;
+  }
+}
+
+template <int rows, int panels>
+void tile(const TileOperands& t, int32_t* out) {
+  const std::byte *const a = t.a, *const lines = t.lines;
+  const int64_t a_stride = t.a_stride, panel_stride = t.panel_stride;
+  for (int64_t begin = 0; begin < t.count; begin += kExactLines) {
+    const int64_t end = min(t.count, begin + kExactLines);
+    Sums sums[rows][panels];
+    start_sums(t, sums);
+    const auto step = [&](int64_t i) __attribute__((always_inline)) {
+      IVec16 w[panels];
+#pragma GCC unroll 16
+      for (int p = 0; p < panels; ++p) w[p] = load_line(lines + p * panel_stride + i * kLine);
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; ++r) {
+        const IVec16 x = broadcast_bits(a + r * a_stride + i * 4);
+#pragma GCC unroll 16
+        for (int p = 0; p < panels; ++p) sums[r][p] = dot(sums[r][p], x, w[p]);
+      }
+    };
+    int64_t i = begin;
+    if (begin == 0) {
+      const float *c = t.c, *residual = t.residual;
+      for (; i < min(end, rows); ++i, c += t.c_stride, residual += t.residual_stride) {
+#pragma GCC unroll 16
+        for (int p = 0; p < panels; ++p) {
+          prefetch_for_write(c + p * kGemmPanel);
+          prefetch(residual + p * kGemmPanel);
+        }
+        step(i);
+      }
+    }
+    if (t.ahead_at_once == 1) {
+      for (; i < end; ++i) {
+        prefetch_l2(t.ahead + i * kLine);
+        step(i);
+      }
+    } else {
+      const int64_t stride = t.count * kLine;
+      for (; i < end; ++i) {
+#pragma GCC unroll 16
+        for (int p = 0; p < panels; ++p) prefetch_l2(t.ahead + i * kLine + p * stride);
+        step(i);
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 16
+      for (int p = 0; p < panels; ++p) {
+        int32_t* to = out + r * kSumsStride + p * kGemmPanel;
+        const IVec16 sum = to_int(sums[r][p]);
+        store_int(to, begin == 0 ? sum : sum + load_int(to));
+      }
+  }
+}
+
+struct TileTable {
+  TileFunction at[kMaxTileRows + 1][kMaxTilePanels + 1];
+};
+template <int rows, int count>
+constexpr void fill(TileTable& table) {
+  table.at[rows][count] = tile<rows, count>;
+  if constexpr (count > 1) {
+    fill<rows, count - 1>(table);
+  } else if constexpr (rows > 1) {
+    fill<rows - 1, kPanelsByRows[rows - 1]>(table);
+  }
+}
+constexpr TileTable make_tiles() {
+  TileTable table{};
+  fill<kMaxTileRows, kPanelsByRows[kMaxTileRows]>(table);
+  return table;
+}
+constexpr TileTable kTiles = make_tiles();
+
+// Each form in turn of one line, kLinesOfBlock lines apart.
+template <int form = 0>
+BERTIE_INLINE void widen_lines(IVec16 bytes, std::byte* to, int64_t stride) {
+  store_line(to + form * stride, widen_row<form>(bytes));
+  if constexpr (form + 1 < kForms) widen_lines<form + 1>(bytes, to, stride);
+}
+
+// A's rows are an odd number of cache lines apart, so that they do not compete for the same sets of the first-level cache.
+int64_t row_bytes(int64_t k) { return (int8_depth(k) / kInt8DepthStep * kForms | 1) * kLine; }
+
+void widen_row_of_a(const int8_t* a, int64_t k, std::byte* to) {
+  int64_t i = 0;
+  for (; i + kInt8DepthStep <= k; i += kInt8DepthStep, to += kForms * kLine) {
+    widen_lines(load_line(reinterpret_cast<const std::byte*>(a + i)), to, kLine);
+  }
+  if (i < k) {
+    int8_t rest[kInt8DepthStep] = {};
+    __builtin_memcpy(rest, a + i, static_cast<size_t>(k - i));
+    widen_lines(load_line(reinterpret_cast<const std::byte*>(rest)), to, kLine);
+  }
+}
+
+[[maybe_unused]] void widen_panel(const std::byte* panel, int64_t lines, std::byte* to) {
+  for (int64_t i = 0; i < lines; i += kLinesOfBlock, to += kForms * kLinesOfBlock * kLine)
+    for (int64_t line = 0; line < kLinesOfBlock; ++line)
+      widen_lines(load_line(panel + (i + line) * kLine), to + line * kLine, kLinesOfBlock * kLine);
+}
+
+// `rows` rows of `count` panels; sums of a row `stride` apart from the next row's.
+void finish_tile(const Int8GemmProblem& problem, int64_t row, int64_t rows, int64_t panel, int64_t count, const int32_t* sums,
+                 int64_t stride) {
+  with_activation(
+      problem.activation, [&](auto function) __attribute__((always_inline)) {
+        for (int64_t p = 0; p < count; ++p) finish_panel(problem, row, rows, panel + p, sums + p * kGemmPanel, stride, function);
+      });
+}
+
+}  // namespace
+
+int64_t int8_gemm_rows_at_once() { return kMaxTileRows * 12; }
+
+int64_t int8_gemm_panels_at_once(int64_t rows) {
+  const int64_t tiles = max(1, (rows + kMaxTileRows - 1) / kMaxTileRows);
+  return kPanelsByRows[(rows + tiles - 1) / tiles];
+}
+
+size_t int8_gemm_scratch_bytes(int64_t rows, int64_t k) {
+  const int64_t widened = kForms > 1 ? kMaxTilePanels * int8_depth(k) / 4 * kForms * kLine : 0;
+  return static_cast<size_t>(rows * row_bytes(k) + widened);
+}
+
+void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte* scratch) {
+  const int64_t rows = range.row_end - range.row_begin, k = problem.weight.k;
+  if (rows <= 0) return;
+  const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows, group = int8_gemm_panels_at_once(rows);
+  const int64_t panel_lines = int8_depth(k) / 4, panel_bytes = panel_lines * kLine;
+  const int64_t a_stride = row_bytes(k);
+  const std::byte* const panels = reinterpret_cast<const std::byte*>(problem.weight.panels);
+  for (int64_t r = 0; r < rows; ++r) {
+    widen_row_of_a(problem.a + (range.row_begin + r) * problem.a_stride, k, scratch + r * a_stride);
+  }
+  std::byte* const widened = scratch + rows * a_stride;
+  alignas(64) int32_t sums[kMaxTileRows * kSumsStride];
+  if (panel_lines == 0) {
+    for (int32_t& sum : sums) sum = 0;
+  }
+  for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += group) {
+    const int64_t count = min(group, range.panel_end - panel);
+    TileOperands t = {};
+    t.a_stride = a_stride;
+    t.lines = panels + panel * panel_bytes;
+    t.panel_stride = panel_bytes;
+    t.count = panel_lines;
+    t.starts = problem.weight.starts + panel * kGemmPanel;
+    t.ahead_at_once = tiles >= count ? 1 : count;
+    t.c_stride = problem.c_stride;
+    const std::byte* const next = t.lines + count * panel_bytes;
+    if constexpr (kForms > 1) {
+      for (int64_t p = 0; p < count; ++p) widen_panel(t.lines + p * panel_bytes, panel_lines, widened + p * panel_bytes * kForms);
+      t.lines = widened;
+      t.panel_stride *= kForms;
+      t.count *= kForms;
+    }
+    int64_t row = range.row_begin;
+    for (int64_t i = 0; i < tiles; ++i) {  // tiles differ by one row at most
+      const int64_t tile_rows = (range.row_end - row) / (tiles - i);
+      t.a = scratch + (row - range.row_begin) * a_stride;
+      t.ahead = next + i % count * panel_bytes;
+      t.c = problem.c + row * problem.c_stride + panel * kGemmPanel;
+      t.residual = t.c;
+      t.residual_stride = t.c_stride;
+      if (problem.residual) {
+        t.residual = problem.residual + row * problem.residual_stride + panel * kGemmPanel;
+        t.residual_stride = problem.residual_stride;
+      }
+      kTiles.at[tile_rows][count](t, sums);
+      finish_tile(problem, row, tile_rows, panel, count, sums, kSumsStride);
+      row += tile_rows;
+    }
+  }
+}
+
+}  // namespace bertie::cpu::BERTIE_ISA

@@ -1,0 +1,67 @@
+#include "cpu/kernels/quantize_rows.h"
+
+#include "cpu/kernels/float_type.h"
+#include "cpu/kernels/math.h"
+
+namespace bertie::cpu::BERTIE_ISA {
+namespace {
+
+// The largest magnitude; NaN where there is one: as integers the bits of magnitudes are ordered, NaN above infinity.
+float largest_magnitude(const float* x, int64_t extent) {
+  const auto magnitude = [x](int64_t i, int64_t count) __attribute__((always_inline)) {
+    return bits(abs(load_up_to_16(x + i, count)));
+  };
+  IVec16 first = broadcast_int(0), second = first;
+  int64_t i = 0;
+  for (; i + 32 <= extent; i += 32) {
+    first = max(first, magnitude(i, 16));
+    second = max(second, magnitude(i + 16, 16));
+  }
+  for (; i < extent; i += 16) first = max(first, magnitude(i, extent - i));
+  alignas(64) int32_t lanes[16];
+  store_int(lanes, max(first, second));
+  int32_t largest = 0;
+  for (const int32_t lane : lanes) largest = lane > largest ? lane : largest;
+  float result;
+  __builtin_memcpy(&result, &largest, sizeof result);
+  return result;
+}
+
+template <typename Value>
+BERTIE_INLINE void store_values(int8_t* values, int64_t extent, Value value) {
+  int64_t i = 0;
+  for (; i + 16 <= extent; i += 16) store_i8(values + i, round_to_int(value(i, 16)));
+  if (i < extent) {
+    int8_t rest[16];
+    store_i8(rest, round_to_int(value(i, extent - i)));
+    __builtin_memcpy(values + i, rest, static_cast<size_t>(extent - i));
+  }
+}
+
+}  // namespace
+
+void quantize_rows(const QuantizeRows& rows, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    const float* x = rows.x + row * rows.x_stride;
+    int8_t* values = rows.values + row * rows.extent;
+    const float largest = largest_magnitude(x, rows.extent);
+    const float factor = 127.0f / largest;
+    rows.scales[row] = largest / 127.0f;
+    const auto scaled = [ x, factor ](int64_t i, int64_t count) __attribute__((always_inline)) {
+      return load_up_to_16(x + i, count) * broadcast(factor);
+    };
+    if (factor < __builtin_inff()) {
+      store_values(values, rows.extent, scaled);  // |value| rounds to at most 127
+    } else if (largest == 0) {
+      __builtin_memset(values, 0, static_cast<size_t>(rows.extent));
+    } else {  // so small that the factor overflows, or NaN
+      const Vec16 limit = broadcast(127.0f);
+      store_values(
+          values, rows.extent, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
+            return min(max(scaled(i, count), negate(limit)), limit);
+          });
+    }
+  }
+}
+
+}  // namespace bertie::cpu::BERTIE_ISA
