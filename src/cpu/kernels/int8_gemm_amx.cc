@@ -80,7 +80,7 @@ void sum_range(const Int8GemmProblem& problem, const GemmRange& range, const int
   alignas(64) int32_t sums[2][kSums];
   Unfinished before = {};
   int turn = 0;
-  const TileUse use(height);
+  configure_tiles(height);
   for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += 2) {
     const int64_t panels = min(2, range.panel_end - panel);
     Operands t = {};
@@ -115,6 +115,7 @@ void sum_range(const Int8GemmProblem& problem, const GemmRange& range, const int
       before = {sums[turn] + (begin - first) * kSumsStride, range.row_begin + begin, end - begin, panel, panels};
     }
   }
+  _tile_release();
   finish_rows(problem, before, before.rows, activation);
 }
 

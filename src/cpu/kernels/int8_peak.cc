@@ -7,13 +7,14 @@ namespace bertie::cpu::BERTIE_ISA {
 
 int64_t int8_peak(int64_t rounds) {
 #if defined(__AMX_INT8__)
-  const TileUse tiles(16);
+  configure_tiles(kTileRows);
   for (int64_t round = 0; round < rounds; ++round) {
     _tile_dpbssd(0, 4, 6);
     _tile_dpbssd(1, 4, 7);
     _tile_dpbssd(2, 5, 6);
     _tile_dpbssd(3, 5, 7);
   }
+  _tile_release();
   constexpr int64_t kProducts = 4 * 16 * 16 * 64;
 #elif defined(__AVX512VNNI__) || defined(__AVX512BW__)
 #if defined(__AVX512VNNI__)
