@@ -6,9 +6,9 @@
 //            other for each row and each line, and is slower for it
 //   floats   one k as a float: sums of up to kExactLines products are integers below 2^24, hence exact
 //
-// Where k is widened, 64 k of A (16 times 32 bits) become kForms blocks of 64 bytes, and a panel's 16 lines of those k become kForms
+// 64 k of A (16 times 32 bits) become kForms blocks of 64 bytes, and a panel's 16 lines of those k become kForms
 // blocks of 16 lines: block f takes of each four k the f-th (floats), or the f-th and the f + 2-nd (pairs). Line l thus meets
-// A's 32 bits number l.
+// A's 32 bits number l. With VNNI there is one form, and panels are used as they are.
 #pragma once
 
 #include "cpu/kernels/int8_gemm.h"
@@ -23,7 +23,7 @@ constexpr int64_t kExactLines = kInt8MaxDepth;
 using Sums = IVec16;
 
 template <int form>
-BERTIE_INLINE IVec16 widen_row(IVec16 bytes) {
+BERTIE_INLINE IVec16 widen(IVec16 bytes) {
   return bytes ^ broadcast_int(static_cast<int32_t>(0x80808080));
 }
 BERTIE_INLINE IVec16 dot(IVec16 sums, IVec16 a, IVec16 w) {
@@ -41,34 +41,31 @@ constexpr int kForms = 2;
 constexpr int64_t kExactLines = kInt8MaxDepth;
 using Sums = IVec16;
 
+// Written out: left to itself GCC 12 takes products ahead of their sums, and spills.
+template <typename Register>
+BERTIE_INLINE Register add_product(Register sum, Register a, Register w) {
+  Register product;
+  asm("vpmaddwd %[w], %[a], %[product]\n\tvpaddd %[product], %[sum], %[sum]"
+      : [sum] "+v"(sum), [product] "=&v"(product)
+      : [a] "v"(a), [w] "v"(w));
+  return sum;
+}
 #if defined(__AVX512BW__)
 template <int form>
 BERTIE_INLINE IVec16 widen(IVec16 a) {
   return {_mm512_srai_epi16(form == 0 ? _mm512_slli_epi16(a.v, 8) : a.v, 8)};
 }
-BERTIE_INLINE IVec16 dot(IVec16 sums, IVec16 a, IVec16 w) { return {_mm512_add_epi32(sums.v, _mm512_madd_epi16(a.v, w.v))}; }
+BERTIE_INLINE IVec16 dot(IVec16 sums, IVec16 a, IVec16 w) { return {add_product(sums.v, a.v, w.v)}; }
 #else
 template <int form>
 BERTIE_INLINE IVec16 widen(IVec16 a) {
   return {_mm256_srai_epi16(form == 0 ? _mm256_slli_epi16(a.lo, 8) : a.lo, 8),
           _mm256_srai_epi16(form == 0 ? _mm256_slli_epi16(a.hi, 8) : a.hi, 8)};
 }
-// Written out: left to itself GCC 12 takes products ahead of their sums, and spills.
-BERTIE_INLINE __m256i add_product(__m256i sum, __m256i a, __m256i w) {
-  __m256i product;
-  asm("vpmaddwd %[w], %[a], %[product]\n\tvpaddd %[product], %[sum], %[sum]"
-      : [sum] "+x"(sum), [product] "=&x"(product)
-      : [a] "x"(a), [w] "x"(w));
-  return sum;
-}
 BERTIE_INLINE IVec16 dot(IVec16 sums, IVec16 a, IVec16 w) {
   return {add_product(sums.lo, a.lo, w.lo), add_product(sums.hi, a.hi, w.hi)};
 }
 #endif
-template <int form>
-BERTIE_INLINE IVec16 widen_row(IVec16 bytes) {
-  return widen<form>(bytes);
-}
 BERTIE_INLINE IVec16 to_int(IVec16 sums) { return sums; }
 
 #else
@@ -82,16 +79,23 @@ BERTIE_INLINE IVec16 widen(IVec16 a) {
   const IVec16 byte = shift_right<8 * form>(a) & broadcast_int(0xff);
   return bits(to_float(byte ^ broadcast_int(0x80)) - broadcast(128.0f));
 }
-template <int form>
-BERTIE_INLINE IVec16 widen_row(IVec16 bytes) {
-  return widen<form>(bytes);
-}
 BERTIE_INLINE Vec16 dot(Vec16 sums, IVec16 a, IVec16 w) { return fma(from_bits(a), from_bits(w), sums); }
 BERTIE_INLINE IVec16 to_int(Vec16 sums) {
   return detail::each_quarter<IVec16>([&](int i) { return (detail::Bits4) __builtin_convertvector(sums.v[i], detail::Int4); });
 }
 
 #endif
+
+// Calls body(form) for each form, as a constant.
+template <int value>
+struct Form {
+  constexpr operator int() const { return value; }
+};
+template <int form = 0, typename Body>
+BERTIE_INLINE void for_each_form(Body body) {
+  body(Form<form>{});
+  if constexpr (form + 1 < kForms) for_each_form<form + 1>(body);
+}
 
 BERTIE_INLINE IVec16 broadcast_bits(const std::byte* p) {
   int32_t bits;

@@ -60,23 +60,37 @@ BERTIE_INLINE void start_sums([[maybe_unused]] const TileOperands& t, Sums (&sum
   }
 }
 
-template <int rows, int panels>
+// `direct`: lines are a panel's own, each widened here; for weights that few tiles of rows read.
+template <int rows, int panels, bool direct>
 void tile(const TileOperands& t, int32_t* out) {
+  constexpr int kSteps = direct ? kForms : 1;
   const std::byte *const a = t.a, *const lines = t.lines;
   const int64_t a_stride = t.a_stride, panel_stride = t.panel_stride;
-  for (int64_t begin = 0; begin < t.count; begin += kExactLines) {
-    const int64_t end = min(t.count, begin + kExactLines);
+  for (int64_t begin = 0; begin < t.count; begin += kExactLines / kSteps) {
+    const int64_t end = min(t.count, begin + kExactLines / kSteps);
     Sums sums[rows][panels];
     start_sums(t, sums);
-    const auto step = [&](int64_t i) __attribute__((always_inline)) {
+    const auto multiply = [&](const std::byte* a, auto line) __attribute__((always_inline)) {
       IVec16 w[panels];
 #pragma GCC unroll 16
-      for (int p = 0; p < panels; ++p) w[p] = load_line(lines + p * panel_stride + i * kLine);
+      for (int p = 0; p < panels; ++p) w[p] = line(p);
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
-        const IVec16 x = broadcast_bits(a + r * a_stride + i * 4);
+        const IVec16 x = broadcast_bits(a + r * a_stride);
 #pragma GCC unroll 16
         for (int p = 0; p < panels; ++p) sums[r][p] = dot(sums[r][p], x, w[p]);
+      }
+    };
+    const auto step = [&](int64_t i) __attribute__((always_inline)) {
+      const auto line = [&](int p) __attribute__((always_inline)) { return load_line(lines + p * panel_stride + i * kLine); };
+      if constexpr (direct) {
+        const std::byte* a_of_block = a + (i / kLinesOfBlock * kForms * kLinesOfBlock + i % kLinesOfBlock) * 4;
+        for_each_form([&](auto form) __attribute__((always_inline)) {
+          multiply(a_of_block + form * kLinesOfBlock * 4,
+                   [&](int p) __attribute__((always_inline)) { return widen<form>(line(p)); });
+        });
+      } else {
+        multiply(a + i * 4, line);
       }
     };
     int64_t i = begin;
@@ -117,10 +131,12 @@ void tile(const TileOperands& t, int32_t* out) {
 
 struct TileTable {
   TileFunction at[kMaxTileRows + 1][kMaxTilePanels + 1];
+  TileFunction direct[kMaxTileRows + 1][kMaxTilePanels + 1];
 };
 template <int rows, int count>
 constexpr void fill(TileTable& table) {
-  table.at[rows][count] = tile<rows, count>;
+  table.at[rows][count] = tile<rows, count, false>;
+  table.direct[rows][count] = kForms > 1 ? tile<rows, count, (kForms > 1)> : table.at[rows][count];
   if constexpr (count > 1) {
     fill<rows, count - 1>(table);
   } else if constexpr (rows > 1) {
@@ -134,11 +150,9 @@ constexpr TileTable make_tiles() {
 }
 constexpr TileTable kTiles = make_tiles();
 
-// Each form in turn of one line, kLinesOfBlock lines apart.
-template <int form = 0>
+// The forms of one line, `stride` bytes apart.
 BERTIE_INLINE void widen_lines(IVec16 bytes, std::byte* to, int64_t stride) {
-  store_line(to + form * stride, widen_row<form>(bytes));
-  if constexpr (form + 1 < kForms) widen_lines<form + 1>(bytes, to, stride);
+  for_each_form([&](auto form) __attribute__((always_inline)) { store_line(to + form * stride, widen<form>(bytes)); });
 }
 
 // A's rows are an odd number of cache lines apart, so that they do not compete for the same sets of the first-level cache.
@@ -156,7 +170,7 @@ void widen_row_of_a(const int8_t* a, int64_t k, std::byte* to) {
   }
 }
 
-[[maybe_unused]] void widen_panel(const std::byte* panel, int64_t lines, std::byte* to) {
+void widen_panel(const std::byte* panel, int64_t lines, std::byte* to) {
   for (int64_t i = 0; i < lines; i += kLinesOfBlock, to += kForms * kLinesOfBlock * kLine)
     for (int64_t line = 0; line < kLinesOfBlock; ++line)
       widen_lines(load_line(panel + (i + line) * kLine), to + line * kLine, kLinesOfBlock * kLine);
@@ -191,6 +205,7 @@ void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte
   const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows, group = int8_gemm_panels_at_once(rows);
   const int64_t panel_lines = int8_depth(k) / 4, panel_bytes = panel_lines * kLine;
   const int64_t a_stride = row_bytes(k);
+  const bool direct = tiles <= 3;
   const std::byte* const panels = reinterpret_cast<const std::byte*>(problem.weight.panels);
   for (int64_t r = 0; r < rows; ++r) {
     widen_row_of_a(problem.a + (range.row_begin + r) * problem.a_stride, k, scratch + r * a_stride);
@@ -211,7 +226,7 @@ void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte
     t.ahead_at_once = tiles >= count ? 1 : count;
     t.c_stride = problem.c_stride;
     const std::byte* const next = t.lines + count * panel_bytes;
-    if constexpr (kForms > 1) {
+    if (kForms > 1 && !direct) {
       for (int64_t p = 0; p < count; ++p) widen_panel(t.lines + p * panel_bytes, panel_lines, widened + p * panel_bytes * kForms);
       t.lines = widened;
       t.panel_stride *= kForms;
@@ -229,7 +244,7 @@ void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte
         t.residual = problem.residual + row * problem.residual_stride + panel * kGemmPanel;
         t.residual_stride = problem.residual_stride;
       }
-      kTiles.at[tile_rows][count](t, sums);
+      (direct ? kTiles.direct : kTiles.at)[tile_rows][count](t, sums);
       finish_tile(problem, row, tile_rows, panel, count, sums, kSumsStride);
       row += tile_rows;
     }
