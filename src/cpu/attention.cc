@@ -7,6 +7,7 @@
 #include "cpu/isa.h"
 #include "cpu/operands.h"
 #include "cpu/ops.h"
+#include "network/quantized_output.h"
 
 namespace bertie::cpu {
 namespace {
@@ -35,15 +36,16 @@ class Attention final : public Kernel {
         heads_(request.node.integer("heads")),
         head_dim_(operands.fixed_width(kQuery, "q") / heads_ / (packed_qkv_ ? 3 : 1)),
         scale_(static_cast<float>(request.node.real("scale", 1) * M_LOG2E)),
-        scratch_bytes_(aligned(static_cast<size_t>(kernels_.attention_scratch_floats(head_dim_)) * sizeof(float))) {}
+        scratch_bytes_(aligned(static_cast<size_t>(kernels_.attention_scratch_floats(head_dim_)) * sizeof(float))),
+        output_(request.node) {}
 
-  // A block of scratch for each thread, then what a mask leaves, then the work list.
+  // A block of scratch for each thread, then what a mask leaves, then rows that are wanted as integers alone, then the work list.
   size_t workspace_bytes(const BatchLimits& limits, int threads) const override {
     const int64_t rows = padded_ ? limits.sequences * limits.longest : limits.tokens;
     const int64_t items = limits.sequences + std::max(rows, limits.rows) / kLeastQueries + limits.rows + 1;
     size_t bytes = scratch_bytes_ * static_cast<size_t>(threads) + aligned(static_cast<size_t>(items) * sizeof(AttentionItem));
     if (masked_) bytes += 2 * aligned(static_cast<size_t>(rows) * sizeof(int32_t));
-    return bytes;
+    return bytes + float_bytes(std::max(rows, limits.rows), threads);
   }
 
   void run(const KernelContext& context) const override {
@@ -57,7 +59,7 @@ class Attention final : public Kernel {
     problem.heads = heads_;
     problem.head_dim = head_dim_;
     problem.scale = scale_;
-    problem.out = context.outputs[0].as<float>();
+    if (output_.floats) problem.out = context.outputs[0].as<float>();
     const TensorView bias = input(kRelativeBias);
     if (bias.data) {
       problem.relative_bias = bias.as<float>();
@@ -77,7 +79,10 @@ class Attention final : public Kernel {
       problem.columns = columns = reinterpret_cast<int32_t*>(memory + bytes);
       memory += 2 * bytes;
     }
-    WorkList list{reinterpret_cast<AttentionItem*>(memory), 0, queries_at_once(context, query_rows)};
+    const int64_t queries = query_rows.data ? query_rows.shape[0] : row_count(context.inputs[kQuery].shape);
+    if (!output_.floats) problem.out = reinterpret_cast<float*>(memory);
+    memory += float_bytes(queries, threads);
+    WorkList list{reinterpret_cast<AttentionItem*>(memory), 0, queries_at_once(queries, threads)};
     if (masked_) {
       list_masked(mask, key_rows, columns, list);
     } else if (padded_) {
@@ -95,22 +100,47 @@ class Attention final : public Kernel {
       }
     }
 
-    // Heads are taken together where single ones would be too many tasks.
-    const int64_t heads_at_once = std::clamp<int64_t>(list.count * heads_ / (kTasksPerThread * threads), 1, heads_);
+    // Heads are taken together where single ones would be too many tasks; all of them where rows are quantised by the task that
+    // made them, which needs as many blocks of queries for each thread.
+    const bool whole_rows = output_.rows && (list.count % threads == 0 || list.count >= 4 * threads);
+    const int64_t heads_at_once =
+        whole_rows ? heads_ : std::clamp<int64_t>(list.count * heads_ / (kTasksPerThread * threads), 1, heads_);
     const int64_t groups = (heads_ + heads_at_once - 1) / heads_at_once;
     const int64_t tasks = list.count * groups;
     const auto first_of = [&](int64_t task) {
       return AttentionHead{task < tasks ? &list.items[task / groups] : nullptr, task % groups * heads_at_once};
     };
+    QuantizeRows quantized = {problem.out, width, width, nullptr, nullptr};
+    if (output_.rows) {
+      quantized.values = context.outputs[output_.values()].as<int8_t>();
+      quantized.scales = context.outputs[output_.scales()].as<float>();
+    }
     context.pool.parallel_for(tasks, [&](int64_t task, int worker) {
       float* scratch = reinterpret_cast<float*>(context.workspace.data() + scratch_bytes_ * static_cast<size_t>(worker));
-      const auto [item, first] = first_of(task);
-      const int64_t end = std::min(heads_, first + heads_at_once);
-      for (int64_t head = first; head < end; ++head) {
-        const AttentionHead next = head + 1 < end ? AttentionHead{item, head + 1} : first_of(task + threads);
-        kernels_.attention(problem, {item, head}, next, scratch);
+      const AttentionHead task_begin = first_of(task);
+      const AttentionItem& item = *task_begin.item;
+      const int64_t end = std::min(heads_, task_begin.head + heads_at_once);
+      AttentionProblem part = problem;
+      if (whole_rows && !output_.floats) {  // into this thread's block
+        part.out = problem.out + worker * kAttentionQueryBlock * width;
+        part.first_out_query = item.query_begin;
+      }
+      for (int64_t head = task_begin.head; head < end; ++head) {
+        const AttentionHead next = head + 1 < end ? AttentionHead{&item, head + 1} : first_of(task + threads);
+        kernels_.attention(part, {&item, head}, next, scratch);
+      }
+      if (whole_rows) {
+        QuantizeRows rows = quantized;
+        rows.x = part.out + (item.query_begin - part.first_out_query) * width;
+        rows.values += item.query_begin * width;
+        rows.scales += item.query_begin;
+        kernels_.quantize_rows(rows, 0, item.query_count);
       }
     });
+    if (output_.rows && !whole_rows) {
+      for_row_pieces(context.pool, queries, width,
+                     [&](int64_t begin, int64_t end) { kernels_.quantize_rows(quantized, begin, end); });
+    }
   }
 
  private:
@@ -132,11 +162,16 @@ class Attention final : public Kernel {
   };
 
   // Fewer where there would not be enough tasks for all threads. No effect on the result.
-  int64_t queries_at_once(const KernelContext& context, const TensorView& query_rows) const {
-    const int64_t rows = query_rows.data ? query_rows.shape[0] : row_count(context.inputs[kQuery].shape);
+  int64_t queries_at_once(int64_t rows, int threads) const {
     int64_t queries = kAttentionQueryBlock;
-    while (queries > kLeastQueries && rows * heads_ < queries * 3 * context.pool.threads()) queries /= 2;
+    while (queries > kLeastQueries && rows * heads_ < queries * 3 * threads) queries /= 2;
     return queries;
+  }
+
+  // Rows that are not given as floats: a block for each thread, or all.
+  size_t float_bytes(int64_t queries, int threads) const {
+    if (output_.floats) return 0;
+    return aligned(static_cast<size_t>(std::max(queries, kAttentionQueryBlock * threads) * heads_ * head_dim_) * sizeof(float));
   }
 
   static void list_query_rows(const PackedBatch& batch, const TensorView& query_rows, WorkList& list) {
@@ -174,6 +209,7 @@ class Attention final : public Kernel {
   int64_t heads_, head_dim_;
   float scale_;
   size_t scratch_bytes_;
+  QuantizedOutput output_;
 };
 
 }  // namespace

@@ -12,9 +12,10 @@ namespace {
 
 // Where several take an op they stand in the order in which they are asked.
 constexpr struct {
-  std::string_view op, name;  // the kernel's name is cpu_<isa>_f32_<name>
+  std::string_view op, name;  // the kernel's name is cpu_<isa>_<type>_<name>
   PrepareResult (*prepare)(const KernelRequest&);
   bool reads_panels = false;
+  std::string_view type = "f32";
 } kTable[] = {
     {"attention", "attention", cpu::prepare_attention},
     {"elementwise", "elementwise", cpu::prepare_elementwise},
@@ -22,6 +23,7 @@ constexpr struct {
     {"embedding_layer_norm", "embedding_layer_norm", cpu::prepare_embedding_layer_norm},
     {"gather_rows", "gather_rows", cpu::prepare_gather_rows},
     {"gelu", "gelu", cpu::prepare_gelu},
+    {"int8_linear", "linear", cpu::prepare_int8_linear, false, "i8"},
     {"layer_norm", "layer_norm", cpu::prepare_layer_norm},
     {"linear", "linear", cpu::prepare_linear, true},
     {"linear", "linear_shared", cpu::prepare_linear_shared, true},
@@ -29,6 +31,7 @@ constexpr struct {
     {"normalize", "normalize", cpu::prepare_normalize},
     {"pack_rows", "pack_rows", cpu::prepare_pack_rows},
     {"pool", "pool", cpu::prepare_pool},
+    {"quantize_rows", "quantize_rows", cpu::prepare_quantize_rows, false, "i8"},
     {"reduce", "reduce", cpu::prepare_reduce},
     {"skip_layer_norm", "skip_layer_norm", cpu::prepare_skip_layer_norm},
     {"softmax", "softmax", cpu::prepare_softmax},
@@ -45,8 +48,9 @@ struct Entries {
     names.reserve(std::size(kTable));  // the entries point into both
     portable_names.reserve(std::size(kTable));
     for (const auto& row : kTable) {
-      names.push_back("cpu_" + std::string(isa.name) + "_f32_" + std::string(row.name));
-      portable_names.push_back("cpu_f32_" + std::string(row.name));
+      const std::string name = std::string(row.type) + "_" + std::string(row.name);
+      names.push_back("cpu_" + std::string(isa.name) + "_" + name);
+      portable_names.push_back("cpu_" + name);
       entries.push_back({row.op, names.back(), row.prepare, row.reads_panels, portable_names.back(), isa.name});
       if (std::find(std::begin(kTimed), std::end(kTimed), row.op) != std::end(kTimed)) timed.push_back(entries.back());
     }

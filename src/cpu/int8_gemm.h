@@ -14,7 +14,7 @@ namespace bertie::cpu {
 // An i8 weight [n, k] in panels, with what kernels want beside them.
 class PackedInt8Weight {
  public:
-  // Packs a row-major weight in parallel; panels that are there already are read in place (`weight` then outlives this).
+  // Packs a row-major weight in parallel; panels that are there already are read in place (their bytes then outlive this).
   // Throws Error(out_of_memory).
   PackedInt8Weight(const IsaKernels& kernels, const Tensor& weight, ThreadPool& pool);
   PackedInt8Weight(const PackedInt8Weight&) = delete;

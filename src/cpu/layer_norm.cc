@@ -2,6 +2,7 @@
 #include "cpu/isa.h"
 #include "cpu/operands.h"
 #include "cpu/ops.h"
+#include "network/quantized_output.h"
 
 namespace bertie::cpu {
 namespace {
@@ -19,33 +20,64 @@ struct Affine {
   float epsilon;
 };
 
+// Rows that are wanted as integers alone pass through a row of floats of their thread's.
+class Output {
+ public:
+  Output(const Node& node, int64_t extent) : output_(node), extent_(extent) {}
+  size_t workspace_bytes(int threads) const { return output_.floats ? 0 : row_bytes() * static_cast<size_t>(threads); }
+  LayerNormOutput rows(const KernelContext& context, int worker) const {
+    LayerNormOutput out = {};
+    if (output_.floats) {
+      out.floats = context.outputs[0].as<float>();
+      out.stride = extent_;
+    } else {
+      out.floats = reinterpret_cast<float*>(context.workspace.data() + row_bytes() * static_cast<size_t>(worker));
+    }
+    if (output_.rows) {
+      out.values = context.outputs[output_.values()].as<int8_t>();
+      out.scales = context.outputs[output_.scales()].as<float>();
+    }
+    return out;
+  }
+
+ private:
+  size_t row_bytes() const { return (static_cast<size_t>(extent_) * sizeof(float) + 63) / 64 * 64; }
+  QuantizedOutput output_;
+  int64_t extent_;
+};
+
 class LayerNorm final : public Kernel {
  public:
   LayerNorm(const KernelRequest& request, bool with_residual)
       : kernels_(kernels_of(request)),
         affine_(Operands(request), request.node, with_residual ? 2 : 1),
+        output_(request.node, affine_.scale().extent),
         with_residual_(with_residual) {}
 
   void run(const KernelContext& context) const override {
     const TensorView& x = context.inputs[0];
-    const LayerNormRows rows{x.as<float>(), with_residual_ ? context.inputs[1].as<float>() : nullptr, affine_.scale(),
-                             context.outputs[0].as<float>()};
-    for_row_pieces(context.pool, row_count(x.shape), rows.scale.extent,
-                   [&](int64_t begin, int64_t end) { kernels_.layer_norm(rows, begin, end); });
+    const float* residual = with_residual_ ? context.inputs[1].as<float>() : nullptr;
+    for_row_pieces(context.pool, row_count(x.shape), affine_.scale().extent, [&](int64_t begin, int64_t end, int worker) {
+      kernels_.layer_norm({x.as<float>(), residual, affine_.scale(), output_.rows(context, worker)}, begin, end);
+    });
   }
+  size_t workspace_bytes(const BatchLimits&, int threads) const override { return output_.workspace_bytes(threads); }
   bool reads_constant(size_t index) const override { return index < (with_residual_ ? 2 : 1); }
   size_t packed_bytes() const override { return affine_.bytes(); }
 
  private:
   const IsaKernels& kernels_;
   Affine affine_;
+  Output output_;
   bool with_residual_;
 };
 
 class EmbeddingLayerNorm final : public Kernel {
  public:
   explicit EmbeddingLayerNorm(const KernelRequest& request)
-      : kernels_(kernels_of(request)), affine_(Operands(request), request.node, 2 * kTables) {
+      : kernels_(kernels_of(request)),
+        affine_(Operands(request), request.node, 2 * kTables),
+        output_(request.node, affine_.scale().extent) {
     const Operands operands(request);
     for (size_t table : {0, 1, 2}) {
       if (!operands.has(table)) continue;
@@ -62,10 +94,14 @@ class EmbeddingLayerNorm final : public Kernel {
         rows.tables[rows.table_count++] = {context.inputs[table + kTables].data, ids.data, types_[table], wide_[table]};
     }
     rows.scale = affine_.scale();
-    rows.out = context.outputs[0].as<float>();
     for_row_pieces(context.pool, context.inputs[0].shape.elements(), rows.scale.extent,
-                   [&](int64_t begin, int64_t end) { kernels_.embedding_layer_norm(rows, begin, end); });
+                   [&](int64_t begin, int64_t end, int worker) {
+                     EmbeddingLayerNormRows piece = rows;
+                     piece.out = output_.rows(context, worker);
+                     kernels_.embedding_layer_norm(piece, begin, end);
+                   });
   }
+  size_t workspace_bytes(const BatchLimits&, int threads) const override { return output_.workspace_bytes(threads); }
   bool reads_constant(size_t index) const override { return index < 2 * kTables; }
   size_t packed_bytes() const override { return affine_.bytes(); }
 
@@ -73,6 +109,7 @@ class EmbeddingLayerNorm final : public Kernel {
   static constexpr size_t kTables = EmbeddingLayerNormRows::kMaxTables;
   const IsaKernels& kernels_;
   Affine affine_;
+  Output output_;
   FloatType types_[kTables] = {};
   bool wide_[kTables] = {};
 };

@@ -1,6 +1,7 @@
 // linear: x [..., K] times weight [N, K] transposed, + bias, activation in the GEMM's epilogue.
 #include <optional>
 
+#include "cpu/activation.h"
 #include "cpu/gemm.h"
 #include "cpu/isa.h"
 #include "cpu/operands.h"
@@ -8,16 +9,6 @@
 
 namespace bertie::cpu {
 namespace {
-
-std::optional<Activation> activation_of(std::string_view name) {
-  if (name == "none") return Activation::none;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_tanh") return Activation::gelu_tanh;
-  if (name == "relu") return Activation::relu;
-  if (name == "silu") return Activation::silu;
-  if (name == "tanh") return Activation::tanh;
-  return std::nullopt;
-}
 
 class LinearKernel : public Kernel {
  public:
@@ -91,7 +82,7 @@ Preparation prepare(const KernelRequest& request, bool on_the_fly) {
   const std::optional<Tensor>& weight = operands.value(1).constant;
   if (!weight) throw Refused{"the weight is not constant"};
   const std::vector<float> bias = operands.has(2) ? operands.constant(2, "the bias") : std::vector<float>();
-  const std::optional<Activation> activation = activation_of(node.text("activation", "none"));
+  const std::optional<Activation> activation = activation_named(node.text("activation", "none"));
   if (!activation) throw Refused{"no activation " + node.text("activation")};
   const bool in_place = weight->layout == TensorLayout::panels_16;
   if (on_the_fly && in_place) throw Refused{"the weight is packed already"};

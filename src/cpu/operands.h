@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "backend/kernel.h"
@@ -44,14 +45,18 @@ std::vector<float> widened(const Tensor& tensor);  // f32, f16 or bf16
 // Rows of a tensor seen as [rows, last extent].
 int64_t row_count(const Shape& shape);
 
-// Calls body(begin, end) for pieces of [0, rows), each of about `kPieceElements` elements of rows of `extent`.
+// Calls body(begin, end, worker), or body(begin, end), for pieces of [0, rows), each of about `kPieceElements` elements of rows of `extent`.
 template <typename Body>
 void for_row_pieces(ThreadPool& pool, int64_t rows, int64_t extent, Body body) {
   constexpr int64_t kPieceElements = 8192;  // 32 KiB: long against the cost of handing it out, short enough to share evenly
   const int64_t piece = kPieceElements / (extent < 1 ? 1 : extent) + 1;
-  pool.parallel_for((rows + piece - 1) / piece, [&](int64_t task, int) {
-    const int64_t begin = task * piece;
-    body(begin, begin + piece < rows ? begin + piece : rows);
+  pool.parallel_for((rows + piece - 1) / piece, [&](int64_t task, int worker) {
+    const int64_t begin = task * piece, end = begin + piece < rows ? begin + piece : rows;
+    if constexpr (std::is_invocable_v<Body, int64_t, int64_t, int>) {
+      body(begin, end, worker);
+    } else {
+      body(begin, end);
+    }
   });
 }
 

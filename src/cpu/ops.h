@@ -11,6 +11,7 @@ PrepareResult prepare_embedding(const KernelRequest& request);
 PrepareResult prepare_embedding_layer_norm(const KernelRequest& request);
 PrepareResult prepare_gather_rows(const KernelRequest& request);
 PrepareResult prepare_gelu(const KernelRequest& request);
+PrepareResult prepare_int8_linear(const KernelRequest& request);
 PrepareResult prepare_layer_norm(const KernelRequest& request);
 PrepareResult prepare_linear(const KernelRequest& request);
 PrepareResult prepare_linear_shared(const KernelRequest& request);  // weights that an embedding reads too, packed on the fly
@@ -18,6 +19,7 @@ PrepareResult prepare_matmul(const KernelRequest& request);
 PrepareResult prepare_normalize(const KernelRequest& request);
 PrepareResult prepare_pack_rows(const KernelRequest& request);
 PrepareResult prepare_pool(const KernelRequest& request);
+PrepareResult prepare_quantize_rows(const KernelRequest& request);
 PrepareResult prepare_reduce(const KernelRequest& request);
 PrepareResult prepare_skip_layer_norm(const KernelRequest& request);
 PrepareResult prepare_softmax(const KernelRequest& request);

@@ -18,7 +18,7 @@ std::vector<const Backend*> backends_for(std::string_view device) {
 std::vector<std::string> precisions_of(std::string_view device) {
   backends_for(device);
   if (is_cuda_device(device)) return {"fp32", "tf32", "fp16", "bf16"};
-  return {"fp32"};
+  return {"fp32", "int8"};
 }
 
 }  // namespace bertie

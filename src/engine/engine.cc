@@ -62,7 +62,8 @@ StepInfo describe(const Network& network, const Node& node, const KernelChoice& 
   info.kernel = choice.name;
   info.portable_name = choice.portable_name;
   info.device = choice.backend;
-  info.precision = precision;
+  // An int8 network computes in float32 what is no product of integers.
+  info.precision = precision == "int8" && node.op != "int8_linear" ? "fp32" : precision;
   info.reason = choice.reason;
   info.rows = rows_of(network, node);
   info.output_shape = to_string(network.value(node.outputs[0]).shape);
@@ -122,7 +123,7 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   Network& network = impl->network;
   network = source;
   if (!options.outputs.empty()) network.keep_outputs(options.outputs);
-  impl->passes = run_passes(network, {options.select_rows, options.disabled_passes});
+  impl->passes = run_passes(network, {options.select_rows, options.disabled_passes, options.precision});
   network.remove_dead_nodes();
 
   impl->pool = std::make_shared<ThreadPool>(options.threads);

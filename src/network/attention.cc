@@ -1,4 +1,4 @@
-#include "network/op.h"
+#include "network/quantized_output.h"
 
 namespace bertie {
 namespace {
@@ -40,14 +40,17 @@ void infer(OpContext& context) {
     context.require(q.size() == 2 && context.shape(kQueryRows).size() == 1, "query_rows [rows] beside packed q");
     shape[0] = context.shape(kQueryRows)[0];
   }
-  context.output(DType::f32, std::move(shape));
+  output_rows(context, shape);
 }
 
 }  // namespace
 
 const OpDescriptor& attention_op() {
-  static const OpDescriptor op{
-      "attention", 1, {"q", "k", "v", "mask", "relative_bias", "query_rows"}, {"heads", "scale", "packed_qkv"}, infer};
+  static const OpDescriptor op{"attention",
+                               1,
+                               {"q", "k", "v", "mask", "relative_bias", "query_rows"},
+                               {"heads", "scale", "packed_qkv", "quantize_output"},
+                               infer};
   return op;
 }
 

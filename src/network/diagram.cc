@@ -20,6 +20,7 @@ std::string_view kind_of(const Node& node) {
       {"embedding", "embedding"},
       {"embedding_layer_norm", "embedding"},
       {"gather", "embedding"},
+      {"int8_linear", "product"},
       {"linear", "product"},
       {"matmul", "product"},
       {"matmul_integer", "product"},
@@ -37,6 +38,7 @@ std::string_view kind_of(const Node& node) {
       {"cumulative_sum", "arithmetic"},
       {"pool", "pooling"},
       {"quantize_linear", "quantize"},
+      {"quantize_rows", "quantize"},
       {"dequantize_linear", "quantize"},
       {"dynamic_quantize_linear", "quantize"},
       {"cast", "layout"},
@@ -68,7 +70,7 @@ std::string title_of(const Node& node) {
   if (node.op == "elementwise" || node.op == "unary") return node.text("function");
   if (node.op == "reduce") return "reduce " + node.text("function");
   if (node.op == "pool") return "pool " + node.text("mode");
-  const std::string activation = node.op == "linear" ? node.text("activation", "none") : "none";
+  const std::string activation = node.op.ends_with("linear") ? node.text("activation", "none") : "none";
   return activation == "none" ? node.op : node.op + " + " + activation;
 }
 

@@ -1,5 +1,5 @@
 // Fused: layer_norm((embedding(word, ids) + embedding(type, types)) + embedding(position, positions)).
-#include "network/op.h"
+#include "network/quantized_output.h"
 
 namespace bertie {
 
@@ -8,7 +8,7 @@ const OpDescriptor& embedding_layer_norm_op() {
       "embedding_layer_norm",
       8,
       {"ids", "types", "positions", "word_table", "type_table", "position_table", "gamma", "beta"},
-      {"epsilon"},
+      {"epsilon", "quantize_output"},
       [](OpContext& context) {
         context.require_index(0);
         context.require_float(3);
@@ -28,7 +28,7 @@ const OpDescriptor& embedding_layer_norm_op() {
         context.require_vector(7, extent);
         SymbolicShape shape = context.shape(0);
         shape.push_back(extent);
-        context.output(DType::f32, std::move(shape));
+        output_rows(context, shape);
       }};
   return op;
 }

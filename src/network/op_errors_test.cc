@@ -121,6 +121,21 @@ const std::vector<Case>& cases() {
       {"gather_rows", {"table", "ids"}, {}, "rows of rank 1"},
       {"gelu", {"ids"}, {}, "a floating x"},
       {"gelu", {"x"}, text("approximate", "quick"), "approximate to be one of none, tanh, not 'quick'"},
+      {"int8_linear", {"x", "scalar", "bytes", "g4"}, {}, "x of i8"},
+      {"int8_linear", {"bytes", "scalar", "table", "g4"}, {}, "a weight of i8"},
+      {"int8_linear", {"bytes", "scalar", "byte_cube", "g4"}, {}, "weight of rank 2"},
+      {"int8_linear", {"byte_cube", "scalar", "bytes", "g4"}, {}, "x [..., K] and weight [N, K] of one K"},
+      {"int8_linear", {"bytes", "ids", "bytes", "g4"}, {}, "a floating x_scale"},
+      {"int8_linear", {"bytes", "g5", "bytes", "g4"}, {}, "a scale for x or for each of its rows"},
+      {"int8_linear", {"bytes", "g4", "bytes", "g5"}, {}, "weight_scale of shape [4]"},
+      {"int8_linear", {"bytes", "g4", "bytes", "g4", "g5"}, {}, "bias of shape [4]"},
+      {"int8_linear", {"bytes", "g4", "bytes", "g4", "-", "x"}, {}, "a residual of the result's shape"},
+      {"int8_linear", {"bytes", "g4", "bytes", "g4", "-", "ids"}, {}, "a floating residual"},
+      {"int8_linear", {"bytes", "g4", "bytes", "g4"}, text("quantize_output", "both"), "floats or integers as its result"},
+      {"int8_linear",
+       {"bytes", "g4", "bytes", "g4"},
+       text("quantize_output", "columns"),
+       "quantize_output to be one of none, rows, both, not 'columns'"},
       {"layer_norm", {"ids", "g6", "g6"}, {}, "a floating x"},
       {"layer_norm", {"scalar", "g6", "g6"}, {}, "x of rank 1 or more"},
       {"layer_norm", {"x", "g5", "g6"}, {}, "gamma of shape [6]"},
@@ -170,6 +185,8 @@ const std::vector<Case>& cases() {
       {"quantize_linear", {"x", "ids"}, {}, "a floating scale"},
       {"quantize_linear", {"x", "table"}, {}, "a scale for the tensor or for an axis"},
       {"quantize_linear", {"x", "scalar", "ids"}, {}, "a zero_point of i8 or u8"},
+      {"quantize_rows", {"ids"}, {}, "a floating x"},
+      {"quantize_rows", {"scalar"}, {}, "x of rank 1 or more"},
       {"range", {"ids", "0", "0"}, {}, "scalars"},
       {"range", {"0", "0", "scalar"}, {}, "start, limit and step of one dtype"},
       {"reduce",
@@ -269,6 +286,7 @@ class OpErrorsTest : public testing::Test {
     add("run_3", network.add_input("run_3", DType::i64, {3}));
     add("run_n", network.add_input("run_n", DType::i64, {"n"}));
     add("bytes", network.add_input("bytes", DType::i8, {4, 3}));
+    add("byte_cube", network.add_input("byte_cube", DType::i8, {2, 2, 5}));
     add("byte_row", network.add_input("byte_row", DType::u8, {3}));
     add("t243", network.add_input("t243", DType::f32, {2, 4, 3}));
     add("t335", network.add_input("t335", DType::f32, {3, 3, 5}));
@@ -276,6 +294,7 @@ class OpErrorsTest : public testing::Test {
     constant("m43", {4, 3});
     constant("g6", {6});
     constant("g5", {5});
+    constant("g4", {4});
     for (const std::vector<int64_t>& numbers :
          std::vector<std::vector<int64_t>>{{0}, {9}, {-2}, {2, 3}, {5, -1}, {0, 0}, {-1, -1}}) {
       add(fmt::format("{}", fmt::join(numbers, ",")), network.add_integers(numbers));

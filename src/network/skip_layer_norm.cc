@@ -1,18 +1,19 @@
 // Fused: layer_norm(elementwise add(x, residual)).
-#include "network/op.h"
+#include "network/quantized_output.h"
 
 namespace bertie {
 
 const OpDescriptor& skip_layer_norm_op() {
-  static const OpDescriptor op{"skip_layer_norm", 4, {"x", "residual", "gamma", "beta"}, {"epsilon"}, [](OpContext& context) {
-                                 context.require_float(0);
-                                 context.require_float(1);
-                                 context.require(context.shape(0) == context.shape(1), "x and residual of one shape");
-                                 const Dim& extent = context.last_dim(0);
-                                 context.require_vector(2, extent);
-                                 context.require_vector(3, extent);
-                                 context.output(DType::f32, context.shape(0));
-                               }};
+  static const OpDescriptor op{
+      "skip_layer_norm", 4, {"x", "residual", "gamma", "beta"}, {"epsilon", "quantize_output"}, [](OpContext& context) {
+        context.require_float(0);
+        context.require_float(1);
+        context.require(context.shape(0) == context.shape(1), "x and residual of one shape");
+        const Dim& extent = context.last_dim(0);
+        context.require_vector(2, extent);
+        context.require_vector(3, extent);
+        output_rows(context, context.shape(0));
+      }};
   return op;
 }
 

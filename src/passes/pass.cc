@@ -27,6 +27,9 @@ const std::vector<Pass>& all_passes() {
       {"merge_qkv", merge_qkv},
       {"remove_padding", remove_padding},
       {"select_rows", select_rows},
+      {"assign_precision", assign_precision},
+      {"quantize_linear_layers", quantize_linear_layers},
+      {"fuse_quantize_rows", fuse_quantize_rows},
   };
   return passes;
 }

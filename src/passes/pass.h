@@ -37,6 +37,7 @@ class PassLog {
 struct PassOptions {
   std::vector<std::string> select_rows;  // see EngineOptions
   std::vector<std::string> disabled;     // names
+  std::string precision = "fp32";        // see EngineOptions
 };
 
 struct Pass {
@@ -55,6 +56,7 @@ std::vector<PassReport> run_passes(Network& network, const PassOptions& options)
 std::vector<PassReport> run_logical_passes(Network& network, const PassOptions& options);
 
 // One definition each, in the pass's file.
+void assign_precision(Network&, const PassOptions&, PassLog&);
 void canonicalize(Network&, const PassOptions&, PassLog&);
 void fold_constants(Network&, const PassOptions&, PassLog&);
 void fuse_attention(Network&, const PassOptions&, PassLog&);
@@ -63,11 +65,13 @@ void fuse_gelu(Network&, const PassOptions&, PassLog&);
 void fuse_layer_norm(Network&, const PassOptions&, PassLog&);
 void fuse_linear(Network&, const PassOptions&, PassLog&);
 void fuse_linear_activation(Network&, const PassOptions&, PassLog&);
+void fuse_quantize_rows(Network&, const PassOptions&, PassLog&);
 void fuse_skip_layer_norm(Network&, const PassOptions&, PassLog&);
 void fuse_normalize(Network&, const PassOptions&, PassLog&);
 void fuse_pool(Network&, const PassOptions&, PassLog&);
 void merge_duplicates(Network&, const PassOptions&, PassLog&);
 void merge_qkv(Network&, const PassOptions&, PassLog&);
+void quantize_linear_layers(Network&, const PassOptions&, PassLog&);
 void recognize_positions(Network&, const PassOptions&, PassLog&);
 void remove_dead_nodes(Network&, const PassOptions&, PassLog&);
 void remove_padding(Network&, const PassOptions&, PassLog&);

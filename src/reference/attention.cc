@@ -5,6 +5,7 @@
 
 #include "reference/kernel.h"
 #include "reference/ops.h"
+#include "reference/row_output.h"
 
 namespace bertie::reference {
 namespace {
@@ -17,11 +18,13 @@ class Attention final : public Kernel {
       : heads_(request.node.integer("heads")),
         scale_(request.node.real("scale", 1)),
         packed_qkv_(request.node.integer("packed_qkv") != 0),
-        head_dim_(request.network.value(request.node.inputs[kQuery]).shape.back().size / heads_ / (packed_qkv_ ? 3 : 1)) {}
+        head_dim_(request.network.value(request.node.inputs[kQuery]).shape.back().size / heads_ / (packed_qkv_ ? 3 : 1)),
+        output_(request) {}
 
-  // The scores of one row and its weighted sum of values, for each thread.
+  // The scores of one row and its weighted sum of values, for each thread, then its floats.
   size_t workspace_bytes(const BatchLimits& limits, int threads) const override {
-    return static_cast<size_t>(threads) * static_cast<size_t>(limits.longest + head_dim_) * sizeof(double);
+    const size_t sums = static_cast<size_t>(limits.longest + head_dim_) * sizeof(double);
+    return static_cast<size_t>(threads) * (sums + output_.bytes_per_thread());
   }
 
   void run(const KernelContext& context) const override {
@@ -52,10 +55,13 @@ class Attention final : public Kernel {
         end = next[0];
       }
       double* scores = reinterpret_cast<double*>(context.workspace.data()) + worker * (longest + head_dim_);
-      float* out = context.outputs[0].as<float>() + index * heads_ * head_dim_;
-      for (int64_t head = 0; head < heads_; ++head) {
-        attend(operands, row, begin, end, head, scores, scores + longest, out + head * head_dim_);
-      }
+      std::byte* floats =
+          context.workspace.data() + static_cast<size_t>(context.pool.threads() * (longest + head_dim_)) * sizeof(double);
+      output_.write(context, index, floats + static_cast<size_t>(worker) * output_.bytes_per_thread(), [&](float* out) {
+        for (int64_t head = 0; head < heads_; ++head) {
+          attend(operands, row, begin, end, head, scores, scores + longest, out + head * head_dim_);
+        }
+      });
     });
   }
 
@@ -107,6 +113,7 @@ class Attention final : public Kernel {
   double scale_;
   bool packed_qkv_;
   int64_t head_dim_;
+  RowOutput output_;
 };
 
 }  // namespace

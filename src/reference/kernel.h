@@ -11,18 +11,22 @@
 
 namespace bertie::reference {
 
-// A step that is one function of its context.
+// A step that is one function of its context, with as many bytes of workspace for each thread.
 template <typename Run>
-PrepareResult take(Run run) {
+PrepareResult take(Run run, size_t bytes_per_thread = 0) {
   class FunctionKernel final : public Kernel {
    public:
-    explicit FunctionKernel(Run run) : run_(std::move(run)) {}
+    FunctionKernel(Run run, size_t bytes_per_thread) : run_(std::move(run)), bytes_per_thread_(bytes_per_thread) {}
     void run(const KernelContext& context) const override { run_(context); }
+    size_t workspace_bytes(const BatchLimits&, int threads) const override {
+      return bytes_per_thread_ * static_cast<size_t>(threads);
+    }
 
    private:
     Run run_;
+    size_t bytes_per_thread_;
   };
-  return Preparation{std::make_unique<FunctionKernel>(std::move(run)), "plain loops"};
+  return Preparation{std::make_unique<FunctionKernel>(std::move(run), bytes_per_thread), "plain loops"};
 }
 
 template <typename T>

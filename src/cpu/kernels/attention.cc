@@ -275,7 +275,7 @@ void Work::weigh(int64_t query, int64_t rows, int64_t key_count, bool first, flo
 void Work::write(int64_t query, int64_t rows, const float* tile_sums) const {
   for (int64_t r = 0; r < rows; ++r) {
     const Vec16 factor = broadcast(1.0f / reduce_add(load(totals + (query + r) * 16)));
-    float* out = problem.out + ((item.query_begin + query + r) * problem.heads + head) * head_dim;
+    float* out = problem.out + ((item.query_begin + query + r - problem.first_out_query) * problem.heads + head) * head_dim;
     for (int64_t d = 0; d < head_dim; d += 16) {
       store_up_to_16(out + d, load(tile_sums + r * value_width + d) * factor, head_dim - d);
     }
@@ -284,7 +284,9 @@ void Work::write(int64_t query, int64_t rows, const float* tile_sums) const {
 
 void write_zeros(const Work& work) {
   for (int64_t query = 0; query < work.item.query_count; ++query) {
-    float* out = work.problem.out + ((work.item.query_begin + query) * work.problem.heads + work.head) * work.head_dim;
+    float* out =
+        work.problem.out +
+        ((work.item.query_begin + query - work.problem.first_out_query) * work.problem.heads + work.head) * work.head_dim;
     for (int64_t d = 0; d < work.head_dim; ++d) out[d] = 0;
   }
 }

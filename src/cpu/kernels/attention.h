@@ -24,7 +24,8 @@ struct AttentionProblem {
   const int32_t* columns;     // place of each row in its sequence; nullptr: its distance from the sequence's first key
   const int32_t* query_rows;  // row of each query; nullptr: query i is row i
   const int32_t* key_rows;    // row of each key; nullptr: key i is row i
-  float* out;                 // [queries, heads * head_dim]
+  float* out;                 // [queries, heads * head_dim], from
+  int64_t first_out_query;    // this one on
 };
 
 // At most kAttentionQueryBlock queries, and all keys that they attend to: none gives zeros.

@@ -86,8 +86,8 @@ void tile(const TileOperands& t, int32_t* out) {
       if constexpr (direct) {
         const std::byte* a_of_block = a + (i / kLinesOfBlock * kForms * kLinesOfBlock + i % kLinesOfBlock) * 4;
         for_each_form([&](auto form) __attribute__((always_inline)) {
-          multiply(a_of_block + form * kLinesOfBlock * 4,
-                   [&](int p) __attribute__((always_inline)) { return widen<form>(line(p)); });
+          multiply(
+              a_of_block + form * kLinesOfBlock * 4, [&](int p) __attribute__((always_inline)) { return widen<form>(line(p)); });
         });
       } else {
         multiply(a + i * 4, line);

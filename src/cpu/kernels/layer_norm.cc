@@ -32,6 +32,11 @@ BERTIE_INLINE void normalise(const LayerNormScale& scale, float* out, float sum,
   }
 }
 
+void quantize(const LayerNormOutput& out, int64_t row, int64_t extent) {
+  const QuantizeRows one = {out.floats + row * out.stride, extent, extent, out.values + row * extent, out.scales + row};
+  quantize_rows(one, 0, 1);
+}
+
 template <typename Value>
 BERTIE_INLINE float sum_row(int64_t extent, Value value) {
   return sum_vectors(
@@ -44,7 +49,7 @@ void layer_norm(const LayerNormRows& rows, int64_t begin, int64_t end) {
   const int64_t extent = rows.scale.extent;
   for (int64_t row = begin; row < end; ++row) {
     const float* x = rows.x + row * extent;
-    float* out = rows.out + row * extent;
+    float* out = rows.out.floats + row * rows.out.stride;
     const auto plain = [x](int64_t i, int64_t count) __attribute__((always_inline)) { return load_up_to_16(x + i, count); };
     if (rows.residual) {
       const float* residual = rows.residual + row * extent;
@@ -55,6 +60,7 @@ void layer_norm(const LayerNormRows& rows, int64_t begin, int64_t end) {
     } else {
       normalise(rows.scale, out, sum_row(extent, plain), plain);
     }
+    if (rows.out.values) quantize(rows.out, row, extent);
   }
 }
 
@@ -63,7 +69,7 @@ void embedding_layer_norm(const EmbeddingLayerNormRows& rows, int64_t begin, int
   for (int64_t row = begin; row < end; ++row) {
     int64_t offsets[EmbeddingLayerNormRows::kMaxTables];
     for (int t = 0; t < rows.table_count; ++t) offsets[t] = row_id(rows.tables[t], row) * extent;
-    float* out = rows.out + row * extent;
+    float* out = rows.out.floats + row * rows.out.stride;
     const float sum = sum_row(
         extent, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
           Vec16 total = read_floats(rows.tables[0].type, rows.tables[0].table, offsets[0] + i, count);
@@ -76,6 +82,7 @@ void embedding_layer_norm(const EmbeddingLayerNormRows& rows, int64_t begin, int
     normalise(
         rows.scale, out,
         sum, [out](int64_t i, int64_t count) __attribute__((always_inline)) { return load_up_to_16(out + i, count); });
+    if (rows.out.values) quantize(rows.out, row, extent);
   }
 }
 

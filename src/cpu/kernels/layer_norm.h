@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cpu/kernels/gather_rows.h"
+#include "cpu/kernels/quantize_rows.h"
 
 namespace bertie::cpu {
 
@@ -16,11 +17,19 @@ struct LayerNormScale {
   float epsilon;
 };
 
+// Where rows go: floats, and where `values` is given eight-bit integers and scales too (then rows may share their floats' place).
+struct LayerNormOutput {
+  float* floats;
+  int64_t stride;  // extent, or 0: each row in the place of the one before
+  int8_t* values;  // [rows, extent] or nullptr
+  float* scales;   // [rows]
+};
+
 struct LayerNormRows {
   const float* x;         // [rows, extent]
   const float* residual;  // [rows, extent], added to x first, or nullptr
   LayerNormScale scale;
-  float* out;  // [rows, extent]; may be x or residual
+  LayerNormOutput out;  // floats may be x or residual
 };
 
 struct EmbeddingLayerNormRows {
@@ -28,7 +37,7 @@ struct EmbeddingLayerNormRows {
   TableRows tables[kMaxTables];  // added in order
   int table_count;
   LayerNormScale scale;
-  float* out;  // [rows, extent]
+  LayerNormOutput out;
 };
 
 }  // namespace bertie::cpu

@@ -50,11 +50,11 @@ void quantize_rows(const QuantizeRows& rows, int64_t begin, int64_t end) {
     const auto scaled = [ x, factor ](int64_t i, int64_t count) __attribute__((always_inline)) {
       return load_up_to_16(x + i, count) * broadcast(factor);
     };
-    if (factor < __builtin_inff()) {
+    if (factor > 0 && factor < __builtin_inff()) {
       store_values(values, rows.extent, scaled);  // |value| rounds to at most 127
     } else if (largest == 0) {
       __builtin_memset(values, 0, static_cast<size_t>(rows.extent));
-    } else {  // so small that the factor overflows, or NaN
+    } else {  // so small that the factor overflows, or not finite
       const Vec16 limit = broadcast(127.0f);
       store_values(
           values, rows.extent, [&](int64_t i, int64_t count) __attribute__((always_inline)) {

@@ -1,0 +1,49 @@
+// The one definition of eight-bit quantisation at run time: symmetric, values in [-127, 127], a scale for each row.
+//
+//   scale  = largest / 127        largest: the row's largest magnitude; NaN where one of its values is
+//   values = x * (127 / largest), rounded to the nearest integer, ties to even, and held within [-127, 127]
+//
+// all in float32, each operation rounded once. A row of zeros has scale 0 and values 0. Where a row is not finite its scale is not
+// either, so that every product shows it; its values are then of no meaning (NaN becomes -127). A product of rows is exact:
+//
+//   y = fma(float(sum), x_scale * w_scale, bias)      sum: of the products of values, in 32 bits; no bias: the product alone
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <span>
+
+namespace bertie {
+
+inline constexpr float kInt8Largest = 127.0f;
+
+inline float largest_magnitude(std::span<const float> x) {
+  uint32_t largest = 0;  // the bits of magnitudes are ordered as they are, NaN above infinity
+  for (const float value : x) largest = std::max(largest, std::bit_cast<uint32_t>(value) & 0x7fffffffu);
+  return std::bit_cast<float>(largest);
+}
+
+inline int8_t to_int8(float x, float largest) {
+  if (largest == 0) return 0;
+  const float scaled = x * (kInt8Largest / largest);
+  const float held = scaled > -kInt8Largest ? std::min(scaled, kInt8Largest) : -kInt8Largest;  // NaN: the latter
+  constexpr float kRounder = 0x1.8p23f;                                                        // leaves no bits of a fraction
+  return static_cast<int8_t>((held + kRounder) - kRounder);
+}
+
+// `values`: as many as `x`. Returns the scale.
+inline float quantize_int8(std::span<const float> x, int8_t* values) {
+  const float largest = largest_magnitude(x);
+  for (size_t i = 0; i < x.size(); ++i) values[i] = to_int8(x[i], largest);
+  return largest / kInt8Largest;
+}
+
+// `bias`: nullptr where there is none.
+inline float int8_result(int32_t sum, float x_scale, float w_scale, const float* bias) {
+  const float scale = x_scale * w_scale, exact = static_cast<float>(sum);
+  return bias ? std::fma(exact, scale, *bias) : exact * scale;
+}
+
+}  // namespace bertie

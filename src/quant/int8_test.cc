@@ -1,0 +1,45 @@
+#include "quant/int8.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <vector>
+
+namespace bertie {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+
+std::pair<float, std::vector<int>> quantized(const std::vector<float>& x) {
+  std::vector<int8_t> values(x.size());
+  const float scale = quantize_int8(x, values.data());
+  return {scale, {values.begin(), values.end()}};
+}
+
+TEST(Int8, TheLargestMagnitudeBecomes127) {
+  EXPECT_EQ(quantized({1.0f, -2.0f, 0.5f, 0.0f}), std::pair(2.0f / 127.0f, std::vector<int>{64, -127, 32, 0}));  // 63.5, 31.75
+  EXPECT_EQ(quantized({127.0f, 2.5f, 3.5f, -2.5f, 0.49f}), std::pair(1.0f, std::vector<int>{127, 2, 4, -2, 0}));
+}
+
+TEST(Int8, ZerosNothingAndTinyValues) {
+  EXPECT_EQ(quantized({}), std::pair(0.0f, std::vector<int>{}));
+  EXPECT_EQ(quantized({0.0f, -0.0f}), std::pair(0.0f, std::vector<int>{0, 0}));
+  EXPECT_EQ(quantized({1e-44f, -1e-44f, 0.0f}).second[1], -127);  // 127 / it overflows
+}
+
+TEST(Int8, WhatIsNotFiniteShowsInTheScale) {
+  EXPECT_EQ(quantized({1.0f, -kInfinity}).first, kInfinity);
+  EXPECT_TRUE(std::isnan(quantized({kInfinity, kNan, 1.0f}).first));
+  EXPECT_TRUE(std::isnan(quantized({1.0f, -kNan}).first));
+}
+
+TEST(Int8, ResultsAreRoundedOnce) {
+  const float bias = 1.0f;
+  // 16777217 is no float: it becomes 16777216.
+  EXPECT_EQ(int8_result(16777217, 1.0f, 1.0f, nullptr), 16777216.0f);
+  // A product rounded before the sum would lose the 2^-24.
+  EXPECT_EQ(int8_result(4097, 4097.0f, 1.0f, &bias), static_cast<float>(4097.0 * 4097.0 + 1.0));
+}
+
+}  // namespace
+}  // namespace bertie

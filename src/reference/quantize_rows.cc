@@ -1,0 +1,20 @@
+
+#include "quant/int8.h"
+#include "reference/kernel.h"
+#include "reference/ops.h"
+
+namespace bertie::reference {
+
+PrepareResult prepare_quantize_rows(const KernelRequest& request) {
+  if (request.network.value(request.node.inputs[0]).dtype != DType::f32) return Refusal{"x is not f32"};
+  return take([](const KernelContext& context) {
+    const TensorView& x = context.inputs[0];
+    const int64_t extent = x.shape.back();
+    for (int64_t row = 0; row < row_count(x.shape); ++row) {
+      context.outputs[1].as<float>()[row] = quantize_int8({x.as<float>() + row * extent, static_cast<size_t>(extent)},
+                                                          context.outputs[0].as<int8_t>() + row * extent);
+    }
+  });
+}
+
+}  // namespace bertie::reference
