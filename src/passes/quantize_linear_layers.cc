@@ -24,10 +24,12 @@ Integers quantized_weight(Network& network, ValueId weight, ThreadPool& pool) {
   std::vector<float> scales(static_cast<size_t>(n));
   constexpr int64_t kRowsAtOnce = 32;
   pool.parallel_for((n + kRowsAtOnce - 1) / kRowsAtOnce, [&](int64_t task, int) {
-    std::vector<float> row(static_cast<size_t>(k));
+    const TensorView view = rows.view();
+    std::vector<float> widened(view.dtype == DType::f32 ? 0 : static_cast<size_t>(k));
     for (int64_t r = task * kRowsAtOnce; r < std::min(n, (task + 1) * kRowsAtOnce); ++r) {
-      for (size_t i = 0; i < row.size(); ++i) row[i] = float_element(rows.view(), static_cast<size_t>(r * k) + i);
-      scales[static_cast<size_t>(r)] = quantize_int8(row, values.get() + r * k);
+      for (size_t i = 0; i < widened.size(); ++i) widened[i] = float_element(view, static_cast<size_t>(r * k) + i);
+      const float* row = view.dtype == DType::f32 ? view.as<float>() + r * k : widened.data();
+      scales[static_cast<size_t>(r)] = quantize_int8({row, static_cast<size_t>(k)}, values.get() + r * k);
     }
   });
   release_resident(source.data.get(), source.bytes());

@@ -3,7 +3,9 @@
 
 #include "cpu/kernels/vec.h"
 
-#if defined(__AMX_TILE__)
+#if defined(BERTIE_AMX)
+
+#include <immintrin.h>
 
 namespace bertie::cpu::BERTIE_ISA {
 

@@ -1,10 +1,11 @@
 // What each derived instruction set replaces in its base's table; compiled for derived sets alone.
 #include "cpu/kernels/isa_kernels.h"
+#include "cpu/kernels/vec.h"
 
 namespace bertie::cpu::BERTIE_ISA {
 
 void replace_kernels([[maybe_unused]] IsaKernels& table) {
-#if defined(__AMX_INT8__) || defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && !defined(__AVX512BF16__))
+#if defined(BERTIE_AMX) || defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && !defined(__AVX512BF16__))
   table.int8_gemm = int8_gemm;
   table.int8_gemm_scratch_bytes = int8_gemm_scratch_bytes;
   table.int8_gemm_rows_at_once = int8_gemm_rows_at_once;

@@ -106,6 +106,7 @@ void tile(const TileOperands& t, int32_t* out) {
       }
     }
     if (t.ahead_at_once == 1) {
+#pragma GCC unroll 4
       for (; i < end; ++i) {
         prefetch_l2(t.ahead + i * kLine);
         step(i);

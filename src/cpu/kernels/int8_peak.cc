@@ -6,7 +6,7 @@
 namespace bertie::cpu::BERTIE_ISA {
 
 int64_t int8_peak(int64_t rounds) {
-#if defined(__AMX_INT8__)
+#if defined(BERTIE_AMX)
   configure_tiles(kTileRows);
   for (int64_t round = 0; round < rounds; ++round) {
     _tile_dpbssd(0, 4, 6);

@@ -21,6 +21,10 @@
 #error "compiled once per instruction set: see src/cpu/CMakeLists.txt"
 #endif
 
+#if defined(__AMX_INT8__) || defined(__AMXINT8__)  // clang 14 writes the latter
+#define BERTIE_AMX 1
+#endif
+
 #define BERTIE_INLINE static inline __attribute__((always_inline))
 
 #if defined(__AVX512F__)
