@@ -37,7 +37,8 @@ void int8_gemm(benchmark::State& state, Activation activation, bool quantized) {
   const auto w = std::make_shared<std::vector<int8_t>>(random_bytes(columns * k));
   const Tensor tensor{DType::i8, Shape{columns, k}, std::shared_ptr<const void>(w, w->data())};
   std::vector<std::unique_ptr<PackedInt8Weight>> weights;
-  for (int64_t layer = 0; layer < layers; ++layer) weights.push_back(std::make_unique<PackedInt8Weight>(*isa.kernels, tensor, pool));
+  for (int64_t layer = 0; layer < layers; ++layer)
+    weights.push_back(std::make_unique<PackedInt8Weight>(*isa.kernels, tensor, pool));
 
   const std::vector<int8_t> a = random_bytes(rows * k);
   const size_t padded = static_cast<size_t>(panel_count(columns) * kPanelWidth);
@@ -82,17 +83,16 @@ void register_all() {
   for (int threads = 1; threads <= usable_cpus(); threads *= 2) {
     for (const auto& [columns, k] : kShapes) {
       for (const int64_t rows : {1, 4, 16, 32, 128, 384, 1024}) {
-        auto* bench =
-            benchmark::RegisterBenchmark("int8_linear", [](benchmark::State& state) { int8_gemm(state, Activation::none, false); });
+        auto* bench = benchmark::RegisterBenchmark("int8_linear",
+                                                   [](benchmark::State& state) { int8_gemm(state, Activation::none, false); });
         bench->Args({rows, columns, k, threads});
         if (threads > 1) bench->UseRealTime();
       }
     }
     for (const auto& [columns, k] : {std::pair<int64_t, int64_t>{1536, 384}, {3072, 768}}) {
       for (const int64_t rows : {1, 16, 128, 1024}) {
-        auto* bench = benchmark::RegisterBenchmark("int8_linear_gelu_quantized", [](benchmark::State& state) {
-          int8_gemm(state, Activation::gelu, true);
-        });
+        auto* bench = benchmark::RegisterBenchmark("int8_linear_gelu_quantized",
+                                                   [](benchmark::State& state) { int8_gemm(state, Activation::gelu, true); });
         bench->Args({rows, columns, k, threads});
         if (threads > 1) bench->UseRealTime();
       }

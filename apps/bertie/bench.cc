@@ -74,7 +74,7 @@ class Bench {
     if (selects_rows_) engine.select_rows = {"logits"};
     engine_ = Engine::build(model_.network(), engine);
     for (const DeviceInfo& device : devices(engine_->threads())) {
-      if (device.name == engine.device) peak_ = device.peak_gflops * 1e9;
+      if (device.name == engine.device) peak_ = (engine.precision == "int8" ? device.peak_int8_gops : device.peak_gflops) * 1e9;
     }
   }
 
@@ -204,7 +204,8 @@ class Bench {
 
 constexpr const char* kFooter =
     R"(Times Session::run alone: no tokenizer, no reading of outputs. Of a masked-language model one head row a sequence is
-computed. peak_share is the operations of matrix products over this machine's measured fp32 peak. --lengths runs all its lines
+computed. peak_share is the operations of matrix products over this machine's measured fp32 peak (in int8: over that of eight-bit
+products, though attention's are fp32). --lengths runs all its lines
 as one batch, or, with --batch N, sorted and N at a time; the time is of all of them together.)";
 
 }  // namespace

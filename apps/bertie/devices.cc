@@ -19,6 +19,7 @@ Json to_json(const DeviceInfo& device) {
           {"instruction_sets", device.instruction_sets},
           {"precisions", device.precisions},
           {"peak_gflops", static_cast<float>(device.peak_gflops)},
+          {"peak_int8_gops", static_cast<float>(device.peak_int8_gops)},
           {"bandwidth_gbs", static_cast<float>(device.bandwidth_gbs)}};
 }
 
@@ -30,6 +31,7 @@ std::string to_table(const DeviceInfo& device) {
   }
   table += fmt::format("  precisions        {}", fmt::join(device.precisions, ", "));
   if (device.peak_gflops > 0) table += fmt::format("\n  measured peak     {:.0f} GFLOP/s in fp32", device.peak_gflops);
+  if (device.peak_int8_gops > 0) table += fmt::format(", {:.0f} GOP/s in int8", device.peak_int8_gops);
   if (device.bandwidth_gbs > 0) table += fmt::format("\n  measured memory   {:.1f} GB/s", device.bandwidth_gbs);
   return table;
 }

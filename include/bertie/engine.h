@@ -220,8 +220,9 @@ struct DeviceInfo {
   int threads = 0;
   std::vector<std::string> instruction_sets;  // usable ones, the one in use first
   std::vector<std::string> precisions;
-  double peak_gflops = 0;    // measured, fp32, all threads
-  double bandwidth_gbs = 0;  // measured, all threads
+  double peak_gflops = 0;     // measured, fp32, all threads
+  double peak_int8_gops = 0;  // measured, products of eight-bit integers with 32-bit sums, all threads; 0: not measured
+  double bandwidth_gbs = 0;   // measured, all threads
 };
 // The devices of this build and machine. Measures for some tens of milliseconds, with this many threads (0: all usable CPUs).
 BERTIE_API std::vector<DeviceInfo> devices(int threads = 0);

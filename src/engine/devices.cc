@@ -37,6 +37,7 @@ std::vector<DeviceInfo> devices(int threads) {
   }
   cpu.precisions = precisions_of(cpu.name);
   cpu.peak_gflops = cpu::measure_flops(active, pool) / 1e9;
+  cpu.peak_int8_gops = cpu::measure_int8_ops(active, pool) / 1e9;
   cpu.bandwidth_gbs = cpu::measure_read_bandwidth(active, pool) / 1e9;
 
   DeviceInfo reference;
