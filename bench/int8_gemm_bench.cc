@@ -1,14 +1,17 @@
 // Eight-bit GEMM alone, for the shapes of BERT layers: operations a second and the share of the peak measured just before each case.
 // Arguments: M, N, K, threads; the instruction set is BERTIE_ISA's or the widest. One thread is timed by its CPU time.
 #include <benchmark/benchmark.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/panels.h"
 #include "cpu/int8_gemm.h"
 #include "cpu/isa.h"
@@ -26,6 +29,27 @@ std::vector<int8_t> random_bytes(int64_t count) {
   return values;
 }
 
+// Memory in large pages where the system has them, as a session's is.
+template <typename T>
+class Pages {
+ public:
+  explicit Pages(int64_t count) : bytes_(static_cast<size_t>(count) * sizeof(T) + 1) {
+    void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) fail(ErrorCode::out_of_memory, "{} bytes", bytes_);
+    madvise(memory, bytes_, MADV_HUGEPAGE);
+    data_ = static_cast<T*>(memory);
+    std::memset(memory, 0, bytes_);
+  }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  ~Pages() { munmap(data_, bytes_); }
+  T* data() const { return data_; }
+
+ private:
+  size_t bytes_;
+  T* data_;
+};
+
 // Weights of several layers, taken in turn, are more than the caches hold: as in a forward pass.
 void int8_gemm(benchmark::State& state, Activation activation, bool quantized) {
   const int64_t rows = state.range(0), columns = state.range(1), k = state.range(2);
@@ -40,17 +64,15 @@ void int8_gemm(benchmark::State& state, Activation activation, bool quantized) {
   for (int64_t layer = 0; layer < layers; ++layer)
     weights.push_back(std::make_unique<PackedInt8Weight>(*isa.kernels, tensor, pool));
 
-  const std::vector<int8_t> a = random_bytes(rows * k);
+  const Pages<int8_t> a(rows * k);
+  std::ranges::copy(random_bytes(rows * k), a.data());
   const size_t padded = static_cast<size_t>(panel_count(columns) * kPanelWidth);
   const std::vector<float> a_scales(static_cast<size_t>(rows), 0.002f), w_scales(padded, 0.001f), bias(padded, 0.1f);
-  std::vector<float> c(static_cast<size_t>(quantized ? 0 : rows * columns)), scales(static_cast<size_t>(rows));
-  std::vector<int8_t> values(static_cast<size_t>(rows * columns));
+  const Pages<float> c(quantized ? 0 : rows * columns), scales(rows);
+  const Pages<int8_t> values(rows * columns);
   const Int8Rows quantized_rows = {values.data(), scales.data()};
   const size_t bytes = int8_gemm_workspace(*isa.kernels, rows, columns, k, quantized, threads);
-  std::vector<std::byte> workspace(bytes + 64);
-  void* aligned = workspace.data();
-  size_t space = workspace.size();
-  std::align(64, bytes, aligned, space);
+  const Pages<std::byte> workspace(static_cast<int64_t>(bytes));
   size_t turn = 0;
   for (auto _ : state) {
     Int8GemmProblem problem = {};
@@ -64,8 +86,7 @@ void int8_gemm(benchmark::State& state, Activation activation, bool quantized) {
     problem.activation = activation;
     problem.c = c.data();
     problem.c_stride = columns;
-    run_int8_gemm(*isa.kernels, problem, rows, quantized ? &quantized_rows : nullptr, pool,
-                  {static_cast<std::byte*>(aligned), bytes});
+    run_int8_gemm(*isa.kernels, problem, rows, quantized ? &quantized_rows : nullptr, pool, {workspace.data(), bytes});
     benchmark::ClobberMemory();
   }
   const double operations = 2.0 * static_cast<double>(rows * columns * k);

@@ -24,8 +24,8 @@ struct Plan {
 
 // A row can be quantised once all its columns are there. With many rows a task takes whole rows, and its floats stay in the cache;
 // with few the threads share the columns, and quantise when all are done.
-constexpr int64_t kFewRows = 32;               // a thread
-constexpr int64_t kWholeRowBytes = 1536 << 10;  // of floats, for a task
+constexpr int64_t kFewRows = 32;                // a thread
+constexpr int64_t kWholeRowBytes = 768 << 10;  // of floats, for a task
 
 bool takes_whole_rows(int64_t rows, int threads) { return threads == 1 || rows >= kFewRows * threads; }
 

@@ -20,34 +20,33 @@ BERTIE_INLINE Vec16 fused(Vec16 a, Vec16 b, Vec16 c) {
 #endif
 }
 
-// `rows` rows of one panel, from sums `stride` apart.
+// `rows` rows of `panels` panels, from sums whose rows are `stride` apart.
 template <typename Function>
-BERTIE_INLINE void finish_panel(const Int8GemmProblem& problem, int64_t row, int64_t rows, int64_t panel, const int32_t* sums,
-                                int64_t stride, Function activation) {
-  const int64_t column = panel * kGemmPanel, columns = problem.weight.n - column;
-  const Vec16 w_scale = load(problem.w_scales + column), bias = problem.bias ? load(problem.bias + column) : zero();
-  const float *a_scale = problem.a_scales + row * problem.a_scale_stride, *residual = nullptr;
-  float* c = problem.c + row * problem.c_stride + column;
-  if (problem.residual) residual = problem.residual + row * problem.residual_stride + column;
-  const auto value = [&]() __attribute__((always_inline)) {
-    const Vec16 scale = broadcast(*a_scale) * w_scale, sum = to_float(load_int(sums));
-    return activation(problem.bias ? fused(sum, scale, bias) : sum * scale);
-  };
-  const auto step = [&]() __attribute__((always_inline)) {
-    sums += stride;
-    a_scale += problem.a_scale_stride;
-    c += problem.c_stride;
-    if (residual) residual += problem.residual_stride;
-  };
-  if (columns < kGemmPanel) {
-    for (; rows > 0; --rows, step()) {
-      const Vec16 result = value();
-      store_partial(c, residual ? result + load_partial(residual, columns) : result, columns);
+BERTIE_INLINE void finish_tile(const Int8GemmProblem& problem, int64_t row, int64_t rows, int64_t panel, int64_t panels,
+                               const int32_t* sums, int64_t stride, Function activation) {
+  // Copies, for what is written might be `problem` for all that the compiler knows.
+  const int64_t column = panel * kGemmPanel, columns = min(problem.weight.n - column, panels * kGemmPanel);
+  const int64_t a_scale_stride = problem.a_scale_stride, c_stride = problem.c_stride, residual_stride = problem.residual_stride;
+  const float *a_scale = problem.a_scales + row * a_scale_stride, *w_scales = problem.w_scales + column;
+  const float *bias = problem.bias ? problem.bias + column : nullptr, *residual = nullptr;
+  if (problem.residual) residual = problem.residual + row * residual_stride + column;
+  float* c = problem.c + row * c_stride + column;
+  for (; rows > 0; --rows, sums += stride, a_scale += a_scale_stride, c += c_stride) {
+    const Vec16 x_scale = broadcast(*a_scale);
+    const auto value = [&](int64_t i) __attribute__((always_inline)) {
+      const Vec16 scale = x_scale * load(w_scales + i), sum = to_float(load_int(sums + i));
+      return activation(bias ? fused(sum, scale, load(bias + i)) : sum * scale);
+    };
+    int64_t i = 0;
+    for (; i + kGemmPanel <= columns; i += kGemmPanel) {
+      const Vec16 result = value(i);
+      store(c + i, residual ? result + load(residual + i) : result);
     }
-  } else if (residual) {
-    for (; rows > 0; --rows, step()) store(c, value() + load(residual));
-  } else {
-    for (; rows > 0; --rows, step()) store(c, value());
+    if (i < columns) {
+      const Vec16 result = value(i);
+      store_partial(c + i, residual ? result + load_partial(residual + i, columns - i) : result, columns - i);
+    }
+    if (residual) residual += residual_stride;
   }
 }
 

@@ -177,18 +177,10 @@ void widen_panel(const std::byte* panel, int64_t lines, std::byte* to) {
       widen_lines(load_line(panel + (i + line) * kLine), to + line * kLine, kLinesOfBlock * kLine);
 }
 
-// `rows` rows of `count` panels; sums of a row `stride` apart from the next row's.
-void finish_tile(const Int8GemmProblem& problem, int64_t row, int64_t rows, int64_t panel, int64_t count, const int32_t* sums,
-                 int64_t stride) {
-  with_activation(
-      problem.activation, [&](auto function) __attribute__((always_inline)) {
-        for (int64_t p = 0; p < count; ++p) finish_panel(problem, row, rows, panel + p, sums + p * kGemmPanel, stride, function);
-      });
-}
-
 }  // namespace
 
-int64_t int8_gemm_rows_at_once() { return kMaxTileRows * 12; }
+// Panels that are widened first are to serve many rows.
+int64_t int8_gemm_rows_at_once() { return kMaxTileRows * (kForms > 1 ? 24 : 12); }
 
 int64_t int8_gemm_panels_at_once(int64_t rows) {
   const int64_t tiles = max(1, (rows + kMaxTileRows - 1) / kMaxTileRows);
@@ -246,7 +238,10 @@ void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte
         t.residual_stride = problem.residual_stride;
       }
       (direct ? kTiles.direct : kTiles.at)[tile_rows][count](t, sums);
-      finish_tile(problem, row, tile_rows, panel, count, sums, kSumsStride);
+      with_activation(
+          problem.activation, [&](auto function) __attribute__((always_inline)) {
+            finish_tile(problem, row, tile_rows, panel, count, sums, kSumsStride, function);
+          });
       row += tile_rows;
     }
   }

@@ -21,9 +21,7 @@ struct Unfinished {
 template <typename Function>
 BERTIE_INLINE void finish_rows(const Int8GemmProblem& problem, Unfinished& left, int64_t rows, Function activation) {
   rows = min(rows, left.rows);
-  for (int64_t p = 0; p < left.panels; ++p) {
-    finish_panel(problem, left.row, rows, left.panel + p, left.sums + p * kGemmPanel, kSumsStride, activation);
-  }
+  finish_tile(problem, left.row, rows, left.panel, left.panels, left.sums, kSumsStride, activation);
   left.sums += rows * kSumsStride;
   left.row += rows;
   left.rows -= rows;
