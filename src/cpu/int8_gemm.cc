@@ -24,7 +24,7 @@ struct Plan {
 
 // A row can be quantised once all its columns are there. With many rows a task takes whole rows, and its floats stay in the cache;
 // with few the threads share the columns, and quantise when all are done.
-constexpr int64_t kFewRows = 32;                // a thread
+constexpr int64_t kFewRows = 32;               // a thread
 constexpr int64_t kWholeRowBytes = 768 << 10;  // of floats, for a task
 
 bool takes_whole_rows(int64_t rows, int threads) { return threads == 1 || rows >= kFewRows * threads; }
@@ -46,12 +46,10 @@ Plan plan(const IsaKernels& kernels, int64_t rows, int64_t n, int64_t k, bool qu
   plan.chunk_panels = panels;
   const bool whole_rows = quantized && takes_whole_rows(rows, threads);
   plan.row_chunks = divide_up(rows, rows_at_once(kernels, n, whole_rows));
-  if (whole_rows) {
-    // As many for each thread, unless they become small.
-    const int64_t even = divide_up(plan.row_chunks, threads) * threads;
-    if (rows >= even * kFewRows / 2) plan.row_chunks = even;
-    return plan;
-  }
+  // As many for each thread, unless there is but one or they become small.
+  const int64_t even = divide_up(plan.row_chunks, threads) * threads;
+  if ((whole_rows || plan.row_chunks > 1) && rows >= even * kFewRows / 2) plan.row_chunks = even;
+  if (whole_rows) return plan;
   const int64_t cost = std::max(rows, kRowsPerWeightRead) * panels * kPanelWidth * std::max<int64_t>(k, 1);
   const int64_t wanted = threads == 1 ? 1 : std::clamp<int64_t>(cost / kTaskCost, 1, threads * kTasksPerThread);
   const int64_t chunks = std::min(panels, std::max(divide_up(panels, kChunkPanels), divide_up(wanted, plan.row_chunks)));
