@@ -50,14 +50,15 @@ CpuFeatures ask() {
   const auto saves = [saved](uint64_t registers) { return (saved & registers) == registers; };
   found.avx2 = saves(kVectors) && has(one.c, 28) && has(seven.b, 5) && has(one.c, 12) && has(one.c, 29);  // AVX, AVX2, FMA, F16C
   found.avx_vnni = found.avx2 && has(seven_one.a, 4);
-  found.avx512 = found.avx2 && saves(kWideVectors) && has(seven.b, 16) && has(seven.b, 17) && has(seven.b, 30) && has(seven.b, 31);
+  found.avx512 =
+      found.avx2 && saves(kWideVectors) && has(seven.b, 16) && has(seven.b, 17) && has(seven.b, 30) && has(seven.b, 31);
   found.avx512_vnni = found.avx512 && has(seven.c, 11);
   found.avx512_bf16 = found.avx512_vnni && has(seven_one.a, 5);
   // The kernels count on eight tiles of 16 rows of 64 bytes (palette 1).
   const Registers palette = cpuid(0x1d, 1);
   const bool tiles = palette.b >> 16 >= 8 && (palette.b & 0xffff) >= 64 && (palette.c & 0xffff) >= 16;
-  found.amx = found.avx512_bf16 && saves(kTiles) && has(seven.d, 24) && has(seven.d, 22) && has(seven.d, 25) && tiles &&
-              granted_tiles();
+  found.amx =
+      found.avx512_bf16 && saves(kTiles) && has(seven.d, 24) && has(seven.d, 22) && has(seven.d, 25) && tiles && granted_tiles();
   return found;
 }
 #else

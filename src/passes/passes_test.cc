@@ -74,6 +74,39 @@ TEST(PassesTest, ALayerBecomesTheFusedPlan) {
   EXPECT_THAT(layer.network.consumers(layer.mask), testing::IsEmpty());
 }
 
+TEST(PassesTest, InInt8LinearLayersReadRowsThatTheOpBeforeQuantised) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  run_passes(layer.network, {.precision = "int8"});
+  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "int8_linear", "attention", "int8_linear", "skip_layer_norm",
+                                       "int8_linear", "int8_linear", "skip_layer_norm"));
+  std::vector<std::string> modes;
+  for (NodeId id : layer.network.order()) modes.push_back(layer.network.node(id).text("quantize_output", "none"));
+  EXPECT_THAT(modes, ElementsAre("both", "none", "rows", "none", "both", "rows", "none", "none"));
+  // Weight rows [start + 4r, ... + 3] of "output": the last is its row's largest magnitude.
+  const NodeId last = layer.network.order()[6];
+  const Value &values = layer.network.value(layer.network.node(last).input(2)),
+              &scales = layer.network.value(layer.network.node(last).input(3));
+  EXPECT_EQ(values.dtype, DType::i8);
+  for (int64_t row = 0; row < 4; ++row) {
+    const float largest = layer.first - 1 + static_cast<float>(16 * row + 15);
+    EXPECT_EQ(scales.constant->view().as<float>()[row], largest / 127.0f);
+    EXPECT_EQ(values.constant->view().as<int8_t>()[16 * row + 15], 127);
+  }
+}
+
+TEST(PassesTest, InInt8AnEmbeddingsTableStaysAsItIs) {
+  Layer layer;
+  const ValueId decoder =
+      layer.network.add_linear(layer.linear(layer.hidden, 4, "transform"), layer.word_table, kNone, "decoder");
+  layer.network.add_output("logits", decoder);
+  const auto reports = run_passes(layer.network, {.precision = "int8"});
+  EXPECT_THAT(report(reports, "assign_precision").lines, testing::Contains(HasSubstr("refused: decoder")));
+  const auto ops = layer.ops();
+  EXPECT_EQ(std::count(ops.begin(), ops.end(), "linear"), 1);
+  EXPECT_EQ(std::count(ops.begin(), ops.end(), "int8_linear"), 5);
+}
+
 TEST(PassesTest, MergedWeightsAreStackedInOrder) {
   Layer layer;
   layer.network.add_output("last_hidden_state", layer.hidden);
