@@ -55,15 +55,14 @@ int64_t smallest_bias(const Network& network) {
   return columns;
 }
 
-StepInfo describe(const Network& network, const Node& node, const KernelChoice& choice, const std::string& precision) {
+StepInfo describe(const Network& network, const Node& node, const KernelChoice& choice) {
   StepInfo info;
   info.name = node.name;
   info.op = node.op;
   info.kernel = choice.name;
   info.portable_name = choice.portable_name;
   info.device = choice.backend;
-  // An int8 network computes in float32 what is no product of integers.
-  info.precision = precision == "int8" && node.op != "int8_linear" ? "fp32" : precision;
+  info.precision = node.op == "int8_linear" ? "int8" : node.text("precision", "fp32");
   info.reason = choice.reason;
   info.rows = rows_of(network, node);
   info.output_shape = to_string(network.value(node.outputs[0]).shape);
@@ -129,6 +128,9 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   impl->pool = std::make_shared<ThreadPool>(options.threads);
   Tuning tuning{options.timings, options.tune};
   if (options.tune && !tuning.timings) tuning.timings = std::make_shared<KernelTimings>();
+  if (backends.front()->open && options.precision != "fp32") {
+    for (NodeId id : network.order()) network.mutable_node(id).attributes.try_emplace("precision", options.precision);
+  }
   if (backends.front()->open) impl->device = backends.front()->open(options.device);
   KernelChooser chooser(network, backends, *impl->pool, tuning, impl->device);
   expand_plugins(network, chooser, options.device == "reference");
@@ -147,7 +149,7 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   const auto add_step = [&](NodeId id) {
     const Node& node = network.node(id);
     KernelChoice choice = chooser.choose(node);
-    StepInfo info = describe(network, node, choice, options.precision);
+    StepInfo info = describe(network, node, choice);
     if (counted.insert(choice.kernel.get()).second) impl->weight_bytes += info.weight_bytes;
     impl->infos.push_back(std::move(info));
     impl->steps.push_back({id, choice.kernel});

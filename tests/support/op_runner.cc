@@ -71,10 +71,8 @@ Tensor random_tensor(std::mt19937& random, const Shape& shape, DType dtype, floa
   return tensor_of(shape, values, dtype);
 }
 
-OpResult run_op(const Backend& backend, const OpCase& op_case, int threads) {
-  Network network;
+BuiltCase::BuiltCase(const OpCase& op_case) {
   std::vector<ValueId> inputs;
-  std::vector<TensorView> views;
   for (const Operand& operand : op_case.inputs) {
     const Tensor& tensor = operand.tensor;
     views.push_back(tensor.view());
@@ -86,11 +84,7 @@ OpResult run_op(const Backend& backend, const OpCase& op_case, int threads) {
       inputs.push_back(network.add_input("input", tensor.dtype, SymbolicShape(tensor.shape.begin(), tensor.shape.end())));
     }
   }
-  const ValueId output = network.add_node(op_case.op, inputs, op_case.attributes).at(0);
-  const Node& node = network.node(network.value(output).producer);
-
-  PackedBatch batch;
-  std::vector<int32_t> starts{0};
+  output = network.add_node(op_case.op, inputs, op_case.attributes).at(0);
   for (int64_t length : op_case.lengths) {
     starts.push_back(starts.back() + static_cast<int32_t>(length));
     batch.longest = std::max(batch.longest, length);
@@ -106,13 +100,20 @@ OpResult run_op(const Backend& backend, const OpCase& op_case, int threads) {
     batch.longest = views[0].shape[1];
     batch.tokens = batch.sequences * batch.longest;
   }
-
-  OpResult result;
-  const SymbolicShape& symbolic = network.value(output).shape;
   std::vector<int64_t> extents;
-  for (const Dim& dim : symbolic)
+  for (const Dim& dim : network.value(output).shape)
     extents.push_back(dim.is_fixed() ? dim.size : dim == Dim("tokens") ? batch.tokens : batch.sequences);
-  result.shape = Shape(std::span<const int64_t>(extents));
+  shape = Shape(std::span<const int64_t>(extents));
+}
+
+OpResult run_op(const Backend& backend, const OpCase& op_case, int threads) {
+  const BuiltCase built(op_case);
+  const Network& network = built.network;
+  const Node& node = built.node();
+  const PackedBatch& batch = built.batch;
+  std::vector<TensorView> views = built.views;
+  OpResult result;
+  result.shape = built.shape;
 
   ThreadPool pool(threads);
   for (const KernelEntry& entry : backend.kernels()) {
@@ -128,7 +129,7 @@ OpResult run_op(const Backend& backend, const OpCase& op_case, int threads) {
       if (op_case.inputs[i].constant && !kernel.reads_constant(i)) views[i].data = nullptr;
     }
     const size_t elements = static_cast<size_t>(result.shape.elements());
-    const DType dtype = network.value(output).dtype;
+    const DType dtype = network.value(built.output).dtype;
     const GuardedBytes out(elements * dtype_size(dtype));
     const GuardedBytes workspace(kernel.workspace_bytes({batch.tokens, batch.sequences, batch.longest, batch.rows}, threads));
     const MutableTensorView outputs[] = {{out.data(), dtype, result.shape}};

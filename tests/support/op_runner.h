@@ -35,6 +35,25 @@ struct OpResult {
 // bytes written behind either end throw std::logic_error.
 OpResult run_op(const Backend& backend, const OpCase& op_case, int threads = 1);
 
+// A case as a network of one node, and its batch.
+struct BuiltCase {
+  explicit BuiltCase(const OpCase& op_case);
+  BuiltCase(const BuiltCase&) = delete;
+  BuiltCase& operator=(const BuiltCase&) = delete;
+  const Node& node() const { return network.node(network.value(output).producer); }
+
+  Network network;
+  std::vector<TensorView> views;  // of the inputs, in the host's memory
+  ValueId output = kNone;
+  std::vector<int32_t> starts{0};
+  PackedBatch batch;
+  Shape shape;  // of the first output
+};
+
+// As run_op, on a device: its kernels in this precision, in memory of its own. Besides, nothing may be written behind the output's end.
+OpResult run_device_op(const Backend& backend, const std::shared_ptr<Device>& device, const OpCase& op_case,
+                       const std::string& precision = "fp32");
+
 // Standard normal values, each rounded to `dtype` (f32, f16, bf16 or f64), scaled and shifted.
 Tensor random_tensor(std::mt19937& random, const Shape& shape, DType dtype = DType::f32, float scale = 1, float shift = 0);
 Tensor tensor_of(const Shape& shape, const std::vector<float>& values, DType dtype = DType::f32);

@@ -4,7 +4,10 @@
 #include <iterator>
 
 #include "cuda/kernels/activation.h"
+#include "cuda/kernels/any_attention.h"
+#include "cuda/kernels/any_layer_norm.h"
 #include "cuda/kernels/convert.h"
+#include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/gather_rows.h"
 #include "cuda/kernels/normalize.h"
 #include "cuda/kernels/pool.h"
@@ -34,10 +37,14 @@ constexpr BertieCudaLauncher launcher(const char* name) {
 
 constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<ActivationParams, launch_activation>("activation"),
+    launcher<AnyAttentionParams, launch_any_attention>("any_attention"),
+    launcher<AnyLayerNormParams, launch_any_layer_norm>("any_layer_norm"),
     launcher<ConvertParams, launch_convert>("convert"),
+    launcher<ElementwiseParams, launch_elementwise>("elementwise"),
     launcher<GatherRowsParams, launch_gather_rows>("gather_rows"),
     launcher<NormalizeParams, launch_normalize>("normalize"),
     launcher<PoolParams, launch_pool>("pool"),
+    launcher<UnaryParams, launch_unary>("unary"),
 };
 
 }  // namespace

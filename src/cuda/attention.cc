@@ -1,0 +1,101 @@
+// attention over packed rows, whole sequences or the query rows that a network input names.
+#include "cuda/kernels/any_attention.h"
+#include "cuda/ops.h"
+#include "cuda/step.h"
+
+namespace bertie::cuda {
+namespace {
+
+enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows };
+
+static_assert(sizeof(QueryTile) == sizeof(AttentionTile) && offsetof(QueryTile, key_count) == offsetof(AttentionTile, key_count),
+              "kernels read the engine's tiles");
+
+struct AttentionShape {
+  bool packed_qkv;
+  int64_t heads, head_dim;
+  float scale;
+};
+
+AttentionShape shape_of(const Operands& operands) {
+  AttentionShape shape{};
+  shape.packed_qkv = operands.node().integer("packed_qkv") != 0;
+  shape.heads = operands.node().integer("heads");
+  shape.head_dim = operands.fixed_width(kQuery, "q") / shape.heads / (shape.packed_qkv ? 3 : 1);
+  shape.scale = static_cast<float>(operands.node().real("scale", 1));
+  return shape;
+}
+
+void want_operands(Operands& operands, const AttentionShape& shape) {
+  operands.want(kQuery, operands.computed(), "q");
+  if (!shape.packed_qkv) {
+    operands.want(kKey, operands.computed(), "k");
+    operands.want(kValue, operands.computed(), "v");
+  }
+  if (operands.value(kQuery).shape.size() != 2) throw Refused{"q, k and v that run padded"};
+  if (operands.has(kMask)) throw Refused{"a mask"};
+  if (operands.has(kRelativeBias)) operands.want(kRelativeBias, DType::f32, "the relative bias");
+  if (operands.has(kQueryRows)) {
+    if (operands.value(kQueryRows).dtype != DType::i32) throw Refused{"query_rows are not i32"};
+    operands.want_as_it_is(kQueryRows);
+  }
+}
+
+class AnyAttention final : public Step {
+ public:
+  AnyAttention(Operands&& operands, const AttentionShape& shape)
+      : Step(std::move(operands), operands.computed()),
+        shape_(shape),
+        launcher_(device().launcher<AnyAttentionParams>("any_attention")) {}
+
+  int64_t query_block() const override { return kAnyAttentionQueries; }
+
+ protected:
+  void enqueue(const KernelContext& context) const override {
+    const auto input = [&](size_t index) { return index < context.inputs.size() ? context.inputs[index] : TensorView{}; };
+    const DeviceBatch& batch = *context.device;
+    const int64_t width = shape_.heads * shape_.head_dim;
+    const TensorView& q = context.inputs[kQuery];
+    const size_t bytes = dtype_size(q.dtype);
+    const auto* first = q.as<std::byte>();
+    AnyAttentionParams params{};
+    params.q = first;
+    params.k = shape_.packed_qkv ? first + static_cast<size_t>(width) * bytes : input(kKey).data;
+    params.v = shape_.packed_qkv ? first + static_cast<size_t>(2 * width) * bytes : input(kValue).data;
+    params.y = context.outputs[0].data;
+    params.element = element_of(q.dtype);
+    params.row_stride = shape_.packed_qkv ? 3 * width : width;
+    params.heads = static_cast<int32_t>(shape_.heads);
+    params.head_dim = static_cast<int32_t>(shape_.head_dim);
+    params.scale = shape_.scale;
+    params.tiles = reinterpret_cast<const AttentionTile*>(batch.tiles);
+    params.tile_capacity = static_cast<int32_t>(batch.tile_capacity);
+    params.tile_count = batch.tile_count;
+    params.query_rows = input(kQueryRows).as<int32_t>();
+    params.columns = context.batch.columns;
+    params.relative_bias = input(kRelativeBias).as<float>();
+    if (params.relative_bias) params.bias_entries = static_cast<int32_t>(input(kRelativeBias).shape[1]);
+    params.overflow = overflow(context);
+    params.step = batch.step;
+    device().launch(launcher_, params, batch.stream);
+  }
+
+ private:
+  AttentionShape shape_;
+  Launcher<AnyAttentionParams> launcher_;
+};
+
+}  // namespace
+
+PrepareResult prepare_any_attention(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    const AttentionShape shape = shape_of(operands);
+    want_operands(operands, shape);
+    if (shape.head_dim > kAnyAttentionWidest)
+      throw Refused{fmt::format("heads of {}: at most {}", shape.head_dim, kAnyAttentionWidest)};
+    return Preparation{std::make_unique<AnyAttention>(std::move(operands), shape), "any head width, arithmetic in f32"};
+  });
+}
+
+}  // namespace bertie::cuda

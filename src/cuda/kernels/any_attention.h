@@ -1,0 +1,32 @@
+// any_attention: softmax(scale * q k^T + relative_bias) v over packed rows, heads side by side in the last axis. Any head width up to 256,
+// any element, float32 arithmetic without matrix units: what the faster kernels refuse.
+#pragma once
+
+#include "cuda/kernels/launch.h"
+
+namespace bertie::cuda {
+
+constexpr int kAnyAttentionQueries = 32;  // of a tile at most
+constexpr int kAnyAttentionWidest = 256;  // head
+
+struct AnyAttentionParams {
+  const void *q, *k, *v;  // row r, head h begins at r * row_stride + h * head_dim
+  void* y;                // row r, head h at (r * heads + h) * head_dim
+  Element element;        // of all four
+  int64_t row_stride;     // elements
+  int32_t heads, head_dim;
+  float scale;
+  const AttentionTile* tiles;  // [tile_capacity], of at most kAnyAttentionQueries queries
+  int32_t tile_capacity;
+  const int32_t* tile_count;    // how many are live
+  const int32_t* query_rows;    // row of q for each query; nullptr: its own number
+  const int32_t* columns;       // place of each row in its sequence, for the bias; nullptr: its row
+  const float* relative_bias;   // [heads, bias_entries], entry bias_entries / 2 + (key column - query column); nullptr: none
+  int32_t bias_entries;
+  int32_t* overflow;  // gets min(*overflow, step) where a result is not finite; nullptr: not looked for
+  int32_t step;
+};
+
+cudaError_t launch_any_attention(const AnyAttentionParams& params, cudaStream_t stream);
+
+}  // namespace bertie::cuda

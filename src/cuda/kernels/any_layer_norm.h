@@ -1,0 +1,27 @@
+// any_layer_norm: y = (s - mean) / sqrt(variance + epsilon) * gamma + beta over rows, where s is x, x + residual, or the sum of rows of up
+// to three embedding tables. Any width; mean and variance are float32, the variance from the differences to the mean.
+#pragma once
+
+#include "cuda/kernels/launch.h"
+
+namespace bertie::cuda {
+
+struct AnyLayerNormParams {
+  const void* x;         // [rows, width]; nullptr: tables
+  const void* residual;  // [rows, width]; nullptr: none
+  const void* tables[3];     // [., width] each; nullptr: left out
+  const int32_t* ids[3];     // [rows], each within its table
+  const float* gamma;        // [width]
+  const float* beta;         // [width]
+  void* y;                   // [rows, width]
+  Element element;           // of x, residual, tables and y
+  float epsilon;
+  int64_t rows, width;
+  const int32_t* live_rows;  // of `rows`; nullptr: all
+  int32_t* overflow;         // gets min(*overflow, step) where a live result is not finite; nullptr: not looked for
+  int32_t step;
+};
+
+cudaError_t launch_any_layer_norm(const AnyLayerNormParams& params, cudaStream_t stream);
+
+}  // namespace bertie::cuda

@@ -1,0 +1,89 @@
+// layer_norm, skip_layer_norm and embedding_layer_norm: three sources of the rows that one kernel normalises.
+#include "cuda/kernels/any_layer_norm.h"
+#include "cuda/ops.h"
+#include "cuda/step.h"
+
+namespace bertie::cuda {
+namespace {
+
+class LayerNorm final : public Step {
+ public:
+  // `sources`: inputs before gamma and beta. Of an embedding those are three of ids, then three tables.
+  LayerNorm(Operands&& operands, bool embeds, size_t sources)
+      : Step(std::move(operands), operands.computed()),
+        embeds_(embeds),
+        sources_(sources),
+        epsilon_(static_cast<float>(operands.node().real("epsilon"))),
+        launcher_(device().launcher<AnyLayerNormParams>("any_layer_norm")) {
+    for (size_t i = 0; embeds && i < 3; ++i) looked_up_[i] = operands.has(i) && operands.has(3 + i);
+  }
+
+ protected:
+  void enqueue(const KernelContext& context) const override {
+    const MutableTensorView& y = context.outputs[0];
+    AnyLayerNormParams params{};
+    if (embeds_) {
+      for (size_t i = 0; i < 3; ++i) {
+        if (!looked_up_[i]) continue;
+        params.ids[i] = context.inputs[i].as<int32_t>();
+        params.tables[i] = context.inputs[3 + i].data;
+      }
+    } else {
+      params.x = context.inputs[0].data;
+      if (sources_ > 1) params.residual = context.inputs[1].data;
+    }
+    params.gamma = context.inputs[sources_].as<float>();
+    params.beta = context.inputs[sources_ + 1].as<float>();
+    params.y = y.data;
+    params.element = element_of(y.dtype);
+    params.epsilon = epsilon_;
+    params.rows = row_count(y.shape);
+    params.width = y.shape.back();
+    params.live_rows = y.shape.rank() == 2 ? live(context) : nullptr;
+    params.overflow = overflow(context);
+    params.step = context.device->step;
+    device().launch(launcher_, params, context.device->stream);
+  }
+
+ private:
+  bool embeds_;
+  size_t sources_;
+  float epsilon_;
+  bool looked_up_[3] = {};
+  Launcher<AnyLayerNormParams> launcher_;
+};
+
+Preparation finish(Operands&& operands, bool embeds, size_t sources) {
+  operands.want(sources, DType::f32, "gamma");
+  operands.want(sources + 1, DType::f32, "beta");
+  return {std::make_unique<LayerNorm>(std::move(operands), embeds, sources), "a block a row, the row in registers"};
+}
+
+PrepareResult prepare_rows(const KernelRequest& request, size_t sources) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    operands.want(0, operands.computed(), "x");
+    if (sources > 1) operands.want(1, operands.computed(), "the residual");
+    return finish(std::move(operands), false, sources);
+  });
+}
+
+}  // namespace
+
+PrepareResult prepare_layer_norm(const KernelRequest& request) { return prepare_rows(request, 1); }
+PrepareResult prepare_skip_layer_norm(const KernelRequest& request) { return prepare_rows(request, 2); }
+
+PrepareResult prepare_embedding_layer_norm(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    for (size_t i = 0; i < 3; ++i) {
+      if (!operands.has(i) || !operands.has(3 + i)) continue;
+      if (operands.value(i).dtype != DType::i32) throw Refused{"ids that are not i32"};
+      operands.want_as_it_is(i);
+      operands.want(3 + i, operands.computed(), "a table");
+    }
+    return finish(std::move(operands), true, 6);
+  });
+}
+
+}  // namespace bertie::cuda

@@ -1,0 +1,67 @@
+// The cuda backend against the reference, from the case lists of every backend; in 16 bits within what their rounding explains.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "reference/backend.h"
+#include "tests/conformance/cases.h"
+#include "tests/cuda/gpu.h"
+
+namespace bertie::test {
+namespace {
+
+struct Precision {
+  const char* name;
+  double epsilon;  // of its rounding; 0: the case's own bounds hold
+};
+constexpr Precision kPrecisions[] = {{"fp32", 0}, {"tf32", 0x1p-11}, {"fp16", 0x1p-11}, {"bf16", 0x1p-8}};
+
+void expect_close(const ConformanceCase& c, const Precision& precision, const OpResult& actual, const OpResult& expected) {
+  ASSERT_EQ(actual.shape, expected.shape) << c.name;
+  double squares = 0, error_squares = 0, largest = 0;
+  for (const float value : expected.values) largest = std::max(largest, std::abs(static_cast<double>(value)));
+  // Operands and result are each rounded; of sums the errors grow as their terms' do.
+  const double element_bound = precision.epsilon == 0 ? 4 * c.element_bound : 24 * precision.epsilon * std::max(largest, 1.0);
+  const double whole_bound = precision.epsilon == 0 ? 2 * c.whole_bound : 4 * precision.epsilon;
+  for (size_t i = 0; i < expected.values.size(); ++i) {
+    const double error = std::abs(static_cast<double>(actual.values[i]) - expected.values[i]);
+    ASSERT_TRUE(error <= element_bound) << c.name << ", " << actual.kernel << " in " << precision.name << ": first bad element " << i
+                                        << " of " << expected.values.size() << " is " << actual.values[i] << ", not "
+                                        << expected.values[i] << " (bound " << element_bound << ")";
+    squares += static_cast<double>(expected.values[i]) * expected.values[i];
+    error_squares += error * error;
+  }
+  EXPECT_LE(std::sqrt(error_squares), whole_bound * std::sqrt(squares)) << c.name << ", " << actual.kernel << " in " << precision.name;
+}
+
+class CudaConformance : public GpuTest {
+ protected:
+  void check_cases(const std::vector<ConformanceCase>& cases, const std::map<std::string, std::string>& refused = {}) {
+    for (const ConformanceCase& c : cases) {
+      const OpResult expected = run_op(reference_backend(), c.op, 1);
+      for (const Precision& precision : kPrecisions) {
+        const OpResult actual = run_device_op(cuda_backend(), device, c.op, precision.name);
+        const auto never = refused.find(c.name);
+        if (never != refused.end()) {
+          EXPECT_EQ(actual.refusal, never->second) << c.name;
+          continue;
+        }
+        if (actual.kernel.empty()) {
+          ADD_FAILURE() << c.name << " in " << precision.name << ": " << (actual.refusal.empty() ? "no kernel" : actual.refusal);
+          continue;
+        }
+        expect_close(c, precision, actual, expected);
+      }
+    }
+  }
+};
+
+TEST_F(CudaConformance, Attention) { check_cases(attention_cases()); }
+TEST_F(CudaConformance, RowOps) { check_cases(row_op_cases()); }
+TEST_F(CudaConformance, ElementOps) { check_cases(element_op_cases()); }
+TEST_F(CudaConformance, Linear) { check_cases(linear_cases()); }
+TEST_F(CudaConformance, Matmul) { check_cases(matmul_cases()); }
+TEST_F(CudaConformance, PaddedOps) { check_cases(padded_op_cases()); }
+
+}  // namespace
+}  // namespace bertie::test
