@@ -34,7 +34,7 @@ typedef struct BertieCudaProperties {
 typedef struct BertieCudaLauncher {
   const char* name;
   size_t params_bytes;
-  int32_t (*launch)(const void* params, void* stream);
+  int32_t (*launch)(const void* params, int32_t device, void* stream);
 } BertieCudaLauncher;
 
 enum { BERTIE_CUDA_F32 = 0, BERTIE_CUDA_F16 = 1, BERTIE_CUDA_BF16 = 2 };  // as enum Element
@@ -81,11 +81,12 @@ typedef struct BertieCudaApi {
 
   int32_t (*make_stream)(int32_t device, void** stream);  // the CUDA stream itself
   void (*release_stream)(int32_t device, void* stream);
-  int32_t (*copy)(void* to, const void* from, size_t bytes, void* stream);  // either may be in a device's memory
-  int32_t (*fill)(void* to, int32_t byte, size_t bytes, void* stream);
+  // `device` is the stream's, and stays the calling thread's own.
+  int32_t (*copy)(void* to, const void* from, size_t bytes, int32_t device, void* stream);  // either may be in a device's memory
+  int32_t (*fill)(void* to, int32_t byte, size_t bytes, int32_t device, void* stream);
   int32_t (*synchronize)(void* stream);
 
-  int32_t (*begin_capture)(void* stream);
+  int32_t (*begin_capture)(int32_t device, void* stream);
   int32_t (*end_capture)(void* stream, void** graph);  // *graph is NULL where it failed
   int32_t (*launch_graph)(void* graph, void* stream);
   void (*release_graph)(int32_t device, void* graph);

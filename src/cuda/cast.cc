@@ -21,6 +21,8 @@ class Cast final : public Step {
     params.count = x.shape.elements();
     params.live_rows = live(context);
     if (params.live_rows && x.shape[0] > 0) params.row_elements = params.count / x.shape[0];
+    params.overflow = x.dtype == DType::f16 ? context.device->overflow : nullptr;
+    params.step = context.device->step;
     device().launch(launcher_, params, context.device->stream);
   }
 

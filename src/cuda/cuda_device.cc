@@ -51,13 +51,13 @@ class CudaStream final : public Stream {
   ~CudaStream() override { api().release_stream(device_->index(), handle_); }
 
   void copy(void* to, const void* from, size_t bytes) override {
-    if (bytes > 0) check(api().copy(to, from, bytes, handle_), "a copy");
+    if (bytes > 0) check(api().copy(to, from, bytes, device_->index(), handle_), "a copy");
   }
   void fill(void* to, uint8_t byte, size_t bytes) override {
-    if (bytes > 0) check(api().fill(to, byte, bytes, handle_), "filling memory");
+    if (bytes > 0) check(api().fill(to, byte, bytes, device_->index(), handle_), "filling memory");
   }
   void synchronize() override { check(api().synchronize(handle_), "a run"); }
-  void begin_capture() override { check(api().begin_capture(handle_), "recording a graph"); }
+  void begin_capture() override { check(api().begin_capture(device_->index(), handle_), "recording a graph"); }
   std::unique_ptr<DeviceGraph> end_capture() override {
     void* graph = nullptr;
     check(api().end_capture(handle_, &graph), "recording a graph");

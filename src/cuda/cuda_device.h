@@ -49,7 +49,7 @@ class CudaDevice final : public Device, public std::enable_shared_from_this<Cuda
   }
   template <typename Params>
   void launch(const Launcher<Params>& launcher, const Params& params, const Stream& stream) const {
-    check(launcher.launcher->launch(&params, stream.handle()), launcher.launcher->name);
+    check(launcher.launcher->launch(&params, index_, stream.handle()), launcher.launcher->name);
   }
 
   // A constant in the device's memory as `dtype` (float to float), row-major. The same memory where another kernel already holds these

@@ -25,7 +25,8 @@ class LayerNorm final : public Step {
     if (embeds_) {
       for (size_t i = 0; i < 3; ++i) {
         if (!looked_up_[i]) continue;
-        params.ids[i] = context.inputs[i].as<int32_t>();
+        params.ids[i] = context.inputs[i].data;
+        params.wide_ids[i] = context.inputs[i].dtype == DType::i64;
         params.tables[i] = context.inputs[3 + i].data;
       }
     } else {
@@ -78,7 +79,6 @@ PrepareResult prepare_embedding_layer_norm(const KernelRequest& request) {
     Operands operands(request);
     for (size_t i = 0; i < 3; ++i) {
       if (!operands.has(i) || !operands.has(3 + i)) continue;
-      if (operands.value(i).dtype != DType::i32) throw Refused{"ids that are not i32"};
       operands.want_as_it_is(i);
       operands.want(3 + i, operands.computed(), "a table");
     }

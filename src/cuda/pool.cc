@@ -23,7 +23,7 @@ class Pool final : public Step {
     params.sequences = context.outputs[0].shape[0];
     params.width = x.shape.back();
     params.length = packed ? 0 : x.shape[1];
-    params.cumulative_lengths = context.batch.cumulative_lengths;
+    params.cumulative_lengths = packed ? context.batch.cumulative_lengths : nullptr;
     params.queries_only = packed ? context.batch.queries_only : nullptr;
     params.live_sequences = live(context);
     device().launch(launcher_, params, context.device->stream);

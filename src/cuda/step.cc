@@ -99,7 +99,7 @@ void Step::convert(const TensorView& from, DType to, void* memory, const Symboli
   params.count = from.shape.elements();
   params.live_rows = live_rows(batch, shape);
   if (params.live_rows && from.shape[0] > 0) params.row_elements = params.count / from.shape[0];
-  params.overflow = to == DType::f16 ? batch.overflow : nullptr;
+  params.overflow = to == DType::f16 || from.dtype == DType::f16 ? batch.overflow : nullptr;
   params.step = batch.step;
   device_->launch(convert_, params, batch.stream);
 }

@@ -10,7 +10,8 @@ struct AnyLayerNormParams {
   const void* x;         // [rows, width]; nullptr: tables
   const void* residual;  // [rows, width]; nullptr: none
   const void* tables[3];     // [., width] each; nullptr: left out
-  const int32_t* ids[3];     // [rows], each within its table
+  const void* ids[3];     // [rows], each within its table
+  int32_t wide_ids[3];    // i64, else i32
   const float* gamma;        // [width]
   const float* beta;         // [width]
   void* y;                   // [rows, width]

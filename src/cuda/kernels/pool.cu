@@ -13,7 +13,7 @@ __global__ void pool(const T* x, PoolParams p) {
   const int64_t b = blockIdx.x, column = blockIdx.y * int64_t{32} + threadIdx.x;
   if (p.live_sequences && b >= *p.live_sequences) return;
   int64_t begin = b * p.length, end = begin + p.length;
-  if (p.length == 0) {
+  if (p.cumulative_lengths) {
     begin = p.cumulative_lengths[b];
     end = p.cumulative_lengths[b + 1];
     if (p.queries_only && p.mode != PoolMode::cls) begin += p.queries_only[b];

@@ -8,12 +8,12 @@ namespace bertie::cuda {
 enum class PoolMode : int32_t { mean, cls, max, mean_sqrt_length };
 
 struct PoolParams {
-  const void* x;  // packed [T, width], or padded [sequences, length, width] where `length` > 0
+  const void* x;  // packed [T, width], or padded [sequences, length, width]
   float* y;       // [sequences, width]
   Element element;
   PoolMode mode;
   int64_t sequences, width, length;
-  const int32_t* cumulative_lengths;  // [sequences + 1]; unused where padded
+  const int32_t* cumulative_lengths;  // [sequences + 1]; nullptr: padded
   const int32_t* queries_only;        // [sequences] leading rows that are no keys; nullptr: none
   const int32_t* live_sequences;      // of `sequences`; nullptr: all
 };

@@ -1,6 +1,4 @@
 // The kernel families of this library, by the names that the host side asks for. Each line needs its header above.
-#include <cuda_runtime_api.h>
-
 #include <iterator>
 
 #include "cuda/kernels/activation.h"
@@ -16,20 +14,11 @@
 namespace bertie::cuda {
 namespace {
 
-// Launches go to the thread's device, which must be the stream's.
-cudaError_t use_device_of(cudaStream_t stream) {
-  int device = 0, current = 0;
-  if (const cudaError_t error = cudaStreamGetDevice(stream, &device); error != cudaSuccess) return error;
-  if (const cudaError_t error = cudaGetDevice(&current); error != cudaSuccess) return error;
-  return device == current ? cudaSuccess : cudaSetDevice(device);
-}
-
 template <typename Params, cudaError_t (*kLaunch)(const Params&, cudaStream_t)>
 constexpr BertieCudaLauncher launcher(const char* name) {
-  return {name, sizeof(Params), [](const void* params, void* stream) {
-            const auto own = static_cast<cudaStream_t>(stream);
-            cudaError_t error = use_device_of(own);
-            if (error == cudaSuccess) error = kLaunch(*static_cast<const Params*>(params), own);
+  return {name, sizeof(Params), [](const void* params, int32_t device, void* stream) {
+            cudaError_t error = use_device(device);
+            if (error == cudaSuccess) error = kLaunch(*static_cast<const Params*>(params), static_cast<cudaStream_t>(stream));
             if (error != cudaSuccess) cudaGetLastError();
             return static_cast<int32_t>(error);
           }};

@@ -149,15 +149,9 @@ Products& products() {
   return *own;
 }
 
-cudaError_t use(int32_t device) {
-  int current = 0;
-  if (const cudaError_t error = cudaGetDevice(&current); error != cudaSuccess) return error;
-  return current == device ? cudaSuccess : cudaSetDevice(device);
-}
-
 int32_t product_candidates(int32_t device, const BertieCudaProduct* product, size_t workspace_bytes, int32_t most,
                            int32_t* count) {
-  if (const cudaError_t error = use(device); error != cudaSuccess) return static_cast<int32_t>(error);
+  if (const cudaError_t error = use_device(device); error != cudaSuccess) return static_cast<int32_t>(error);
   return guarded([&] {
     Description description;
     describe(*product, description);
@@ -166,7 +160,7 @@ int32_t product_candidates(int32_t device, const BertieCudaProduct* product, siz
 }
 
 int32_t run_product(int32_t device, const BertieCudaProduct* product, const BertieCudaOperands* operands, void* stream) {
-  if (const cudaError_t error = use(device); error != cudaSuccess) return static_cast<int32_t>(error);
+  if (const cudaError_t error = use_device(device); error != cudaSuccess) return static_cast<int32_t>(error);
   return guarded([&] {
     Description description;
     describe(*product, description);

@@ -79,27 +79,18 @@ void release_stream(int32_t device, void* stream) {
   on_device(device, [=] { return cudaStreamDestroy(static_cast<cudaStream_t>(stream)); });
 }
 
-// Kernels and copies of a stream go to its device, whatever the thread's is, but for launches by <<<>>>: those want the device set.
-cudaError_t use_device_of(void* stream) {
-  int device = 0, current = 0;
-  if (const cudaError_t error = cudaStreamGetDevice(static_cast<cudaStream_t>(stream), &device); error != cudaSuccess)
-    return error;
-  if (const cudaError_t error = cudaGetDevice(&current); error != cudaSuccess) return error;
-  return device == current ? cudaSuccess : cudaSetDevice(device);
-}
-
-int32_t copy(void* to, const void* from, size_t bytes, void* stream) {
-  if (const cudaError_t error = use_device_of(stream); error != cudaSuccess) return status_of(error);
+int32_t copy(void* to, const void* from, size_t bytes, int32_t device, void* stream) {
+  if (const cudaError_t error = use_device(device); error != cudaSuccess) return status_of(error);
   return status_of(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)));
 }
-int32_t fill(void* to, int32_t byte, size_t bytes, void* stream) {
-  if (const cudaError_t error = use_device_of(stream); error != cudaSuccess) return status_of(error);
+int32_t fill(void* to, int32_t byte, size_t bytes, int32_t device, void* stream) {
+  if (const cudaError_t error = use_device(device); error != cudaSuccess) return status_of(error);
   return status_of(cudaMemsetAsync(to, byte, bytes, static_cast<cudaStream_t>(stream)));
 }
 int32_t synchronize(void* stream) { return status_of(cudaStreamSynchronize(static_cast<cudaStream_t>(stream))); }
 
-int32_t begin_capture(void* stream) {
-  if (const cudaError_t error = use_device_of(stream); error != cudaSuccess) return status_of(error);
+int32_t begin_capture(int32_t device, void* stream) {
+  if (const cudaError_t error = use_device(device); error != cudaSuccess) return status_of(error);
   return status_of(cudaStreamBeginCapture(static_cast<cudaStream_t>(stream), cudaStreamCaptureModeRelaxed));
 }
 int32_t end_capture(void* stream, void** graph) {
@@ -134,6 +125,12 @@ void push_range(const char* name) { nvtxRangePushA(name); }
 void pop_range() { nvtxRangePop(); }
 
 }  // namespace
+
+cudaError_t use_device(int32_t device) {
+  int current = 0;
+  if (const cudaError_t error = cudaGetDevice(&current); error != cudaSuccess) return error;
+  return current == device ? cudaSuccess : cudaSetDevice(device);
+}
 
 void fill_runtime(BertieCudaApi& api) {
   api.error_text = error_text;
