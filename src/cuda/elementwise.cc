@@ -6,12 +6,9 @@
 namespace bertie::cuda {
 namespace {
 
-constexpr std::string_view kFunctions[] = {"add",   "sub",     "mul",
-                                           "div",   "pow",     "min",
-                                           "max",   "mod",     "fmod",
-                                           "equal", "greater", "greater_or_equal",
-                                           "less",  "less_or_equal", "and",
-                                           "or",    "xor",     "bitwise_and",
+constexpr std::string_view kFunctions[] = {"add",        "sub",           "mul",  "div",   "pow",     "min",
+                                           "max",        "mod",           "fmod", "equal", "greater", "greater_or_equal",
+                                           "less",       "less_or_equal", "and",  "or",    "xor",     "bitwise_and",
                                            "bitwise_or", "bitwise_xor"};
 
 class Elementwise final : public Step {

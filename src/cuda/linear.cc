@@ -44,6 +44,7 @@ class Linear final : public Step {
     product.m = row_count(x.shape);
     product.k = x.shape.back();
     product.n = y.shape.back();
+    if (product.m == 0) return;
     BertieCudaOperands operands{};
     operands.a = x.data;
     operands.b = context.inputs[kWeight].data;

@@ -79,8 +79,8 @@ PrepareResult prepare_unary(const KernelRequest& request) {
     Operands operands(request);
     const Node& node = request.node;
     const std::string name = node.text("function");
-    const auto found =
-        std::find_if(std::begin(kFunctions), std::end(kFunctions), [&](const Function& function) { return function.name == name; });
+    const auto found = std::find_if(std::begin(kFunctions), std::end(kFunctions),
+                                    [&](const Function& function) { return function.name == name; });
     if (found == std::end(kFunctions)) throw Refused{"no function " + name};
     want_number(operands, 0, "x");
     const DType dtype = operands.value(0).dtype;

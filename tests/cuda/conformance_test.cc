@@ -28,17 +28,19 @@ void expect_close(const ConformanceCase& c, const Precision& precision, const Op
   // Rows of mean 100 lose what is left of their digits when they are rounded to 16 bits.
   const bool cancels = c.name.find("mean 100") != std::string::npos;
   // Operands and result are each rounded; of sums the errors grow as their terms' do.
-  const double element_bound = precision.epsilon == 0 ? 4 * c.element_bound : (cancels ? 200 : 24) * precision.epsilon * std::max(largest, 1.0);
+  const double element_bound =
+      precision.epsilon == 0 ? 4 * c.element_bound : (cancels ? 200 : 24) * precision.epsilon * std::max(largest, 1.0);
   const double whole_bound = precision.epsilon == 0 ? 2 * c.whole_bound : (cancels ? 100 : 4) * precision.epsilon;
   for (size_t i = 0; i < expected.values.size(); ++i) {
     const double error = std::abs(static_cast<double>(actual.values[i]) - expected.values[i]);
-    ASSERT_TRUE(error <= element_bound) << c.name << ", " << actual.kernel << " in " << precision.name << ": first bad element " << i
-                                        << " of " << expected.values.size() << " is " << actual.values[i] << ", not "
+    ASSERT_TRUE(error <= element_bound) << c.name << ", " << actual.kernel << " in " << precision.name << ": first bad element "
+                                        << i << " of " << expected.values.size() << " is " << actual.values[i] << ", not "
                                         << expected.values[i] << " (bound " << element_bound << ")";
     squares += static_cast<double>(expected.values[i]) * expected.values[i];
     error_squares += error * error;
   }
-  EXPECT_LE(std::sqrt(error_squares), whole_bound * std::sqrt(squares)) << c.name << ", " << actual.kernel << " in " << precision.name;
+  EXPECT_LE(std::sqrt(error_squares), whole_bound * std::sqrt(squares))
+      << c.name << ", " << actual.kernel << " in " << precision.name;
 }
 
 class CudaConformance : public GpuTest {

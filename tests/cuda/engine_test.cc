@@ -77,7 +77,8 @@ class CudaEngine : public GpuTest {
  protected:
   // Batches of several cuts, each three times: as the first of its bucket, recorded, and replayed.
   void check_parity(const Model& model) {
-    const std::vector<std::vector<int>> cuts = {{1}, {7}, {128}, {1, 2, 3, 0, 150, 64}, {384, 1, 129, 128}, {33, 31, 32, 65, 63, 17}};
+    const std::vector<std::vector<int>> cuts = {
+        {1}, {7}, {128}, {1, 2, 3, 0, 150, 64}, {384, 1, 129, 128}, {33, 31, 32, 65, 63, 17}};
     Session expected(build(model, "cpu", "fp32"), {2048, 64, 512, 0});
     for (const Bound& bound : kBounds) {
       Session session(build(model, "cuda", bound.precision), {2048, 64, 512, 0});
@@ -87,7 +88,8 @@ class CudaEngine : public GpuTest {
           const OwnBatch batch(cuts[i], static_cast<uint32_t>(i + 10 * round));
           expected.run(batch.batch());
           session.run(batch.batch());
-          worst = std::max(worst, relative_error(floats(session.output("last_hidden_state")), floats(expected.output("last_hidden_state"))));
+          worst = std::max(
+              worst, relative_error(floats(session.output("last_hidden_state")), floats(expected.output("last_hidden_state"))));
         }
       }
       fmt::print("{} {}: {:.2e}\n", model.info().source, bound.precision, worst);
@@ -115,7 +117,8 @@ TEST_F(CudaEngine, HeadRowsAloneAgreeWithFp32) {
       expected.run(batch.batch());
       session.run(batch.batch());
       ASSERT_EQ(session.output("logits").shape, (Shape{8, 30522}));
-      EXPECT_LE(relative_error(floats(session.output("logits")), floats(expected.output("logits"))), bound.whole) << bound.precision;
+      EXPECT_LE(relative_error(floats(session.output("logits")), floats(expected.output("logits"))), bound.whole)
+          << bound.precision;
     }
   }
 }
@@ -150,8 +153,9 @@ TEST_F(CudaEngine, NeighboursMatterLittle) {
       alone.ids.assign(together.ids.begin() + together.starts[b], together.ids.begin() + together.starts[b + 1]);
       alone.starts.push_back(lengths[b]);
       session.run(alone.batch());
-      EXPECT_LE(relative_error(floats(session.output("last_hidden_state")), std::span(values).subspan(begin * width, count * width)),
-                bound.whole)
+      EXPECT_LE(
+          relative_error(floats(session.output("last_hidden_state")), std::span(values).subspan(begin * width, count * width)),
+          bound.whole)
           << bound.precision << ", sequence " << b;
     }
   }
@@ -223,7 +227,8 @@ TEST_F(CudaEngine, OverflowInFp16NamesTheStep) {
   Network network;
   const ValueId ids = network.add_input("input_ids", DType::i32, {"batch", "sequence"});
   const std::vector<float> table(4 * 64, 300.0f), weight(64 * 64, 300.0f);
-  const ValueId embedded = network.add_embedding(network.add_constant("table", Tensor::from_floats({4, 64}, table)), ids, "words");
+  const ValueId embedded =
+      network.add_embedding(network.add_constant("table", Tensor::from_floats({4, 64}, table)), ids, "words");
   const ValueId huge =
       network.add_linear(embedded, network.add_constant("weight", Tensor::from_floats({64, 64}, weight)), kNone, "planted");
   network.add_output("y", network.add_unary("tanh", huge, "hidden_again"));

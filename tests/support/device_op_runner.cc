@@ -118,8 +118,15 @@ OpResult run_device_op(const Backend& backend, const std::shared_ptr<Device>& de
                                 kernel.workspace_bytes({batch.tokens, batch.sequences, batch.longest, batch.rows}, 1));
     const MutableTensorView outputs[] = {{out.data(), kept, result.shape}};
     // More tiles than are live, as a bucket has.
-    const DeviceBatch seen{*stream, numbers,     numbers + 1, numbers + 2, list, static_cast<int64_t>(tiles.size()) + 3,
-                           numbers + 3, const_cast<int32_t*>(numbers + 4), 0};
+    const DeviceBatch seen{*stream,
+                           numbers,
+                           numbers + 1,
+                           numbers + 2,
+                           list,
+                           static_cast<int64_t>(tiles.size()) + 3,
+                           numbers + 3,
+                           const_cast<int32_t*>(numbers + 4),
+                           0};
     kernel.run({views, outputs, batch, {workspace.data(), workspace.size()}, pool, &seen});
     stream->synchronize();
     const std::vector<std::byte> bytes = out.read(std::string(entry.name) + " output");

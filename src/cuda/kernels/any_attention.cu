@@ -28,9 +28,9 @@ __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) 
   const AttentionTile tile = p.tiles[blockIdx.x];
   const int head = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32, width = p.head_dim;
   extern __shared__ float memory[];
-  float* queries = memory;                                // [kAnyAttentionQueries][width]
-  float* keys = queries + kAnyAttentionQueries * width;   // [kKeys][width + 1]
-  float* values = keys + kKeys * (width + 1);             // [kKeys][width]
+  float* queries = memory;                               // [kAnyAttentionQueries][width]
+  float* keys = queries + kAnyAttentionQueries * width;  // [kKeys][width + 1]
+  float* values = keys + kKeys * (width + 1);            // [kKeys][width]
   const T* q = static_cast<const T*>(p.q) + head * width;
   const T* k = static_cast<const T*>(p.k) + head * width;
   const T* v = static_cast<const T*>(p.v) + head * width;

@@ -18,10 +18,10 @@ struct AnyAttentionParams {
   float scale;
   const AttentionTile* tiles;  // [tile_capacity], of at most kAnyAttentionQueries queries
   int32_t tile_capacity;
-  const int32_t* tile_count;    // how many are live
-  const int32_t* query_rows;    // row of q for each query; nullptr: its own number
-  const int32_t* columns;       // place of each row in its sequence, for the bias; nullptr: its row
-  const float* relative_bias;   // [heads, bias_entries], entry bias_entries / 2 + (key column - query column); nullptr: none
+  const int32_t* tile_count;   // how many are live
+  const int32_t* query_rows;   // row of q for each query; nullptr: its own number
+  const int32_t* columns;      // place of each row in its sequence, for the bias; nullptr: its row
+  const float* relative_bias;  // [heads, bias_entries], entry bias_entries / 2 + (key column - query column); nullptr: none
   int32_t bias_entries;
   int32_t* overflow;  // gets min(*overflow, step) where a result is not finite; nullptr: not looked for
   int32_t step;

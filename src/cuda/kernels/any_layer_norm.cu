@@ -30,7 +30,8 @@ __device__ inline float element(const AnyLayerNormParams& p, int64_t row, int64_
 #pragma unroll
   for (int table = 0; table < 3; ++table) {
     if (!p.tables[table]) continue;
-    const int64_t id = p.wide_ids[table] ? static_cast<const int64_t*>(p.ids[table])[row] : static_cast<const int32_t*>(p.ids[table])[row];
+    const int64_t id =
+        p.wide_ids[table] ? static_cast<const int64_t*>(p.ids[table])[row] : static_cast<const int32_t*>(p.ids[table])[row];
     sum += load(static_cast<const T*>(p.tables[table]) + id * p.width + i);
   }
   return sum;

@@ -7,15 +7,15 @@
 namespace bertie::cuda {
 
 struct AnyLayerNormParams {
-  const void* x;         // [rows, width]; nullptr: tables
-  const void* residual;  // [rows, width]; nullptr: none
-  const void* tables[3];     // [., width] each; nullptr: left out
+  const void* x;          // [rows, width]; nullptr: tables
+  const void* residual;   // [rows, width]; nullptr: none
+  const void* tables[3];  // [., width] each; nullptr: left out
   const void* ids[3];     // [rows], each within its table
   int32_t wide_ids[3];    // i64, else i32
-  const float* gamma;        // [width]
-  const float* beta;         // [width]
-  void* y;                   // [rows, width]
-  Element element;           // of x, residual, tables and y
+  const float* gamma;     // [width]
+  const float* beta;      // [width]
+  void* y;                // [rows, width]
+  Element element;        // of x, residual, tables and y
   float epsilon;
   int64_t rows, width;
   const int32_t* live_rows;  // of `rows`; nullptr: all

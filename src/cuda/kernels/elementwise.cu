@@ -88,7 +88,7 @@ __global__ void elementwise(ElementwiseParams p) {
     }
     const T a = static_cast<const T*>(p.a)[at_a], b = static_cast<const T*>(p.b)[at_b];
     if (compares) {
-      static_cast<uint8_t*>(p.y)[i] = compare(p.function, a < b, a == b, a > b, a != T{0}, b != T{0});
+      static_cast<uint8_t*>(p.y)[i] = compare(p.function, a<b, a == b, a> b, a != T{0}, b != T{0});
     } else if constexpr (std::is_same_v<T, float>) {
       static_cast<float*>(p.y)[i] = apply(p.function, a, b);
     } else {

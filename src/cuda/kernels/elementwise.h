@@ -11,8 +11,26 @@ constexpr int kMostAxes = 8;
 
 // In the order of the names in cuda/elementwise.cc.
 enum class Binary : int32_t {
-  add, sub, mul, div, pow, min, max, mod, fmod, equal, greater, greater_or_equal, less, less_or_equal, logical_and, logical_or, logical_xor,
-  bitwise_and, bitwise_or, bitwise_xor
+  add,
+  sub,
+  mul,
+  div,
+  pow,
+  min,
+  max,
+  mod,
+  fmod,
+  equal,
+  greater,
+  greater_or_equal,
+  less,
+  less_or_equal,
+  logical_and,
+  logical_or,
+  logical_xor,
+  bitwise_and,
+  bitwise_or,
+  bitwise_xor
 };
 
 struct ElementwiseParams {
@@ -28,9 +46,47 @@ cudaError_t launch_elementwise(const ElementwiseParams& params, cudaStream_t str
 
 // In the order of the names in cuda/unary.cc.
 enum class Unary : int32_t {
-  identity, relu, silu, tanh, sigmoid, softplus, softsign, mish, hard_swish, erf, exp, log, sqrt, reciprocal, sin, cos, tan, asin, acos, atan,
-  sinh, cosh, asinh, acosh, atanh, neg, abs, sign, floor, ceil, round, leaky_relu, elu, celu, selu, thresholded_relu, hard_sigmoid, is_nan,
-  is_inf, bitwise_not, logical_not
+  identity,
+  relu,
+  silu,
+  tanh,
+  sigmoid,
+  softplus,
+  softsign,
+  mish,
+  hard_swish,
+  erf,
+  exp,
+  log,
+  sqrt,
+  reciprocal,
+  sin,
+  cos,
+  tan,
+  asin,
+  acos,
+  atan,
+  sinh,
+  cosh,
+  asinh,
+  acosh,
+  atanh,
+  neg,
+  abs,
+  sign,
+  floor,
+  ceil,
+  round,
+  leaky_relu,
+  elu,
+  celu,
+  selu,
+  thresholded_relu,
+  hard_sigmoid,
+  is_nan,
+  is_inf,
+  bitwise_not,
+  logical_not
 };
 
 struct UnaryParams {
@@ -38,8 +94,8 @@ struct UnaryParams {
   void* y;  // of Number u8 for is_nan, is_inf and logical_not
   Number number;
   Unary function;
-  float alpha, beta;                 // of functions that have them
-  int32_t positive, negative;        // which infinities is_inf finds
+  float alpha, beta;           // of functions that have them
+  int32_t positive, negative;  // which infinities is_inf finds
   int64_t count;
 };
 cudaError_t launch_unary(const UnaryParams& params, cudaStream_t stream);
