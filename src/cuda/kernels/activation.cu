@@ -35,13 +35,14 @@ __global__ void activation(const X* x, Y* y, ActivationParams p) {
 #pragma unroll
     for (int k = 0; k < 8; ++k) {
       store(&to.values[k], apply(p.function, load(&from.values[k])));
-      bad |= !isfinite(load(&to.values[k]));
+      bad |= !isfinite(load(&from.values[k])) || !isfinite(load(&to.values[k]));  // tanh(inf) is 1
     }
     reinterpret_cast<Eight<Y>*>(y)[i] = to;
   }
   for (int64_t i = eights * 8 + start; i < count; i += stride) {
-    store(y + i, apply(p.function, load(x + i)));
-    bad |= !isfinite(load(y + i));
+    const float value = load(x + i);
+    store(y + i, apply(p.function, value));
+    bad |= !isfinite(value) || !isfinite(load(y + i));
   }
   if (p.overflow && bad) atomicMin(p.overflow, p.step);
 }

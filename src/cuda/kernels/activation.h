@@ -14,7 +14,7 @@ struct ActivationParams {
   Activation function;
   int64_t rows, width;
   const int32_t* live_rows;  // of `rows`; nullptr: all
-  int32_t* overflow;         // gets min(*overflow, step) where a live result is not finite; nullptr: not looked for
+  int32_t* overflow;         // gets min(*overflow, step) where a live x or y is not finite; nullptr: not looked for
   int32_t step;
 };
 

@@ -45,6 +45,7 @@ __global__ void pool(const T* x, PoolParams p) {
 }  // namespace
 
 cudaError_t launch_pool(const PoolParams& p, cudaStream_t stream) {
+  if (p.sequences == 0 || p.width == 0) return cudaSuccess;
   const dim3 blocks(static_cast<unsigned>(p.sequences), static_cast<unsigned>((p.width + 31) / 32)), threads(32, kWarps);
   return with_element(p.element, [&](auto element) {
     using T = decltype(element);
