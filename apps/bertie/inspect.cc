@@ -69,6 +69,7 @@ Json to_json(const Model& model, const std::shared_ptr<const Engine>& built) {
   Json json = model_json(model);
   json["device"] = engine.options().device;
   json["precision"] = engine.options().precision;
+  json["layer_precision"] = engine.options().layer_precision;
   json["threads"] = engine.threads();
   json["weight_bytes"] = engine.weight_bytes();
   if (const auto bytes = session_bytes(built)) {
@@ -144,12 +145,13 @@ void print(const Model& model, const std::shared_ptr<const Engine>& built, bool 
   for (const PassReport& pass : engine.passes()) {
     write_line(fmt::format("  {:>2} {:<24} {:>4} matches  {:6.1f} ms", pass.number, pass.name, pass.matches, pass.milliseconds));
   }
-  write_line(
-      fmt::format("\nsteps on {} in {}, {} threads", engine.options().device, engine.options().precision, engine.threads()));
+  const auto& layers = engine.options().layer_precision;
+  write_line(fmt::format("\nsteps on {} in {}{}{}, {} threads", engine.options().device, engine.options().precision,
+                         layers.empty() ? "" : " but ", fmt::join(layers, " "), engine.threads()));
   write_line(fmt::format("  {}: {}", engine.execution().planned ? "planned" : "step by step", engine.execution().reason));
   for (const StepInfo& step : engine.steps()) {
-    write_line(fmt::format("  {:<40} {:<22} {:<28} {:<7} {:>10}  {}", step.name, step.op, step.kernel, step.rows,
-                           megabytes(step.weight_bytes), step.reason));
+    write_line(fmt::format("  {:<40} {:<22} {:<28} {:<5} {:<7} {:>10}  {}", step.name, step.op, step.kernel, step.precision,
+                           step.rows, megabytes(step.weight_bytes), step.reason));
   }
   if (!info.surplus_tensors.empty()) {
     write_line("\ntensors that are no part of the network");

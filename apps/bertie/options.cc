@@ -31,6 +31,14 @@ void CommonOptions::add_device(CLI::App& command) {
   });
   command.add_option("--precision", precision, "fp32 (default), tf32, fp16, bf16, int8, fp8 or auto")
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
+  command
+      .add_option("--layer-precision", layer_precision,
+                  "PATTERN=P: the precision of steps by name (`bertie inspect`), with * and ?; may be given several times, the "
+                  "last counts")
+      ->type_size(1)
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--threads", threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
   command.add_flag("--tune", tune, "Time the kernels where several take a step, and use the fastest: the results are the same");
   command.add_option("--tuning-cache", tuning_cache, "Keep the kernels' times in this file, and use those it holds");
@@ -81,6 +89,7 @@ EngineOptions CommonOptions::engine_options(const Model& model) const {
   EngineOptions options;
   options.device = device;
   options.precision = precision;
+  options.layer_precision = layer_precision;
   options.threads = threads;
   options.disabled_passes = disabled_passes;
   options.tune = tune;
@@ -92,6 +101,7 @@ EngineOptions CommonOptions::engine_options(const Model& model) const {
 void CommonOptions::copy_to(TaskOptions& options) const {
   options.device = device;
   options.precision = precision;
+  options.layer_precision = layer_precision;
   options.threads = threads;
   options.disabled_passes = disabled_passes;
   options.tune = tune;

@@ -28,6 +28,7 @@ struct CommonOptions {
   std::string tokenizer;
   std::string device = "cpu";
   std::string precision = "fp32";
+  std::vector<std::string> layer_precision;
   int threads = 0;
   std::vector<std::string> disabled_passes;
   bool tune = false;

@@ -51,8 +51,11 @@ class BERTIE_API KernelTimings {
 };
 
 struct EngineOptions {
-  std::string device = "cpu";        // cpu, cuda (the first GPU), cuda:N, reference
-  std::string precision = "fp32";    // what the device offers: see `devices()`
+  std::string device = "cpu";      // cpu, cuda (the first GPU), cuda:N, reference
+  std::string precision = "fp32";  // what the device offers: see `devices()`
+  // Of some steps another: "PATTERN=P", the pattern of names of steps (`Engine::steps`), where * is any text and ? any one
+  // byte. The last that matches a step counts; each must match one. Eight bits are for linear layers alone.
+  std::vector<std::string> layer_precision;
   int threads = 0;                   // 0: all usable CPUs
   std::vector<std::string> outputs;  // network outputs wanted; empty: all
   // Outputs of which only Batch::head_rows are computed: [R, ...] in place of [T, ...]. Work that no wanted row needs is not

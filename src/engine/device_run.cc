@@ -296,8 +296,9 @@ void DeviceRun::fail_overflow(const Layout& layout) {
   const int32_t first = reinterpret_cast<const Counts*>(results_.data())->overflow;
   const StepInfo& info = engine_.infos[static_cast<size_t>(first)];
   fail(ErrorCode::unsupported,
-       "{} '{}': a result is too large for {}, or not a number: bf16 and fp32 hold more (--layer-precision)", info.op, info.name,
-       info.precision);
+       "{} '{}': a result is too large for {}, or not a number: bf16 and fp32 hold more (--precision, or --layer-precision "
+       "'{}=fp32')",
+       info.op, info.name, info.precision, info.name);
 }
 
 void DeviceRun::report(std::span<const TensorView> inputs, std::span<StepTime> times) const {

@@ -113,24 +113,27 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   impl->options = options;
   const auto backends = backends_for(options.device);
   const auto precisions = precisions_of(options.device);
-  if (std::find(precisions.begin(), precisions.end(), options.precision) == precisions.end()) {
-    fail(ErrorCode::unsupported, "precision '{}': device {} has {}", options.precision, options.device,
-         fmt::join(precisions, ", "));
+  const auto check_precision = [&](const std::string& precision, std::string_view what, const std::string& said) {
+    if (std::find(precisions.begin(), precisions.end(), precision) != precisions.end()) return;
+    fail(ErrorCode::unsupported, "{} '{}': device {} has {}", what, said, options.device, fmt::join(precisions, ", "));
+  };
+  check_precision(options.precision, "precision", options.precision);
+  std::vector<LayerPrecision> layer_precision;
+  for (const std::string& text : options.layer_precision) {
+    layer_precision.push_back(parse_layer_precision(text));
+    check_precision(layer_precision.back().precision, "layer precision", text);
   }
   if (options.threads < 0) fail(ErrorCode::invalid_argument, "threads {}: 0 or more", options.threads);
 
   Network& network = impl->network;
   network = source;
   if (!options.outputs.empty()) network.keep_outputs(options.outputs);
-  impl->passes = run_passes(network, {options.select_rows, options.disabled_passes, options.precision});
+  impl->passes = run_passes(network, {options.select_rows, options.disabled_passes, options.precision, layer_precision});
   network.remove_dead_nodes();
 
   impl->pool = std::make_shared<ThreadPool>(options.threads);
   Tuning tuning{options.timings, options.tune};
   if (options.tune && !tuning.timings) tuning.timings = std::make_shared<KernelTimings>();
-  if (backends.front()->open && options.precision != "fp32") {
-    for (NodeId id : network.order()) network.mutable_node(id).attributes.try_emplace("precision", options.precision);
-  }
   if (backends.front()->open) impl->device = backends.front()->open(options.device);
   KernelChooser chooser(network, backends, *impl->pool, tuning, impl->device);
   expand_plugins(network, chooser, options.device == "reference");

@@ -339,6 +339,9 @@ TEST(EngineBuildTest, NamesWhatThereIs) {
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.device = "tpu"}); }),
               HasSubstr("there are cpu, cuda, cuda:N, reference"));
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.precision = "fp8"}); }), HasSubstr("device cpu has fp32"));
+  EXPECT_THAT(message_of([] { Engine::build(encoder(), {.layer_precision = {"*=fp16"}}); }),
+              HasSubstr("layer precision '*=fp16': device cpu has fp32"));
+  EXPECT_THAT(message_of([] { Engine::build(encoder(), {.layer_precision = {"*"}}); }), HasSubstr("it is PATTERN=P"));
   EXPECT_THAT(message_of([] { Engine::build(encoder(), {.outputs = {"hidden"}}); }),
               HasSubstr("the network has last_hidden_state"));
 }

@@ -199,6 +199,7 @@ Json provenance_json(const Model& model, const Engine& engine, std::span<const P
   }
   json["options"] = {{"device", engine.options().device},
                      {"precision", engine.options().precision},
+                     {"layer_precision", engine.options().layer_precision},
                      {"disabled_passes", engine.options().disabled_passes}};
   json["kernels"] = kernels_json(engine);
   return json;

@@ -1,6 +1,9 @@
-// Says of each linear layer in which precision it is computed, where the network is not wanted in float32 alone.
+// Says of each node in which precision it is computed, where the network is not wanted in float32 alone: by default
+// EngineOptions::precision, by name EngineOptions::layer_precision. Eight bits are for linear layers alone.
+#include <map>
 #include <set>
 
+#include "base/error.h"
 #include "passes/pass.h"
 
 namespace bertie {
@@ -18,28 +21,60 @@ std::set<const void*> embedding_tables(const Network& network) {
   return tables;
 }
 
+// Why `node` cannot be computed in eight bits; empty: it can.
+std::string_view no_int8(const Network& network, const Node& node, const std::set<const void*>& tables) {
+  if (node.op != "linear") return "it is no linear layer";
+  const std::optional<Tensor>& weight = network.value(node.input(1)).constant;
+  if (!weight) return "its weight is not a constant";
+  if (tables.contains(weight->data.get())) return "its weight is an embedding's table too";
+  if (node.input(2) != kNone && !network.value(node.input(2)).constant) return "its bias is not a constant";
+  return "";
+}
+
+// What became of one layer precision.
+struct Found {
+  bool any = false, suits = false;
+  std::string refusal;  // the first
+};
+
 }  // namespace
 
 void assign_precision(Network& network, const PassOptions& options, PassLog& log) {
-  if (options.precision != "int8") return;
+  if (options.precision == "fp32" && options.layer_precision.empty()) return;
   const std::set<const void*> tables = embedding_tables(network);
-  std::vector<std::string> assigned;
+  std::vector<Found> found(options.layer_precision.size());
+  std::map<std::string, std::vector<std::string>> assigned;  // by precision
   for (const NodeId id : network.order()) {
     const Node& node = network.node(id);
-    if (node.op != "linear") continue;
-    const std::optional<Tensor>& weight = network.value(node.input(1)).constant;
-    if (!weight) {
-      log.refused("{}: its weight is not a constant", node.name);
-    } else if (tables.contains(weight->data.get())) {
-      log.refused("{}: its weight is an embedding's table too", node.name);
-    } else if (node.input(2) != kNone && !network.value(node.input(2)).constant) {
-      log.refused("{}: its bias is not a constant", node.name);
-    } else {
-      network.mutable_node(id).attributes["precision"] = options.precision;
-      assigned.push_back(node.name);
+    const std::string_view refusal = no_int8(network, node, tables);
+    std::string precision = options.precision;
+    for (size_t i = 0; i < found.size(); ++i) {
+      const LayerPrecision& layers = options.layer_precision[i];
+      if (!matches_glob(layers.pattern, node.name)) continue;
+      precision = layers.precision;  // the last one that names it
+      found[i].any = true;
+      if (precision != "int8" || refusal.empty())
+        found[i].suits = true;
+      else if (found[i].refusal.empty())
+        found[i].refusal = fmt::format("{} '{}': {}", node.op, node.name, refusal);
     }
+    if (precision == "fp32") continue;
+    if (precision == "int8" && !refusal.empty()) {
+      if (node.op == "linear") log.refused("{}: {}", node.name, refusal);
+      continue;
+    }
+    network.mutable_node(id).attributes["precision"] = precision;
+    assigned[precision].push_back(node.name);
   }
-  log.matched_each(options.precision, assigned);
+  for (size_t i = 0; i < found.size(); ++i) {
+    const auto& [pattern, precision] = options.layer_precision[i];
+    if (!found[i].any) {
+      fail(ErrorCode::invalid_argument, "layer precision '{}={}': no step has such a name; `bertie inspect` lists them", pattern,
+           precision);
+    }
+    if (!found[i].suits) fail(ErrorCode::unsupported, "layer precision '{}={}': {}", pattern, precision, found[i].refusal);
+  }
+  for (const auto& [precision, names] : assigned) log.matched_each(precision, names);
 }
 
 }  // namespace bertie

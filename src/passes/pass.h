@@ -10,6 +10,7 @@
 
 #include "bertie/engine.h"
 #include "bertie/network.h"
+#include "passes/layer_precision.h"
 
 namespace bertie {
 
@@ -38,6 +39,7 @@ struct PassOptions {
   std::vector<std::string> select_rows;  // see EngineOptions
   std::vector<std::string> disabled;     // names
   std::string precision = "fp32";        // see EngineOptions
+  std::vector<LayerPrecision> layer_precision;
 };
 
 struct Pass {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/message_of_test.h"
 #include "passes/pass.h"
 
 namespace bertie {
@@ -105,6 +106,74 @@ TEST(PassesTest, InInt8AnEmbeddingsTableStaysAsItIs) {
   const auto ops = layer.ops();
   EXPECT_EQ(std::count(ops.begin(), ops.end(), "linear"), 1);
   EXPECT_EQ(std::count(ops.begin(), ops.end(), "int8_linear"), 5);
+
+  Layer named;
+  named.network.add_output("logits", named.network.add_linear(named.hidden, named.word_table, kNone, "decoder"));
+  EXPECT_THAT(message_of([&] {
+                run_passes(named.network, {.layer_precision = {{"decoder", "int8"}}});
+              }),
+              HasSubstr("linear 'decoder': its weight is an embedding's table too"));
+}
+
+TEST(PassesTest, LayersByNameAreComputedOtherwise) {
+  const auto precisions = [](PassOptions options) {
+    Layer layer;
+    layer.network.add_output("last_hidden_state", layer.hidden);
+    options.disabled = {"quantize_linear_layers"};
+    run_passes(layer.network, options);
+    std::vector<std::string> found;
+    for (NodeId id : layer.network.order()) {
+      const Node& node = layer.network.node(id);
+      if (node.op == "linear" || node.text("precision", "fp32") != "fp32")
+        found.push_back(node.name + " " + node.text("precision", "fp32"));
+    }
+    return found;
+  };
+  EXPECT_THAT(precisions({.layer_precision = {{"out*", "int8"}}}),
+              ElementsAre("attention.qkv fp32", "projection fp32", "intermediate fp32", "output int8"));
+  EXPECT_THAT(
+      precisions({.precision = "int8", .layer_precision = {{"*", "fp32"}, {"attention.?kv", "int8"}, {"intermediate", "int8"}}}),
+      ElementsAre("attention.qkv int8", "projection fp32", "intermediate int8", "output fp32"));
+  EXPECT_THAT(precisions({.precision = "int8", .layer_precision = {{"intermediate", "int8"}, {"inter*", "fp32"}}}),
+              ElementsAre("attention.qkv int8", "projection int8", "intermediate fp32", "output int8"));
+  EXPECT_THAT(precisions({.layer_precision = {{"norm2*", "fp16"}, {"output", "bf16"}}}),
+              ElementsAre("attention.qkv fp32", "projection fp32", "intermediate fp32", "output bf16", "norm2.skip fp16"));
+  const auto message = [&](const LayerPrecision& layers) {
+    return message_of([&] { precisions({.precision = "int8", .layer_precision = {{"*", "fp32"}, layers}}); });
+  };
+  EXPECT_THAT(message({"key", "fp32"}), HasSubstr("layer precision 'key=fp32': no step"));
+  EXPECT_THAT(message({"norm?.skip", "int8"}), HasSubstr("skip_layer_norm 'norm1.skip': it is no linear layer"));
+}
+
+TEST(PassesTest, BetweenInt8LayersFloatsAreReadWhereALayerIsInFloat) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  run_passes(layer.network, {.precision = "int8", .layer_precision = {{"intermediate", "fp32"}}});
+  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "int8_linear", "attention", "int8_linear", "skip_layer_norm",
+                                       "linear", "quantize_rows", "int8_linear", "skip_layer_norm"));
+}
+
+TEST(LayerPrecisionTest, PatternsAreGlobs) {
+  for (const auto& [pattern, name] : std::vector<std::pair<std::string, std::string>>{{"*", ""},
+                                                                                      {"a", "a"},
+                                                                                      {"a*", "a"},
+                                                                                      {"*a", "bca"},
+                                                                                      {"a*b*c", "abbcbc"},
+                                                                                      {"?", "x"},
+                                                                                      {"**x?", "abxxy"},
+                                                                                      {"a.*.b", "a.1.b"}})
+    EXPECT_TRUE(matches_glob(pattern, name)) << pattern << " " << name;
+  for (const auto& [pattern, name] : std::vector<std::pair<std::string, std::string>>{
+           {"?", ""}, {"a", "ab"}, {"b", "ab"}, {"a.b", "axb"}, {"a*b", "abc"}, {"*??", "x"}, {"", "x"}, {"a*b*c", "acb"}})
+    EXPECT_FALSE(matches_glob(pattern, name)) << pattern << " " << name;
+}
+
+TEST(LayerPrecisionTest, IsPatternAndPrecision) {
+  const LayerPrecision layers = parse_layer_precision("a=b*=int8");
+  EXPECT_EQ(layers.pattern, "a=b*");
+  EXPECT_EQ(layers.precision, "int8");
+  for (const char* text : {"", "=", "a", "a=", "=int8"})
+    EXPECT_THAT(message_of([&] { parse_layer_precision(text); }), HasSubstr("it is PATTERN=P")) << text;
 }
 
 TEST(PassesTest, MergedWeightsAreStackedInOrder) {

@@ -523,6 +523,30 @@ class Reports(Case):
         self.assertIn("remove_padding", [one["name"] for one in row["passes"]])
         self.assertEqual(run("inspect", MASKED, "--network")[0], 0)
 
+    def test_layer_precision(self):
+        flags = ["--precision", "int8", "--layer-precision", "*.layer.1.*=fp32", "--layer-precision", "*.layer.1.output.dense=int8"]
+        code, output, error = run("inspect", MASKED, "--json", *flags)
+        self.assertEqual((code, error), (0, ""))
+        [row] = rows(output)
+        self.assertEqual(row["layer_precision"], flags[3::2])
+        found = {step["name"]: step["precision"] for step in row["steps"] if step["op"] in ("linear", "int8_linear")}
+        self.assertEqual({precision for name, precision in found.items() if ".layer.0." in name}, {"int8"})
+        self.assertEqual({precision for name, precision in found.items() if ".layer.1." in name and not name.endswith("1.output.dense")},
+                         {"fp32"})
+        self.assertEqual([precision for name, precision in found.items() if name.endswith("layer.1.output.dense")], ["int8"])
+        self.assertIn(b"in int8 but *.layer.1.*=fp32", run("inspect", MASKED, *flags)[1])
+        # All layers in float32 are the float32 engine; tasks, benchmarks and engine files take the flag.
+        text = ["--task", "fill-mask", "--text", "a [MASK]", "--json"]
+        plain, named = run("run", MASKED, *text), run("run", MASKED, *text, "--precision", "int8", "--layer-precision", "*=fp32")
+        self.assertEqual((named[0], named[2]), (0, ""))
+        self.assertEqual(named[1], plain[1])
+        self.assertNotEqual(run("run", MASKED, *text, "--layer-precision", "*=int8")[1], plain[1])
+        self.assertEqual(run("bench", MASKED, "--batch", "1", "--sequence", "8", "--seconds", "0.02", "--layer-precision", "*=int8")[0], 0)
+        self.fails(1, "inspect", MASKED, "--layer-precision", "*.layer.9.*=int8", says=["*.layer.9.*=int8", "inspect"])
+        self.fails(1, "inspect", MASKED, "--layer-precision", "int8", says="PATTERN=P")
+        self.fails(1, "inspect", MASKED, "--layer-precision", "*=fp8", says=["*=fp8", "fp32"])
+        self.fails(1, "inspect", MASKED, "--layer-precision", "*.self=int8", says=["attention", "no linear layer"])
+
     def test_bench(self):
         code, output, error = run("bench", MASKED, "--batch", "1,3", "--sequence", "8,16", "--seconds", "0.02", "--json")
         self.assertEqual((code, error), (0, ""))
