@@ -1,5 +1,6 @@
 // attention over packed rows, whole sequences or the query rows that a network input names.
 #include "cuda/kernels/any_attention.h"
+#include "cuda/kernels/tile_attention.h"
 #include "cuda/ops.h"
 #include "cuda/step.h"
 
@@ -41,14 +42,16 @@ void want_operands(Operands& operands, const AttentionShape& shape) {
   }
 }
 
-class AnyAttention final : public Step {
+class Attention final : public Step {
  public:
-  AnyAttention(Operands&& operands, const AttentionShape& shape)
+  // `launcher`: of a kernel whose tiles have at most `queries` queries.
+  Attention(Operands&& operands, const AttentionShape& shape, const char* launcher, int64_t queries)
       : Step(std::move(operands), operands.computed()),
         shape_(shape),
-        launcher_(device().launcher<AnyAttentionParams>("any_attention")) {}
+        queries_(queries),
+        launcher_(device().launcher<AnyAttentionParams>(launcher)) {}
 
-  int64_t query_block() const override { return kAnyAttentionQueries; }
+  int64_t query_block() const override { return queries_; }
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -82,6 +85,7 @@ class AnyAttention final : public Step {
 
  private:
   AttentionShape shape_;
+  int64_t queries_;
   Launcher<AnyAttentionParams> launcher_;
 };
 
@@ -94,7 +98,21 @@ PrepareResult prepare_any_attention(const KernelRequest& request) {
     want_operands(operands, shape);
     if (shape.head_dim > kAnyAttentionWidest)
       throw Refused{fmt::format("heads of {}: at most {}", shape.head_dim, kAnyAttentionWidest)};
-    return Preparation{std::make_unique<AnyAttention>(std::move(operands), shape), "any head width, arithmetic in f32"};
+    return Preparation{std::make_unique<Attention>(std::move(operands), shape, "any_attention", kAnyAttentionQueries),
+                       "any head width, arithmetic in f32"};
+  });
+}
+
+PrepareResult prepare_tile_attention(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    const AttentionShape shape = shape_of(operands);
+    want_operands(operands, shape);
+    if (operands.computed() == DType::f32) throw Refused{"q, k and v of f32"};
+    if (!tile_attention_takes(static_cast<int>(shape.head_dim)))
+      throw Refused{fmt::format("heads of {}: 32, 64 or 128", shape.head_dim)};
+    return Preparation{std::make_unique<Attention>(std::move(operands), shape, "tile_attention", kTileAttentionQueries),
+                       "16-bit products on matrix units, softmax in f32"};
   });
 }
 

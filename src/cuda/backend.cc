@@ -13,18 +13,22 @@ namespace {
 
 // Where several take an op they stand in the order in which they are asked.
 constexpr KernelEntry kTable[] = {
+    {"attention", "cuda_tile_attention", cuda::prepare_tile_attention},
     {"attention", "cuda_any_attention", cuda::prepare_any_attention},
     {"cast", "cuda_cast", cuda::prepare_cast},
     {"elementwise", "cuda_elementwise", cuda::prepare_elementwise},
     {"embedding", "cuda_embedding", cuda::prepare_embedding},
-    {"embedding_layer_norm", "cuda_any_embedding_layer_norm", cuda::prepare_embedding_layer_norm},
+    {"embedding_layer_norm", "cuda_warp_embedding_layer_norm", cuda::prepare_warp_embedding_layer_norm},
+    {"embedding_layer_norm", "cuda_any_embedding_layer_norm", cuda::prepare_any_embedding_layer_norm},
     {"gather_rows", "cuda_gather_rows", cuda::prepare_gather_rows},
     {"gelu", "cuda_gelu", cuda::prepare_gelu},
-    {"layer_norm", "cuda_any_layer_norm", cuda::prepare_layer_norm},
+    {"layer_norm", "cuda_warp_layer_norm", cuda::prepare_warp_layer_norm},
+    {"layer_norm", "cuda_any_layer_norm", cuda::prepare_any_layer_norm},
     {"linear", "cuda_cublaslt_linear", cuda::prepare_linear},
     {"normalize", "cuda_normalize", cuda::prepare_normalize},
     {"pool", "cuda_pool", cuda::prepare_pool},
-    {"skip_layer_norm", "cuda_any_skip_layer_norm", cuda::prepare_skip_layer_norm},
+    {"skip_layer_norm", "cuda_warp_skip_layer_norm", cuda::prepare_warp_skip_layer_norm},
+    {"skip_layer_norm", "cuda_any_skip_layer_norm", cuda::prepare_any_skip_layer_norm},
     {"unary", "cuda_unary", cuda::prepare_unary},
 };
 std::span<const KernelEntry> entries() { return kTable; }

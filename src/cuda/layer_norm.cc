@@ -1,5 +1,6 @@
-// layer_norm, skip_layer_norm and embedding_layer_norm: three sources of the rows that one kernel normalises.
+// layer_norm, skip_layer_norm and embedding_layer_norm: three sources of the rows that one of two kernels normalises.
 #include "cuda/kernels/any_layer_norm.h"
+#include "cuda/kernels/warp_layer_norm.h"
 #include "cuda/ops.h"
 #include "cuda/step.h"
 
@@ -9,12 +10,12 @@ namespace {
 class LayerNorm final : public Step {
  public:
   // `sources`: inputs before gamma and beta. Of an embedding those are three of ids, then three tables.
-  LayerNorm(Operands&& operands, bool embeds, size_t sources)
+  LayerNorm(Operands&& operands, bool embeds, size_t sources, const char* launcher)
       : Step(std::move(operands), operands.computed()),
         embeds_(embeds),
         sources_(sources),
         epsilon_(static_cast<float>(operands.node().real("epsilon"))),
-        launcher_(device().launcher<AnyLayerNormParams>("any_layer_norm")) {
+        launcher_(device().launcher<AnyLayerNormParams>(launcher)) {
     for (size_t i = 0; embeds && i < 3; ++i) looked_up_[i] = operands.has(i) && operands.has(3 + i);
   }
 
@@ -54,27 +55,33 @@ class LayerNorm final : public Step {
   Launcher<AnyLayerNormParams> launcher_;
 };
 
-Preparation finish(Operands&& operands, bool embeds, size_t sources) {
+// Of the rows' width, as the kernels take it.
+enum class Rows { any, vectors };
+
+Preparation finish(Operands&& operands, bool embeds, size_t sources, Rows rows) {
   operands.want(sources, DType::f32, "gamma");
   operands.want(sources + 1, DType::f32, "beta");
-  return {std::make_unique<LayerNorm>(std::move(operands), embeds, sources), "a block a row, the row in registers"};
+  if (rows == Rows::any) {
+    return {std::make_unique<LayerNorm>(std::move(operands), embeds, sources, "any_layer_norm"),
+            "a block a row, the row in registers"};
+  }
+  const int64_t width = operands.fixed_width(sources, "gamma");
+  if (!warp_layer_norm_takes(element_of(operands.computed()), width))
+    throw Refused{fmt::format("rows of {}: whole vectors of 16 bytes, at most {}", width, kWarpLayerNormWidest)};
+  return {std::make_unique<LayerNorm>(std::move(operands), embeds, sources, "warp_layer_norm"),
+          "a warp a row, the row in registers"};
 }
 
-PrepareResult prepare_rows(const KernelRequest& request, size_t sources) {
+PrepareResult prepare_rows(const KernelRequest& request, size_t sources, Rows rows) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     operands.want(0, operands.computed(), "x");
     if (sources > 1) operands.want(1, operands.computed(), "the residual");
-    return finish(std::move(operands), false, sources);
+    return finish(std::move(operands), false, sources, rows);
   });
 }
 
-}  // namespace
-
-PrepareResult prepare_layer_norm(const KernelRequest& request) { return prepare_rows(request, 1); }
-PrepareResult prepare_skip_layer_norm(const KernelRequest& request) { return prepare_rows(request, 2); }
-
-PrepareResult prepare_embedding_layer_norm(const KernelRequest& request) {
+PrepareResult prepare_embedded(const KernelRequest& request, Rows rows) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     for (size_t i = 0; i < 3; ++i) {
@@ -82,8 +89,17 @@ PrepareResult prepare_embedding_layer_norm(const KernelRequest& request) {
       operands.want_as_it_is(i);
       operands.want(3 + i, operands.computed(), "a table");
     }
-    return finish(std::move(operands), true, 6);
+    return finish(std::move(operands), true, 6, rows);
   });
 }
+
+}  // namespace
+
+PrepareResult prepare_any_layer_norm(const KernelRequest& request) { return prepare_rows(request, 1, Rows::any); }
+PrepareResult prepare_any_skip_layer_norm(const KernelRequest& request) { return prepare_rows(request, 2, Rows::any); }
+PrepareResult prepare_any_embedding_layer_norm(const KernelRequest& request) { return prepare_embedded(request, Rows::any); }
+PrepareResult prepare_warp_layer_norm(const KernelRequest& request) { return prepare_rows(request, 1, Rows::vectors); }
+PrepareResult prepare_warp_skip_layer_norm(const KernelRequest& request) { return prepare_rows(request, 2, Rows::vectors); }
+PrepareResult prepare_warp_embedding_layer_norm(const KernelRequest& request) { return prepare_embedded(request, Rows::vectors); }
 
 }  // namespace bertie::cuda

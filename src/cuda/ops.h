@@ -6,17 +6,21 @@
 namespace bertie::cuda {
 
 PrepareResult prepare_any_attention(const KernelRequest& request);
+PrepareResult prepare_any_embedding_layer_norm(const KernelRequest& request);
+PrepareResult prepare_any_layer_norm(const KernelRequest& request);
+PrepareResult prepare_any_skip_layer_norm(const KernelRequest& request);
 PrepareResult prepare_cast(const KernelRequest& request);
 PrepareResult prepare_elementwise(const KernelRequest& request);
 PrepareResult prepare_embedding(const KernelRequest& request);
-PrepareResult prepare_embedding_layer_norm(const KernelRequest& request);
 PrepareResult prepare_gather_rows(const KernelRequest& request);
 PrepareResult prepare_gelu(const KernelRequest& request);
-PrepareResult prepare_layer_norm(const KernelRequest& request);
 PrepareResult prepare_linear(const KernelRequest& request);
 PrepareResult prepare_normalize(const KernelRequest& request);
 PrepareResult prepare_pool(const KernelRequest& request);
-PrepareResult prepare_skip_layer_norm(const KernelRequest& request);
+PrepareResult prepare_tile_attention(const KernelRequest& request);
 PrepareResult prepare_unary(const KernelRequest& request);
+PrepareResult prepare_warp_embedding_layer_norm(const KernelRequest& request);
+PrepareResult prepare_warp_layer_norm(const KernelRequest& request);
+PrepareResult prepare_warp_skip_layer_norm(const KernelRequest& request);
 
 }  // namespace bertie::cuda

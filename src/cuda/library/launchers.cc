@@ -9,6 +9,8 @@
 #include "cuda/kernels/gather_rows.h"
 #include "cuda/kernels/normalize.h"
 #include "cuda/kernels/pool.h"
+#include "cuda/kernels/tile_attention.h"
+#include "cuda/kernels/warp_layer_norm.h"
 #include "cuda/library/runtime.h"
 
 namespace bertie::cuda {
@@ -33,7 +35,9 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<GatherRowsParams, launch_gather_rows>("gather_rows"),
     launcher<NormalizeParams, launch_normalize>("normalize"),
     launcher<PoolParams, launch_pool>("pool"),
+    launcher<AnyAttentionParams, launch_tile_attention>("tile_attention"),
     launcher<UnaryParams, launch_unary>("unary"),
+    launcher<AnyLayerNormParams, launch_warp_layer_norm>("warp_layer_norm"),
 };
 
 }  // namespace
