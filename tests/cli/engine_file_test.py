@@ -73,6 +73,26 @@ class EngineFiles(Case):
         for name in names:
             self.assertEqual(read_npy(self.folder / "a" / name), read_npy(self.folder / "b" / name), name)
 
+    def test_precision_is_chosen_by_the_run(self):
+        """The file holds the weights; eight bits are made from them, with the bits that the folder gives."""
+        flags = ["--precision", "int8", "--layer-precision", "*.layer.1.*=fp32"]
+        eight = self.folder / "eight.bertie"
+        code, _, error = run("build", MASKED, "-o", eight, *flags)
+        self.assertEqual((code, error), (0, ""))
+        provenance = json.loads(run("inspect", eight, "--json")[1])["engine_file"]["provenance"]
+        self.assertEqual(provenance["options"]["precision"], "int8")
+        self.assertEqual(provenance["options"]["layer_precision"], flags[3:])
+        answers = []
+        for chosen in [], flags[:2], flags:
+            found = [run("run", model, "--task", "fill-mask", "--text", "a [MASK]", "--json", *chosen)
+                     for model in (MASKED, self.build(MASKED), eight)]
+            self.assertEqual([one[0] for one in found], [0, 0, 0])
+            self.assertEqual({one[1] for one in found}, {found[0][1]})
+            answers.append(found[0][1])
+        self.assertEqual(len(set(answers)), 3)  # each precision gives bits of its own
+        self.fails(1, "build", MASKED, "-o", self.folder / "none.bertie", "--layer-precision", "no.such=int8", says="no.such=int8")
+        self.assertFalse((self.folder / "none.bertie").exists())
+
     def test_inspect_shows_where_it_came_from(self):
         built = self.build(MASKED)
         code, output, error = run("inspect", built, "--json")
