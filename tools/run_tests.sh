@@ -11,5 +11,13 @@ for preset in "${presets[@]}"; do
   cmake --preset "$preset" -DBERTIE_TESTS=ON >"$log" || { cat "$log"; exit 1; }
   cmake --build --preset "$preset"
 done
+# Kernels compile for every architecture; tools/gpu_tests.sh runs them where there is a GPU.
+if command -v nvcc >/dev/null; then
+  echo "== Building the CUDA library"
+  cmake --preset cuda -DBERTIE_TESTS=OFF >build/cuda.configure.log || { cat build/cuda.configure.log; exit 1; }
+  cmake --build --preset cuda --target bertie_cuda_library
+else
+  echo "== Skipping the CUDA library: no nvcc"
+fi
 printf 'subdirs(%s)\n' "${presets[@]}" >build/CTestTestfile.cmake
 ctest --test-dir build --output-on-failure --parallel "$(nproc)" "$@"
