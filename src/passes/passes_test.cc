@@ -138,6 +138,10 @@ TEST(PassesTest, LayersByNameAreComputedOtherwise) {
               ElementsAre("attention.qkv int8", "projection int8", "intermediate fp32", "output int8"));
   EXPECT_THAT(precisions({.layer_precision = {{"norm2*", "fp16"}, {"output", "bf16"}}}),
               ElementsAre("attention.qkv fp32", "projection fp32", "intermediate fp32", "output bf16", "norm2.skip fp16"));
+  // Every step of a network in 16 bits has its precision, but for those named otherwise.
+  EXPECT_THAT(precisions({.precision = "fp16", .layer_precision = {{"norm2*", "fp32"}, {"projection", "fp32"}}}),
+              ElementsAre("embedding_norm.embedding fp16", "attention.qkv fp16", "attention fp16", "projection fp32",
+                          "norm1.skip fp16", "intermediate fp16", "output fp16"));
   const auto message = [&](const LayerPrecision& layers) {
     return message_of([&] { precisions({.precision = "int8", .layer_precision = {{"*", "fp32"}, layers}}); });
   };
