@@ -1,8 +1,8 @@
 // int8_linear: exact integer products; scales, bias, activation and residual in the GEMM's epilogue, and rows quantised there too.
 #include <fmt/format.h>
 
+#include "backend/mode_names.h"
 #include "base/panels.h"
-#include "cpu/activation.h"
 #include "cpu/int8_gemm.h"
 #include "cpu/isa.h"
 #include "cpu/operands.h"
@@ -79,9 +79,8 @@ PrepareResult prepare_int8_linear(const KernelRequest& request) {
     if (operands.fixed_width(kX, "x") > kInt8MaxDepth) throw Refused{fmt::format("rows longer than {}", kInt8MaxDepth)};
     operands.require_f32(kXScale, "x's scale");
     if (operands.has(kResidual)) operands.require_f32(kResidual, "the residual");
-    const std::optional<Activation> activation = activation_named(request.node.text("activation", "none"));
-    if (!activation) throw Refused{"no activation " + request.node.text("activation")};
-    return Preparation{std::make_unique<Int8LinearKernel>(request, operands, *weight, *activation),
+    const Activation activation = activation_named<Activation>(request.node.text("activation", "none"));
+    return Preparation{std::make_unique<Int8LinearKernel>(request, operands, *weight, activation),
                        weight->layout == TensorLayout::rows ? "weights packed in panels of 16 columns by 4"
                                                             : "weights in panels of 16 columns by 4, read in place"};
   });

@@ -1,11 +1,12 @@
 // linear: x [..., K] times weight [N, K] transposed, + bias, activation in the GEMM's epilogue.
 #include <optional>
 
-#include "cpu/activation.h"
+#include "backend/mode_names.h"
 #include "cpu/gemm.h"
 #include "cpu/isa.h"
 #include "cpu/operands.h"
 #include "cpu/ops.h"
+#include "network/embedding_tables.h"
 
 namespace bertie::cpu {
 namespace {
@@ -57,20 +58,6 @@ class LinearKernel : public Kernel {
   Activation activation_;
 };
 
-// Whether an embedding gathers rows of these very bytes: the tied decoder's vocabulary matrix is then held once.
-bool is_embedding_table(const Network& network, const Tensor& weight) {
-  for (const NodeId id : network.order()) {
-    const Node& node = network.node(id);
-    if (node.op != "embedding" && node.op != "embedding_layer_norm") continue;
-    for (const ValueId input : node.inputs) {
-      if (input == kNone) continue;
-      const std::optional<Tensor>& table = network.value(input).constant;
-      if (table && table->data == weight.data) return true;
-    }
-  }
-  return false;
-}
-
 // Packed: the weight in panels, made now or read in place. On the fly: what an embedding table is multiplied by, so that it is
 // held once; where kernels are chosen by timing, any row-major weight.
 Preparation prepare(const KernelRequest& request, bool on_the_fly) {
@@ -82,11 +69,10 @@ Preparation prepare(const KernelRequest& request, bool on_the_fly) {
   const std::optional<Tensor>& weight = operands.value(1).constant;
   if (!weight) throw Refused{"the weight is not constant"};
   const std::vector<float> bias = operands.has(2) ? operands.constant(2, "the bias") : std::vector<float>();
-  const std::optional<Activation> activation = activation_named(node.text("activation", "none"));
-  if (!activation) throw Refused{"no activation " + node.text("activation")};
+  const Activation activation = activation_named<Activation>(node.text("activation", "none"));
   const bool in_place = weight->layout == TensorLayout::panels_16;
   if (on_the_fly && in_place) throw Refused{"the weight is packed already"};
-  const bool table = is_embedding_table(network, *weight);
+  const bool table = embedding_tables(network).contains(weight->data.get());
   if (!on_the_fly && table) throw Refused{"the weight is an embedding table too: packed, it would be held twice"};
   if (on_the_fly && !table && !request.by_timing) throw Refused{"the weight is no embedding table"};
 
@@ -97,7 +83,7 @@ Preparation prepare(const KernelRequest& request, bool on_the_fly) {
                        : on_the_fly ? "weights packed on the fly"
                        : in_place   ? "weights in panels of 16 columns, read in place from the engine file"
                                     : "weights packed in panels of 16 columns";
-  return {std::make_unique<LinearKernel>(kernels, *weight, std::move(packing), bias, *activation), reason};
+  return {std::make_unique<LinearKernel>(kernels, *weight, std::move(packing), bias, activation), reason};
 }
 
 }  // namespace

@@ -1,3 +1,4 @@
+#include "backend/mode_names.h"
 #include "cpu/isa.h"
 #include "cpu/operands.h"
 #include "cpu/ops.h"
@@ -32,21 +33,13 @@ class Pool final : public Kernel {
   PoolMode mode_;
 };
 
-PoolMode pool_mode(const std::string& name) {
-  if (name == "mean") return PoolMode::mean;
-  if (name == "cls") return PoolMode::cls;
-  if (name == "max") return PoolMode::max;
-  if (name == "mean_sqrt_length") return PoolMode::mean_sqrt_length;
-  throw Refused{"no pooling mode " + name};
-}
-
 }  // namespace
 
 PrepareResult prepare_pool(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     const Operands operands(request);
     operands.require_f32(0, "x");
-    const PoolMode mode = pool_mode(request.node.text("mode"));
+    const PoolMode mode = pool_mode_named<PoolMode>(request.node.text("mode"));
     if (operands.has(1) && mode != PoolMode::cls) throw Refused{"a mask: packed rows need none"};
     return Preparation{std::make_unique<Pool>(mode), "columns of each sequence in registers"};
   });

@@ -1,4 +1,5 @@
 // linear: x [..., K] times weight [N, K] transposed, + bias, by cuBLASLt; an activation as a kernel of its own behind it.
+#include "backend/mode_names.h"
 #include "cuda/kernels/activation.h"
 #include "cuda/ops.h"
 #include "cuda/step.h"
@@ -10,16 +11,6 @@ enum Input : size_t { kX, kWeight, kBias };
 
 // Room for the partial sums of products that are split over K; cuBLASLt's own recommendation for Hopper.
 constexpr size_t kProductWorkspace = size_t{32} << 20;
-
-Activation activation_of(const std::string& name) {
-  if (name == "none") return Activation::none;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_tanh") return Activation::gelu_tanh;
-  if (name == "relu") return Activation::relu;
-  if (name == "silu") return Activation::silu;
-  if (name == "tanh") return Activation::tanh;
-  throw Refused{"no activation " + name};
-}
 
 class Linear final : public Step {
  public:
@@ -79,7 +70,7 @@ class Linear final : public Step {
 PrepareResult prepare_linear(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
-    const Activation activation = activation_of(request.node.text("activation", "none"));
+    const Activation activation = activation_named<Activation>(request.node.text("activation", "none"));
     operands.want(kX, operands.computed(), "x");
     if (!operands.value(kWeight).constant) throw Refused{"the weight is not constant"};
     operands.want(kWeight, operands.computed(), "the weight");

@@ -1,5 +1,6 @@
 #include "cuda/kernels/pool.h"
 
+#include "backend/mode_names.h"
 #include "cuda/ops.h"
 #include "cuda/step.h"
 
@@ -34,20 +35,12 @@ class Pool final : public Step {
   Launcher<PoolParams> launcher_;
 };
 
-PoolMode pool_mode(const std::string& name) {
-  if (name == "mean") return PoolMode::mean;
-  if (name == "cls") return PoolMode::cls;
-  if (name == "max") return PoolMode::max;
-  if (name == "mean_sqrt_length") return PoolMode::mean_sqrt_length;
-  throw Refused{"no pooling mode " + name};
-}
-
 }  // namespace
 
 PrepareResult prepare_pool(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
-    const PoolMode mode = pool_mode(request.node.text("mode"));
+    const PoolMode mode = pool_mode_named<PoolMode>(request.node.text("mode"));
     if (operands.has(1) && mode != PoolMode::cls) throw Refused{"a mask: packed rows need none"};
     operands.want(0, operands.value(0).constant ? DType::f32 : operands.stored(0), "x");
     return Preparation{std::make_unique<Pool>(std::move(operands), mode), "a warp's lanes share columns, sums in f32"};

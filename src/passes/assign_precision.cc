@@ -4,22 +4,11 @@
 #include <set>
 
 #include "base/error.h"
+#include "network/embedding_tables.h"
 #include "passes/pass.h"
 
 namespace bertie {
 namespace {
-
-// Bytes that an embedding looks up rows in: a decoder that multiplies by the same table reads it as it is.
-std::set<const void*> embedding_tables(const Network& network) {
-  std::set<const void*> tables;
-  for (const NodeId id : network.order()) {
-    const Node& node = network.node(id);
-    if (node.op != "embedding" && node.op != "embedding_layer_norm") continue;
-    for (const ValueId input : node.inputs)
-      if (input != kNone && network.value(input).constant) tables.insert(network.value(input).constant->data.get());
-  }
-  return tables;
-}
 
 // Why `node` cannot be computed in eight bits; empty: it can.
 std::string_view no_int8(const Network& network, const Node& node, const std::set<const void*>& tables) {

@@ -16,10 +16,6 @@ __device__ inline float warp_max(float value) {
   for (int lane = 16; lane > 0; lane /= 2) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, lane));
   return value;
 }
-__device__ inline float warp_sum(float value) {
-  for (int lane = 16; lane > 0; lane /= 2) value += __shfl_xor_sync(0xffffffffu, value, lane);
-  return value;
-}
 
 // kColumns: ceil(head_dim / 32).
 template <typename T, int kColumns>

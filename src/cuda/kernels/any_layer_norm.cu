@@ -11,7 +11,7 @@ constexpr int kThreads = 128, kHeld = 8;
 
 __device__ inline float block_sum(float value) {
   __shared__ float sums[kThreads / 32];
-  for (int lane = 16; lane > 0; lane /= 2) value += __shfl_xor_sync(0xffffffffu, value, lane);
+  value = warp_sum(value);
   __syncthreads();  // the sums of the call before have been read
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
   __syncthreads();

@@ -15,6 +15,12 @@ __device__ inline void store(float* p, float value) { *p = value; }
 __device__ inline void store(__half* p, float value) { *p = __float2half_rn(value); }
 __device__ inline void store(__nv_bfloat16* p, float value) { *p = __float2bfloat16_rn(value); }
 
+// The sum of a warp's values, in each of its lanes.
+__device__ inline float warp_sum(float value) {
+  for (int lane = 16; lane > 0; lane /= 2) value += __shfl_xor_sync(0xffffffffu, value, lane);
+  return value;
+}
+
 // Calls body(T{}) for the C++ type of an element.
 template <typename Body>
 cudaError_t with_element(Element element, Body body) {

@@ -17,8 +17,7 @@ __global__ void normalize(const T* x, NormalizeParams p) {
       const float value = load(x + row * p.width + i);
       squares += value * value;
     }
-    for (int lane = 16; lane > 0; lane /= 2) squares += __shfl_xor_sync(0xffffffffu, squares, lane);
-    const float norm = fmaxf(sqrtf(squares), p.epsilon);
+    const float norm = fmaxf(sqrtf(warp_sum(squares)), p.epsilon);
     for (int64_t i = threadIdx.x; i < p.width; i += 32) p.y[row * p.width + i] = load(x + row * p.width + i) / norm;
   }
 }

@@ -9,11 +9,6 @@ namespace {
 
 constexpr int kWarps = 4;
 
-__device__ inline float sum_of_lanes(float value) {
-  for (int lane = 16; lane > 0; lane /= 2) value += __shfl_xor_sync(0xffffffffu, value, lane);
-  return value;
-}
-
 template <typename T>
 struct alignas(16) Vector {
   static constexpr int kWidth = 16 / sizeof(T);
@@ -60,7 +55,7 @@ __global__ void __launch_bounds__(kWarps * 32) warp_layer_norm(AnyLayerNormParam
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) sum += held[k][i];  // zeros where there is no vector
     }
-    const float mean = sum_of_lanes(sum) / count;
+    const float mean = warp_sum(sum) / count;
     float squares = 0;
 #pragma unroll
     for (int k = 0; k < kVectors; ++k) {
@@ -68,7 +63,7 @@ __global__ void __launch_bounds__(kWarps * 32) warp_layer_norm(AnyLayerNormParam
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) squares += (held[k][i] - mean) * (held[k][i] - mean);
     }
-    const float scale = 1.0f / sqrtf(sum_of_lanes(squares) / count + p.epsilon);
+    const float scale = 1.0f / sqrtf(warp_sum(squares) / count + p.epsilon);
 #pragma unroll
     for (int k = 0; k < kVectors; ++k) {
       const int vector = lane + k * 32;
