@@ -1,6 +1,7 @@
 // attention over packed rows, whole sequences or the query rows that a network input names.
 #include "cuda/kernels/any_attention.h"
 #include "cuda/kernels/tile_attention.h"
+#include "cuda/kernels/wgmma_attention.h"
 #include "cuda/ops.h"
 #include "cuda/step.h"
 
@@ -42,6 +43,12 @@ void want_operands(Operands& operands, const AttentionShape& shape) {
   }
 }
 
+void want_matrix_units(const Operands& operands, const AttentionShape& shape) {
+  if (operands.computed() == DType::f32) throw Refused{"q, k and v of f32"};
+  if (!tile_attention_takes(static_cast<int>(shape.head_dim)))
+    throw Refused{fmt::format("heads of {}: 32, 64 or 128", shape.head_dim)};
+}
+
 class Attention final : public Step {
  public:
   // `launcher`: of a kernel whose tiles have at most `queries` queries.
@@ -68,6 +75,7 @@ class Attention final : public Step {
     params.y = context.outputs[0].data;
     params.element = element_of(q.dtype);
     params.row_stride = shape_.packed_qkv ? 3 * width : width;
+    params.key_rows = shape_.packed_qkv ? q.shape[0] : input(kKey).shape[0];
     params.heads = static_cast<int32_t>(shape_.heads);
     params.head_dim = static_cast<int32_t>(shape_.head_dim);
     params.scale = shape_.scale;
@@ -108,11 +116,24 @@ PrepareResult prepare_tile_attention(const KernelRequest& request) {
     Operands operands(request);
     const AttentionShape shape = shape_of(operands);
     want_operands(operands, shape);
-    if (operands.computed() == DType::f32) throw Refused{"q, k and v of f32"};
-    if (!tile_attention_takes(static_cast<int>(shape.head_dim)))
-      throw Refused{fmt::format("heads of {}: 32, 64 or 128", shape.head_dim)};
+    want_matrix_units(operands, shape);
     return Preparation{std::make_unique<Attention>(std::move(operands), shape, "tile_attention", kTileAttentionQueries),
                        "16-bit products on matrix units, softmax in f32"};
+  });
+}
+
+PrepareResult prepare_wgmma_attention(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    const AttentionShape shape = shape_of(operands);
+    want_operands(operands, shape);
+    want_matrix_units(operands, shape);
+    if (operands.device()->capability() != 90)
+      throw Refused{fmt::format("compute capability {}.{}: 9.0 alone has wgmma", operands.device()->capability() / 10,
+                                operands.device()->capability() % 10)};
+    if (operands.has(kQueryRows)) throw Refused{"few queries a sequence: smaller tiles waste less"};
+    return Preparation{std::make_unique<Attention>(std::move(operands), shape, "wgmma_attention", kWgmmaAttentionQueries),
+                       "16-bit products by warpgroups, K and V by the copy engine, softmax in f32"};
   });
 }
 

@@ -22,5 +22,6 @@ PrepareResult prepare_unary(const KernelRequest& request);
 PrepareResult prepare_warp_embedding_layer_norm(const KernelRequest& request);
 PrepareResult prepare_warp_layer_norm(const KernelRequest& request);
 PrepareResult prepare_warp_skip_layer_norm(const KernelRequest& request);
+PrepareResult prepare_wgmma_attention(const KernelRequest& request);
 
 }  // namespace bertie::cuda

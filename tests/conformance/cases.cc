@@ -189,6 +189,12 @@ std::vector<ConformanceCase> attention_cases() {
        {0, 1, 2, 3, 5, 6, 7, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 384}) {
     cases.push_back(attention_case({.heads = 1, .head_dim = 32, .lengths = {length}}));
   }
+  for (int64_t head_dim : {64, 128}) {
+    cases.push_back(
+        attention_case({.heads = 2, .head_dim = head_dim, .lengths = {0, 1, 127, 128, 129, 64, 255, 256, 257, 300, 513}}));
+    cases.push_back(
+        attention_case({.heads = 2, .head_dim = head_dim, .lengths = {200, 33}, .relative_bias = true, .holes = true}));
+  }
   for (bool packed_qkv : {true, false}) {
     for (bool relative_bias : {false, true}) {
       for (bool holes : {false, true}) {

@@ -14,6 +14,7 @@ struct AnyAttentionParams {
   void* y;                // row r, head h at (r * heads + h) * head_dim
   Element element;        // of all four
   int64_t row_stride;     // elements
+  int64_t key_rows;       // that k and v have memory for
   int32_t heads, head_dim;
   float scale;
   const AttentionTile* tiles;  // [tile_capacity], of at most kAnyAttentionQueries queries

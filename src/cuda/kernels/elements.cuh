@@ -15,6 +15,18 @@ __device__ inline void store(float* p, float value) { *p = value; }
 __device__ inline void store(__half* p, float value) { *p = __float2half_rn(value); }
 __device__ inline void store(__nv_bfloat16* p, float value) { *p = __float2bfloat16_rn(value); }
 
+// Two neighbours in memory.
+template <typename T>
+__device__ inline uint32_t pair(float low, float high) {
+  union {
+    T values[2];
+    uint32_t bits;
+  } both;
+  store(&both.values[0], low);
+  store(&both.values[1], high);
+  return both.bits;
+}
+
 // The sum of a warp's values, in each of its lanes.
 __device__ inline float warp_sum(float value) {
   for (int lane = 16; lane > 0; lane /= 2) value += __shfl_xor_sync(0xffffffffu, value, lane);

@@ -43,17 +43,6 @@ __device__ inline void multiply(__nv_bfloat16, float (&c)[4], const uint32_t (&a
   BERTIE_MMA("bf16");
 }
 #undef BERTIE_MMA
-template <typename T>
-__device__ inline uint32_t pair(float low, float high) {
-  union {
-    T values[2];
-    uint32_t bits;
-  } both;
-  store(&both.values[0], low);
-  store(&both.values[1], high);
-  return both.bits;
-}
-
 template <typename T, int D>
 __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p) {
   if (static_cast<int>(blockIdx.x) >= *p.tile_count) return;

@@ -11,6 +11,7 @@
 #include "cuda/kernels/pool.h"
 #include "cuda/kernels/tile_attention.h"
 #include "cuda/kernels/warp_layer_norm.h"
+#include "cuda/kernels/wgmma_attention.h"
 #include "cuda/library/runtime.h"
 
 namespace bertie::cuda {
@@ -38,6 +39,7 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<AnyAttentionParams, launch_tile_attention>("tile_attention"),
     launcher<UnaryParams, launch_unary>("unary"),
     launcher<AnyLayerNormParams, launch_warp_layer_norm>("warp_layer_norm"),
+    launcher<AnyAttentionParams, launch_wgmma_attention>("wgmma_attention"),
 };
 
 }  // namespace

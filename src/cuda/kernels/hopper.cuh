@@ -1,0 +1,126 @@
+// Hopper's own instructions (sm_90a): barriers in shared memory, the bulk tensor copy engine, matrix products of a warpgroup.
+// PTX ISA 8.0 names them; code that uses them stands inside BERTIE_HOPPER, and is empty for other architectures.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define BERTIE_HOPPER 1
+#endif
+
+namespace bertie::cuda {
+
+__device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+
+#ifdef BERTIE_HOPPER
+
+__device__ inline void init_barrier(uint64_t* barrier, int arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals) : "memory");
+}
+// Makes initialised barriers known to the copy engine.
+__device__ inline void fence_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+// Makes ordinary stores to shared memory known to the copy engine and the matrix units.
+__device__ inline void fence_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ inline void arrive(uint64_t* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
+}
+__device__ inline void arrive_expecting(uint64_t* barrier, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
+}
+__device__ inline void wait(uint64_t* barrier, int parity) {
+  asm volatile(
+      "{\n.reg .pred done;\nretry:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n@done bra finished;\nbra retry;\nfinished:\n}" ::"r"(
+          shared_address(barrier)),
+      "r"(parity)
+      : "memory");
+}
+// Elements from `column`, rows from `row` of the map's box, to shared memory; `barrier` counts the bytes.
+__device__ inline void copy_box(void* to, const void* map, int column, int row, uint64_t* barrier) {
+  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
+                   shared_address(to)),
+               "l"(map), "r"(shared_address(barrier)), "r"(column), "r"(row)
+               : "memory");
+}
+
+// Descriptor of a matrix in shared memory. `group`: bytes from eight rows to the next eight; `panel`: bytes between panels of one
+// swizzled line's width, where the long way is not along k. `swizzle`: 1 for lines of 128 bytes, 2 for 64.
+__device__ inline uint64_t describe(const void* matrix, int group, int panel, int swizzle) {
+  return (static_cast<uint64_t>(shared_address(matrix) & 0x3ffff) >> 4) | static_cast<uint64_t>(panel >> 4) << 16 |
+         static_cast<uint64_t>(group >> 4) << 32 | static_cast<uint64_t>(swizzle) << 62;
+}
+__device__ inline void begin_products() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ inline void commit_products() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+template <int kPending>
+__device__ inline void wait_products() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+
+// d[64, n] (+)= a b for n = 32, 64 or 128 and k = 16; `d` as mma.sync lays rows out: lane / 4 and that + 8 of a warp's 16 rows. Starts the
+// product: begin_products before the first, commit_products and wait_products after the last.
+template <typename T, int N>
+struct WarpgroupProduct;
+
+#define BERTIE_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define BERTIE_D16(i) BERTIE_D4(i), BERTIE_D4(i + 4), BERTIE_D4(i + 8), BERTIE_D4(i + 12)
+#define BERTIE_D32(i) BERTIE_D16(i), BERTIE_D16(i + 16)
+#define BERTIE_D64(i) BERTIE_D32(i), BERTIE_D32(i + 32)
+#define BERTIE_LIST16 "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+#define BERTIE_LIST32                                                       \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+#define BERTIE_LIST64                                                                \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "          \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+
+#define BERTIE_PRODUCT(TYPE, NAME, N, COUNT, A, B, FLAG, A0, A1, A2, A3, RB)                                                    \
+  template <>                                                                                                                   \
+  struct WarpgroupProduct<TYPE, N> {                                                                                            \
+    /* a: [64, 16] and b: [n, 16], both lines along k, by their descriptors. */                                                 \
+    static __device__ inline void shared(float (&d)[COUNT], uint64_t a, uint64_t b, bool add) {                                 \
+      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #FLAG                                                                   \
+                   ", 0;\n"                                                                                                     \
+                   "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." NAME "." NAME " " BERTIE_LIST##COUNT "%" #A ", %" #B       \
+                                                                                                          ", p, 1, 1, 0, 0;\n}" \
+                   : BERTIE_D##COUNT(0)                                                                                         \
+                   : "l"(a), "l"(b), "r"(static_cast<int>(add)));                                                               \
+    }                                                                                                                           \
+    /* a: [64, 16] in registers, as mma.sync has it; b: [16, n], lines along n. */                                              \
+    static __device__ inline void registers(float (&d)[COUNT], const uint32_t (&a)[4], uint64_t b) {                            \
+      asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." NAME "." NAME " " BERTIE_LIST##COUNT                       \
+                   "{%" #A0 ", %" #A1 ", %" #A2 ", %" #A3 "}, %" #RB ", 1, 1, 1, 1;\n"                                          \
+                   : BERTIE_D##COUNT(0)                                                                                         \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                                       \
+    }                                                                                                                           \
+  };
+BERTIE_PRODUCT(__half, "f16", 32, 16, 16, 17, 18, 16, 17, 18, 19, 20)
+BERTIE_PRODUCT(__half, "f16", 64, 32, 32, 33, 34, 32, 33, 34, 35, 36)
+BERTIE_PRODUCT(__half, "f16", 128, 64, 64, 65, 66, 64, 65, 66, 67, 68)
+BERTIE_PRODUCT(__nv_bfloat16, "bf16", 32, 16, 16, 17, 18, 16, 17, 18, 19, 20)
+BERTIE_PRODUCT(__nv_bfloat16, "bf16", 64, 32, 32, 33, 34, 32, 33, 34, 35, 36)
+BERTIE_PRODUCT(__nv_bfloat16, "bf16", 128, 64, 64, 65, 66, 64, 65, 66, 67, 68)
+
+#undef BERTIE_PRODUCT
+#undef BERTIE_LIST16
+#undef BERTIE_LIST32
+#undef BERTIE_LIST64
+#undef BERTIE_D4
+#undef BERTIE_D16
+#undef BERTIE_D32
+#undef BERTIE_D64
+
+// The compiler moves no use of `d` before this.
+template <int N>
+__device__ inline void hold(float (&d)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+
+#endif
+
+}  // namespace bertie::cuda
