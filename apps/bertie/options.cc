@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include <filesystem>
+#include <regex>
 
 #include <fmt/format.h>
 
@@ -24,11 +25,12 @@ void CommonOptions::add_tokenizer(CLI::App& command) {
 }
 
 void CommonOptions::add_device(CLI::App& command) {
-  command.add_option("--device", device, "cpu (default), reference, cuda or cuda:N")->check([](const std::string& value) {
-    const bool numbered =
-        value.size() > 5 && value.compare(0, 5, "cuda:") == 0 && value.find_first_not_of("0123456789", 5) == std::string::npos;
-    return value == "cpu" || value == "reference" || value == "cuda" || numbered ? "" : "unknown device " + value;
-  });
+  command
+      .add_option("--device", device, "cpu (default), reference, cuda or cuda:N; several GPUs: cuda:0,cuda:1, a replica on each")
+      ->check([](const std::string& value) {
+        static const std::regex known("cpu|reference|cuda(:[0-9]+)?(,cuda(:[0-9]+)?)*");
+        return std::regex_match(value, known) ? "" : "unknown device " + value;
+      });
   command.add_option("--precision", precision, "fp32 (default), tf32, fp16, bf16, int8, fp8 or auto")
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
   command

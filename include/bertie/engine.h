@@ -51,7 +51,9 @@ class BERTIE_API KernelTimings {
 };
 
 struct EngineOptions {
-  std::string device = "cpu";      // cpu, cuda (the first GPU), cuda:N, reference
+  // cpu, cuda (the first GPU), cuda:N, reference. Several GPUs, "cuda:0,cuda:1": the engine has a replica on each, with weights of its
+  // own, and a new session goes where the fewest are.
+  std::string device = "cpu";
   std::string precision = "fp32";  // what the device offers: see `devices()`
   // Of some steps another: "PATTERN=P", the pattern of names of steps (`Engine::steps`), where * is any text and ? any one
   // byte. The last that matches a step counts; each must match one. Eight bits are for linear layers alone.
@@ -113,7 +115,7 @@ class BERTIE_API Engine {
   std::span<const PassReport> passes() const;
   const EngineOptions& options() const;
   const Execution& execution() const;
-  size_t weight_bytes() const;  // held for running, packed or mapped
+  size_t weight_bytes() const;  // held for running, packed or mapped; of several devices, on each
   int threads() const;
   // The times that decided among kernels, on this machine; nullptr where all was chosen by rule.
   std::shared_ptr<KernelTimings> timings() const;
@@ -167,7 +169,12 @@ class BERTIE_API Session {
   const Engine& engine() const;
   size_t workspace_bytes() const;
 
-  // Times each step of further runs; `step_times` has one entry a step, of the last run.
+  // Milliseconds that each of `runs` repeats of the batch's steps takes on a GPU, by its own events around one recorded graph: without
+  // copies, and without the host. Empty where the engine runs on the CPU. `output` then gives those of no run. Throws as run.
+  std::vector<double> device_times(const Batch& batch, int runs);
+
+  // Times each step of further runs, and names it to a profiler that is attached (NVTX ranges on a GPU); `step_times` has one entry
+  // a step, of the last run.
   void set_profiling(bool on);
   std::span<const StepTime> step_times() const;
 

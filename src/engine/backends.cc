@@ -1,5 +1,7 @@
 #include "engine/backends.h"
 
+#include <algorithm>
+
 #include "backend/plugin_kernels.h"
 #include "base/error.h"
 #include "cpu/backend.h"
@@ -8,17 +10,18 @@
 
 namespace bertie {
 
-std::vector<const Backend*> backends_for(std::string_view device) {
-  if (device == "cpu") return {&cpu_backend(), &plugin_cpu_backend(), &reference_backend()};
-  if (device == "reference") return {&reference_backend(), &plugin_cpu_backend()};
-  if (is_cuda_device(device)) return {&cuda_backend()};
-  fail(ErrorCode::invalid_argument, "no device '{}': there are cpu, cuda, cuda:N, reference", device);
-}
-
-std::vector<std::string> precisions_of(std::string_view device) {
-  backends_for(device);
-  if (is_cuda_device(device)) return {"fp32", "tf32", "fp16", "bf16"};
-  return {"fp32", "int8"};
+Target target_of(std::string_view device) {
+  if (device == "cpu") return {{&cpu_backend(), &plugin_cpu_backend(), &reference_backend()}, {"cpu"}, {"fp32", "int8"}};
+  if (device == "reference") return {{&reference_backend(), &plugin_cpu_backend()}, {"reference"}, {"fp32", "int8"}};
+  Target target{{&cuda_backend()}, {}, {"fp32", "tf32", "fp16", "bf16"}};
+  for (size_t begin = 0; begin <= device.size();) {
+    const size_t end = std::min(device.find(',', begin), device.size());
+    const std::string_view name = device.substr(begin, end - begin);
+    if (!is_cuda_device(name)) fail(ErrorCode::invalid_argument, "no device '{}': there are cpu, cuda, cuda:N, reference", name);
+    target.devices.emplace_back(name);
+    begin = end + 1;
+  }
+  return target;
 }
 
 }  // namespace bertie

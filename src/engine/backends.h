@@ -10,11 +10,13 @@
 
 namespace bertie {
 
-// The backends to ask for a device's kernels, the preferred one first. Throws Error(invalid_argument) naming the devices
-// there are.
-std::vector<const Backend*> backends_for(std::string_view device);
-
-// Precisions a device computes in, the default first.
-std::vector<std::string> precisions_of(std::string_view device);
+// What an engine is built for.
+struct Target {
+  std::vector<const Backend*> backends;  // to ask for kernels, the preferred one first
+  std::vector<std::string> devices;      // names for Backend::open, a replica of the engine on each
+  std::vector<std::string> precisions;   // that kernels compute in, the default first
+};
+// Of EngineOptions::device. Throws Error(invalid_argument) naming the devices there are.
+Target target_of(std::string_view device);
 
 }  // namespace bertie

@@ -213,22 +213,28 @@ void DeviceRun::enqueue_step(size_t index, const PackedBatch& extents, const Cap
   step.kernel->run({inputs, outputs, extents, workspace_, *engine_.pool, &device});
 }
 
-void DeviceRun::enqueue(const Capacity& capacity, const Layout& layout, Timeline* timeline, bool check_results) {
-  const Network& network = engine_.network;
+void DeviceRun::enqueue_steps(const Capacity& capacity, const Layout& layout, Timeline* timeline, bool check_results) {
   PackedBatch extents = extents_of(capacity);
   const auto ids_at = [&](size_t offset) { return reinterpret_cast<const int32_t*>(arena_.data() + offset); };
   extents.cumulative_lengths = ids_at(layout.cumulative_lengths);
   if (capacity.columns) extents.columns = ids_at(layout.columns);
   if (capacity.queries_only) extents.queries_only = ids_at(layout.queries_only);
 
-  stream_->copy(arena_.data(), staging_.data(), layout.bytes);
   if (timeline) stream_->mark(*timeline, 0);
   for (size_t i = 0; i < engine_.steps.size(); ++i) {
-    stream_->push_range(engine_.infos[i].name.c_str());
+    if (timeline) stream_->push_range(engine_.infos[i].name.c_str());
     enqueue_step(i, extents, capacity, layout, check_results);
+    if (!timeline) continue;
     stream_->pop_range();
-    if (timeline) stream_->mark(*timeline, i + 1);
+    stream_->mark(*timeline, i + 1);
   }
+}
+
+void DeviceRun::enqueue(const Capacity& capacity, const Layout& layout, Timeline* timeline, bool check_results) {
+  stream_->copy(arena_.data(), staging_.data(), layout.bytes);
+  enqueue_steps(capacity, layout, timeline, check_results);
+  const Network& network = engine_.network;
+  const PackedBatch extents = extents_of(capacity);
   for (size_t i = 0; i < network.outputs().size(); ++i) {
     const ValueId id = network.outputs()[i].value;
     if (offsets_[static_cast<size_t>(id)] == SIZE_MAX) continue;  // a constant
@@ -239,15 +245,16 @@ void DeviceRun::enqueue(const Capacity& capacity, const Layout& layout, Timeline
   stream_->copy(results_.data(), arena_.data(), sizeof(Counts));
 }
 
-void DeviceRun::record(const Capacity& capacity, Work& work) {
+template <typename Enqueue>
+std::unique_ptr<DeviceGraph> DeviceRun::record(Enqueue enqueue) {
   stream_->begin_capture();
   try {
-    enqueue(capacity, work.layout, nullptr);
+    enqueue();
   } catch (...) {
     stream_->abandon_capture();
     throw;
   }
-  work.graph = stream_->end_capture();
+  return stream_->end_capture();
 }
 
 void DeviceRun::make_room() {
@@ -256,7 +263,7 @@ void DeviceRun::make_room() {
                                 [](const auto& a, const auto& b) { return a.second.last_run < b.second.last_run; }));
 }
 
-void DeviceRun::run(const PackedBatch& batch, std::span<const TensorView> inputs, std::span<StepTime> times) {
+std::pair<DeviceRun::Work&, bool> DeviceRun::prepare(const PackedBatch& batch, std::span<const TensorView> inputs) {
   for (TileList& list : lists_) {
     const bool all = list.input == SIZE_MAX;
     const std::span<const int32_t> rows =
@@ -275,18 +282,45 @@ void DeviceRun::run(const PackedBatch& batch, std::span<const TensorView> inputs
   work.last_run = ++runs_;
   batch_ = batch;
   stage(work.layout, wanted_, batch, inputs);
+  return {work, first};
+}
+
+void DeviceRun::run(const PackedBatch& batch, std::span<const TensorView> inputs, std::span<StepTime> times) {
+  const auto [work, first] = prepare(batch, inputs);
   if (!times.empty()) {
     if (!timeline_) timeline_ = stream_->make_timeline(engine_.steps.size() + 1);
     enqueue(wanted_, work.layout, timeline_.get());
   } else if (first) {
     enqueue(wanted_, work.layout, nullptr);
   } else {
-    if (!work.graph) record(wanted_, work);
+    if (!work.graph) work.graph = record([&] { enqueue(wanted_, work.layout, nullptr); });
     stream_->launch(*work.graph);
   }
   stream_->synchronize();
   if (!times.empty()) report(inputs, times);
   if (reinterpret_cast<const Counts*>(results_.data())->overflow != kNoOverflow) fail_overflow(work.layout);
+}
+
+std::vector<double> DeviceRun::device_times(const PackedBatch& batch, std::span<const TensorView> inputs, int runs) {
+  // As many repeats are put on the stream at once as keep the device busy: between marks it then waits for nobody.
+  constexpr size_t kTogether = 16;
+  const Work& work = prepare(batch, inputs).first;
+  stream_->copy(arena_.data(), staging_.data(), work.layout.bytes);
+  enqueue_steps(wanted_, work.layout, nullptr, false);
+  stream_->synchronize();
+  const auto graph = record([&] { enqueue_steps(wanted_, work.layout, nullptr, false); });
+  const auto timeline = stream_->make_timeline(kTogether + 1);
+  std::vector<double> times;
+  while (times.size() < static_cast<size_t>(runs)) {
+    for (size_t place = 0; place <= kTogether; ++place) {
+      stream_->launch(*graph);
+      stream_->mark(*timeline, place);
+    }
+    stream_->synchronize();
+    for (size_t place = 0; place < kTogether; ++place) times.push_back(timeline->milliseconds(place, place + 1));
+  }
+  times.resize(static_cast<size_t>(runs));
+  return times;
 }
 
 // Some step found what is no finite number: run once more, each step looking at its results, to tell where it began.

@@ -8,6 +8,7 @@
 #include <array>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "engine/engine_run.h"
@@ -22,6 +23,7 @@ class DeviceRun final : public EngineRun {
   ~DeviceRun() override;
   // Throws Error(unsupported) naming the step that overflowed in 16 bits; outputs are then those of no run.
   void run(const PackedBatch& batch, std::span<const TensorView> inputs, std::span<StepTime> times) override;
+  std::vector<double> device_times(const PackedBatch& batch, std::span<const TensorView> inputs, int runs) override;
   TensorView output(ValueId value) const override;
   size_t bytes() const override { return arena_.bytes() + staging_.bytes() + results_.bytes(); }
 
@@ -60,11 +62,15 @@ class DeviceRun final : public EngineRun {
   Layout layout_of(const Capacity& capacity) const;
   PackedBatch extents_of(const Capacity& capacity) const;
   void stage(const Layout& layout, const Capacity& capacity, const PackedBatch& batch, std::span<const TensorView> inputs);
+  // The batch's work, made where it is not known yet; the batch is in the staging memory then.
+  std::pair<Work&, bool> prepare(const PackedBatch& batch, std::span<const TensorView> inputs);
   // Puts everything on the stream; with a timeline, marked after each step.
   void enqueue(const Capacity& capacity, const Layout& layout, Timeline* timeline, bool check_results = false);
+  void enqueue_steps(const Capacity& capacity, const Layout& layout, Timeline* timeline, bool check_results);
   void enqueue_step(size_t index, const PackedBatch& extents, const Capacity& capacity, const Layout& layout, bool check_results);
   [[noreturn]] void fail_overflow(const Layout& layout);
-  void record(const Capacity& capacity, Work& work);
+  template <typename Enqueue>
+  std::unique_ptr<DeviceGraph> record(Enqueue enqueue);
   void make_room();
   void report(std::span<const TensorView> inputs, std::span<StepTime> times) const;
 

@@ -35,7 +35,7 @@ std::vector<DeviceInfo> devices(int threads) {
   for (auto isa = available.rbegin(); isa != available.rend(); ++isa) {
     if (isa->name != active.name) cpu.instruction_sets.emplace_back(isa->name);
   }
-  cpu.precisions = precisions_of(cpu.name);
+  cpu.precisions = target_of(cpu.name).precisions;
   cpu.peak_gflops = cpu::measure_flops(active, pool) / 1e9;
   cpu.peak_int8_gops = cpu::measure_int8_ops(active, pool) / 1e9;
   cpu.bandwidth_gbs = cpu::measure_read_bandwidth(active, pool) / 1e9;
@@ -44,13 +44,13 @@ std::vector<DeviceInfo> devices(int threads) {
   reference.name = "reference";
   reference.description = "plain loops, the oracle of the tests";
   reference.threads = 1;
-  reference.precisions = precisions_of(reference.name);
+  reference.precisions = target_of(reference.name).precisions;
   std::vector<DeviceInfo> all{cpu};
   for (const CudaDeviceInfo& gpu : cuda_devices()) {
     DeviceInfo info;
     info.name = gpu.name;
     info.description = gpu.description;
-    info.precisions = precisions_of(gpu.name);
+    info.precisions = target_of(gpu.name).precisions;
     info.peak_gflops = gpu.peak_gflops;
     info.bandwidth_gbs = gpu.bandwidth_gbs;
     all.push_back(std::move(info));

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <mutex>
 #include <set>
 
 #include "base/error.h"
@@ -106,23 +107,66 @@ void add_result_casts(Network& network, KernelChooser& chooser, AddStep add_step
   }
 }
 
+void check_precisions(const EngineOptions& options, const std::vector<LayerPrecision>& layers, const Target& target) {
+  const auto check = [&](const std::string& precision, std::string_view what, const std::string& said) {
+    if (std::find(target.precisions.begin(), target.precisions.end(), precision) != target.precisions.end()) return;
+    fail(ErrorCode::unsupported, "{} '{}': device {} has {}", what, said, options.device, fmt::join(target.precisions, ", "));
+  };
+  check(options.precision, "precision", options.precision);
+  for (size_t i = 0; i < layers.size(); ++i) check(layers[i].precision, "layer precision", options.layer_precision[i]);
+}
+
+// Opens the device, and chooses a kernel for each node of the network.
+void choose_kernels(Engine::Impl& impl, const Target& target, const std::string& device, const Tuning& tuning) {
+  Network& network = impl.network;
+  const Backend& first = *target.backends.front();
+  if (first.open) impl.device = first.open(device);
+  KernelChooser chooser(network, target.backends, *impl.pool, tuning, impl.device);
+  expand_plugins(network, chooser, device == "reference");
+  impl.execution = choose_execution(network);
+  if (impl.device && !impl.execution.planned) {
+    fail(ErrorCode::unsupported, "device {}: runs networks whose every extent is fixed or the packed batch's: {}", device,
+         impl.execution.reason);
+  }
+  impl.position_rule = network.position_rule().value_or(PositionRule{});
+  impl.vocabulary = table_rows(network, InputRole::token_ids);
+  impl.types = table_rows(network, InputRole::type_ids);
+  impl.positions = table_rows(network, InputRole::position_ids);
+  impl.bias_columns = smallest_bias(network);
+  impl.reads_first_rows = reads_first_rows(network);
+  std::set<const Kernel*> counted;
+  const auto add_step = [&](NodeId id) {
+    const Node& node = network.node(id);
+    KernelChoice choice = chooser.choose(node);
+    StepInfo info = describe(network, node, choice);
+    if (counted.insert(choice.kernel.get()).second) impl.weight_bytes += info.weight_bytes;
+    impl.infos.push_back(std::move(info));
+    impl.steps.push_back({id, choice.kernel});
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId input = node.inputs[i];
+      if (input == kNone || !network.value(input).constant || choice.kernel->reads_constant(i)) continue;
+      const Tensor& constant = *network.value(input).constant;
+      release_resident(constant.data.get(), constant.bytes());
+    }
+  };
+  for (NodeId id : network.order()) add_step(id);
+  if (impl.device) add_result_casts(network, chooser, add_step);
+  impl.stored = chooser.stored();
+  impl.timings = chooser.applied();
+}
+
 }  // namespace
 
-std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineOptions& options) {
+std::shared_ptr<const Engine> Engine::build(const Network& network, const EngineOptions& options) {
+  return Impl::build(network, options, target_of(options.device));
+}
+
+std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const EngineOptions& options, const Target& target) {
   auto impl = std::make_unique<Impl>();
   impl->options = options;
-  const auto backends = backends_for(options.device);
-  const auto precisions = precisions_of(options.device);
-  const auto check_precision = [&](const std::string& precision, std::string_view what, const std::string& said) {
-    if (std::find(precisions.begin(), precisions.end(), precision) != precisions.end()) return;
-    fail(ErrorCode::unsupported, "{} '{}': device {} has {}", what, said, options.device, fmt::join(precisions, ", "));
-  };
-  check_precision(options.precision, "precision", options.precision);
   std::vector<LayerPrecision> layer_precision;
-  for (const std::string& text : options.layer_precision) {
-    layer_precision.push_back(parse_layer_precision(text));
-    check_precision(layer_precision.back().precision, "layer precision", text);
-  }
+  for (const std::string& text : options.layer_precision) layer_precision.push_back(parse_layer_precision(text));
+  check_precisions(options, layer_precision, target);
   if (options.threads < 0) fail(ErrorCode::invalid_argument, "threads {}: 0 or more", options.threads);
 
   Network& network = impl->network;
@@ -134,45 +178,33 @@ std::shared_ptr<const Engine> Engine::build(const Network& source, const EngineO
   impl->pool = std::make_shared<ThreadPool>(options.threads);
   Tuning tuning{options.timings, options.tune};
   if (options.tune && !tuning.timings) tuning.timings = std::make_shared<KernelTimings>();
-  if (backends.front()->open) impl->device = backends.front()->open(options.device);
-  KernelChooser chooser(network, backends, *impl->pool, tuning, impl->device);
-  expand_plugins(network, chooser, options.device == "reference");
-  impl->execution = choose_execution(network);
-  if (impl->device && !impl->execution.planned) {
-    fail(ErrorCode::unsupported, "device {}: runs networks whose every extent is fixed or the packed batch's: {}", options.device,
-         impl->execution.reason);
+  for (size_t i = 1; i < target.devices.size(); ++i) {
+    auto& replica = impl->replicas.emplace_back(std::make_unique<Impl>());
+    replica->network = network;
+    replica->options = options;
+    replica->pool = impl->pool;
   }
-  impl->position_rule = network.position_rule().value_or(PositionRule{});
-  impl->vocabulary = table_rows(network, InputRole::token_ids);
-  impl->types = table_rows(network, InputRole::type_ids);
-  impl->positions = table_rows(network, InputRole::position_ids);
-  impl->bias_columns = smallest_bias(network);
-  impl->reads_first_rows = reads_first_rows(network);
-  std::set<const Kernel*> counted;
-  const auto add_step = [&](NodeId id) {
-    const Node& node = network.node(id);
-    KernelChoice choice = chooser.choose(node);
-    StepInfo info = describe(network, node, choice);
-    if (counted.insert(choice.kernel.get()).second) impl->weight_bytes += info.weight_bytes;
-    impl->infos.push_back(std::move(info));
-    impl->steps.push_back({id, choice.kernel});
-    for (size_t i = 0; i < node.inputs.size(); ++i) {
-      const ValueId input = node.inputs[i];
-      if (input == kNone || !network.value(input).constant || choice.kernel->reads_constant(i)) continue;
-      const Tensor& constant = *network.value(input).constant;
-      release_resident(constant.data.get(), constant.bytes());
-    }
-  };
-  for (NodeId id : network.order()) add_step(id);
-  if (impl->device) add_result_casts(network, chooser, add_step);
-  impl->stored = chooser.stored();
+  choose_kernels(*impl, target, target.devices.front(), tuning);
+  for (size_t i = 0; i < impl->replicas.size(); ++i) choose_kernels(*impl->replicas[i], target, target.devices[i + 1], tuning);
   release_packed_constants(network, impl->steps);
+  for (auto& replica : impl->replicas) release_packed_constants(replica->network, replica->steps);
   log(LogLevel::info, "engine: {}: {}", impl->execution.planned ? "planned" : "step by step", impl->execution.reason);
   if (tuning.timings) tuning.timings->impl().flush();
-  impl->timings = chooser.applied();
   log(LogLevel::info, "engine: {} steps on {}, {:.1f} MB of weights, {} threads", impl->steps.size(), options.device,
       static_cast<double>(impl->weight_bytes) / 1e6, impl->pool->threads());
   return std::shared_ptr<const Engine>(new Engine(std::move(impl)));
+}
+
+const Engine::Impl& Engine::Impl::of_new_session(const Engine& engine, std::shared_ptr<const void>& use) {
+  // Two sessions made at the same moment must not take the same place.
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  const Impl* best = engine.impl_.get();
+  for (const auto& replica : engine.impl_->replicas) {
+    if (replica->uses.use_count() < best->uses.use_count()) best = replica.get();
+  }
+  use = best->uses;
+  return *best;
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

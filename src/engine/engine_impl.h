@@ -16,7 +16,14 @@ struct EngineStep {
   std::shared_ptr<const Kernel> kernel;
 };
 
+struct Target;
+
+// An engine on one device; the first of several holds the others.
 struct Engine::Impl {
+  static std::shared_ptr<const Engine> build(const Network& network, const EngineOptions& options, const Target& target);
+  // The replica with the fewest sessions; the session that is to run there gives `use` back when it ends.
+  static const Impl& of_new_session(const Engine& engine, std::shared_ptr<const void>& use);
+
   Network network;
   EngineOptions options;
   std::shared_ptr<ThreadPool> pool;
@@ -33,7 +40,9 @@ struct Engine::Impl {
   int64_t vocabulary = 0, types = 0, positions = 0;
   // P of the smallest relative bias [H, 2P-1]: columns of one sequence must differ by less. 0 where no attention has one.
   int64_t bias_columns = 0;
-  bool reads_first_rows = false;  // whether a step reads the first row of each sequence by its place
+  bool reads_first_rows = false;                              // whether a step reads the first row of each sequence by its place
+  std::vector<std::unique_ptr<Impl>> replicas;                // on further devices
+  std::shared_ptr<const int> uses = std::make_shared<int>();  // one reference a session, and its own
 };
 
 }  // namespace bertie

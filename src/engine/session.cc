@@ -8,10 +8,19 @@
 namespace bertie {
 
 struct Session::Impl {
-  Impl(std::shared_ptr<const Engine> owner, const Engine::Impl& plan, const SessionLimits& wanted)
-      : engine(std::move(owner)), limits(wanted), inputs(plan, wanted), run(make_run(plan, wanted)), times(plan.steps.size()) {}
+  Impl(std::shared_ptr<const Engine> owner, const Engine::Impl& replica, std::shared_ptr<const void> used,
+       const SessionLimits& wanted)
+      : engine(std::move(owner)),
+        plan(replica),
+        use(std::move(used)),
+        limits(wanted),
+        inputs(plan, wanted),
+        run(make_run(plan, wanted)),
+        times(plan.steps.size()) {}
 
   std::shared_ptr<const Engine> engine;
+  const Engine::Impl& plan;  // of the device that this session runs on
+  std::shared_ptr<const void> use;
   SessionLimits limits;
   BatchInputs inputs;
   std::unique_ptr<EngineRun> run;
@@ -26,8 +35,9 @@ Session::Session(std::shared_ptr<const Engine> engine, const SessionLimits& limi
   }
   SessionLimits whole = limits;
   if (whole.rows == 0) whole.rows = limits.tokens;
-  const Engine::Impl& plan = *engine->impl_;
-  impl_ = std::make_unique<Impl>(std::move(engine), plan, whole);
+  std::shared_ptr<const void> use;
+  const Engine::Impl& plan = Engine::Impl::of_new_session(*engine, use);
+  impl_ = std::make_unique<Impl>(std::move(engine), plan, std::move(use), whole);
 }
 
 Session::~Session() = default;
@@ -35,13 +45,20 @@ Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
 void Session::run(const Batch& batch) {
-  check_batch(batch, impl_->limits, *impl_->engine->impl_);
+  check_batch(batch, impl_->limits, impl_->plan);
   const PackedBatch packed = packed_batch(batch);
   impl_->run->run(packed, impl_->inputs.bind(batch, packed), impl_->profiling ? std::span(impl_->times) : std::span<StepTime>());
 }
 
+std::vector<double> Session::device_times(const Batch& batch, int runs) {
+  if (runs < 0) fail(ErrorCode::invalid_argument, "{} runs to time: 0 or more", runs);
+  check_batch(batch, impl_->limits, impl_->plan);
+  const PackedBatch packed = packed_batch(batch);
+  return impl_->run->device_times(packed, impl_->inputs.bind(batch, packed), runs);
+}
+
 TensorView Session::output(std::string_view name) const {
-  const Network& network = impl_->engine->network();
+  const Network& network = impl_->plan.network;
   for (const Network::Output& output : network.outputs()) {
     if (output.name == name) return impl_->run->output(output.value);
   }

@@ -75,7 +75,8 @@ struct TensorSession::Impl {
   Shape shape_of(const SymbolicShape& symbolic, const std::string& label) const;
 
   std::shared_ptr<const Engine> engine;
-  const Engine::Impl* plan;
+  const Engine::Impl* plan;  // of the device that this session runs on
+  std::shared_ptr<const void> use;
   std::vector<Port> input_ports, output_ports;
   std::vector<bool> encoder_outputs;  // see comes_from_encoder
   bool independent = false;
@@ -387,9 +388,11 @@ std::vector<NamedTensor> TensorSession::Impl::run(std::span<const NamedTensor> g
 }
 
 TensorSession::TensorSession(std::shared_ptr<const Engine> engine) {
-  const Engine::Impl* plan = engine->impl_.get();
+  std::shared_ptr<const void> use;
+  const Engine::Impl& plan = Engine::Impl::of_new_session(*engine, use);
   impl_ = std::make_unique<Impl>(std::move(engine));
-  impl_->plan = plan;
+  impl_->plan = &plan;
+  impl_->use = std::move(use);
 }
 TensorSession::~TensorSession() = default;
 TensorSession::TensorSession(TensorSession&&) noexcept = default;
