@@ -2,14 +2,17 @@
 #include "cuda/kernels/activation.h"
 
 #include "cuda/kernels/elements.cuh"
+#include "cuda/kernels/gelu.cuh"
 
 namespace bertie::cuda {
 namespace {
 
+// Y: what the result is kept as.
+template <typename Y>
 __device__ inline float apply(Activation function, float x) {
   constexpr float kSqrtHalf = 0.70710678118654752f, kSqrt2OverPi = 0.79788456080286536f;
   switch (function) {
-    case Activation::gelu: return 0.5f * x * (1.0f + erff(x * kSqrtHalf));
+    case Activation::gelu: return sizeof(Y) == 2 ? gelu_in_16_bits(x) : 0.5f * x * (1.0f + erff(x * kSqrtHalf));
     case Activation::gelu_tanh: return 0.5f * x * (1.0f + tanhf(kSqrt2OverPi * (x + 0.044715f * x * x * x)));
     case Activation::relu: return x < 0.0f ? 0.0f : x;  // NaN stays
     case Activation::silu: return x / (1.0f + __expf(-x));
@@ -28,23 +31,24 @@ __global__ void activation(const X* x, Y* y, ActivationParams p) {
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
   const int64_t count = rows * p.width, eights = count / 8;
   const int64_t start = blockIdx.x * int64_t{blockDim.x} + threadIdx.x, stride = gridDim.x * int64_t{blockDim.x};
-  bool bad = false;
+  float poison = 0;  // NaN once a value is not finite
   for (int64_t i = start; i < eights; i += stride) {
     const Eight<X> from = reinterpret_cast<const Eight<X>*>(x)[i];
     Eight<Y> to;
 #pragma unroll
     for (int k = 0; k < 8; ++k) {
-      store(&to.values[k], apply(p.function, load(&from.values[k])));
-      bad |= !isfinite(load(&from.values[k])) || !isfinite(load(&to.values[k]));  // tanh(inf) is 1
+      const float value = load(&from.values[k]);
+      store(&to.values[k], apply<Y>(p.function, value));
+      poison += value * 0.0f + load(&to.values[k]) * 0.0f;  // tanh(inf) is 1
     }
     reinterpret_cast<Eight<Y>*>(y)[i] = to;
   }
   for (int64_t i = eights * 8 + start; i < count; i += stride) {
     const float value = load(x + i);
-    store(y + i, apply(p.function, value));
-    bad |= !isfinite(value) || !isfinite(load(y + i));
+    store(y + i, apply<Y>(p.function, value));
+    poison += value * 0.0f + load(y + i) * 0.0f;
   }
-  if (p.overflow && bad) atomicMin(p.overflow, p.step);
+  if (p.overflow && poison != 0) atomicMin(p.overflow, p.step);
 }
 
 }  // namespace
