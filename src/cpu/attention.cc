@@ -82,7 +82,7 @@ class Attention final : public Kernel {
     const int64_t queries = query_rows.data ? query_rows.shape[0] : row_count(context.inputs[kQuery].shape);
     if (!output_.floats) problem.out = reinterpret_cast<float*>(memory);
     memory += float_bytes(queries, threads);
-    WorkList list{reinterpret_cast<AttentionItem*>(memory), 0, queries_at_once(queries, threads)};
+    WorkList list{reinterpret_cast<AttentionItem*>(memory), queries_at_once(queries, threads)};
     if (masked_) {
       list_masked(mask, key_rows, columns, list);
     } else if (padded_) {
@@ -101,8 +101,9 @@ class Attention final : public Kernel {
     }
 
     // Heads are taken together where single ones would be too many tasks; all of them where rows are quantised by the task that
-    // made them, which needs as many blocks of queries for each thread.
-    const bool whole_rows = output_.rows && (list.count % threads == 0 || list.count >= 4 * threads);
+    // made them, which needs as many blocks of queries for each thread, and none that is more than a thread's share.
+    const bool whole_rows =
+        output_.rows && (list.count % threads == 0 || list.count >= 4 * threads) && list.largest * threads <= list.total;
     const int64_t heads_at_once =
         whole_rows ? heads_ : std::clamp<int64_t>(list.count * heads_ / (kTasksPerThread * threads), 1, heads_);
     const int64_t groups = (heads_ + heads_at_once - 1) / heads_at_once;
@@ -149,14 +150,17 @@ class Attention final : public Kernel {
 
   struct WorkList {
     AttentionItem* items;
-    int64_t count;
     int64_t queries_at_once;
+    int64_t count = 0;
+    int64_t largest = 0, total = 0;  // scores of an item, of all
 
     void add(int64_t query_begin, int64_t query_count, int64_t key_begin, int64_t key_count) {
       for (int64_t done = 0; done < query_count; done += queries_at_once) {
-        items[count++] = {static_cast<int32_t>(query_begin + done),
-                          static_cast<int32_t>(std::min(queries_at_once, query_count - done)), static_cast<int32_t>(key_begin),
-                          static_cast<int32_t>(key_count)};
+        const int64_t queries = std::min(queries_at_once, query_count - done);
+        items[count++] = {static_cast<int32_t>(query_begin + done), static_cast<int32_t>(queries),
+                          static_cast<int32_t>(key_begin), static_cast<int32_t>(key_count)};
+        largest = std::max(largest, queries * key_count);
+        total += queries * key_count;
       }
     }
   };

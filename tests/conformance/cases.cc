@@ -214,6 +214,7 @@ std::vector<ConformanceCase> attention_cases() {
       }
     }
   }
+  cases.push_back(attention_case({.heads = 4, .head_dim = 16, .lengths = {511, 512, 513, 1025}}));
   cases.push_back(attention_case({.heads = 12, .head_dim = 64, .lengths = {128, 9}}));
   cases.push_back(attention_case({.heads = 12, .head_dim = 32, .lengths = std::vector<int64_t>(40, 12)}));
   // First rows of sequences, the last of which is empty: its row T does not exist and gives zeros.

@@ -259,7 +259,8 @@ TEST(Int8Conformance, LayerNormsQuantiseTheirRows) {
 
 TEST(Int8Conformance, AttentionQuantisesItsRows) {
   std::mt19937 random(11);
-  for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{}, {1}, {5, 0, 150, 1, 16, 300}, {128, 128, 128, 128}}) {
+  for (const std::vector<int64_t>& lengths :
+       {std::vector<int64_t>{}, {1}, {5, 0, 150, 1, 16, 300}, {128, 128, 128, 128}, {600, 3, 1, 600}, {900, 3, 1, 2}}) {
     int64_t tokens = 0;
     for (int64_t length : lengths) tokens += length;
     const Attributes attributes = {{"heads", int64_t{3}}, {"scale", 0.2}, {"packed_qkv", int64_t{1}}};

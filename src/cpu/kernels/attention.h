@@ -11,7 +11,7 @@
 namespace bertie::cpu {
 
 constexpr int64_t kAttentionKeyBlock = 128;
-constexpr int64_t kAttentionQueryBlock = 128;
+constexpr int64_t kAttentionQueryBlock = 512;
 constexpr int64_t kAttentionMaxHeadDim = 256;
 
 struct AttentionProblem {
