@@ -15,6 +15,10 @@ namespace bertie::cli {
 void CommonOptions::add_model(CLI::App& command, bool required) {
   auto* option = command.add_option("MODEL", model, "A Hugging Face folder or an engine file");
   if (required) option->required();
+  add_plugins(command);
+}
+
+void CommonOptions::add_plugins(CLI::App& command) {
   command.add_option("--plugin", plugins, "A shared library of custom ops; may be given several times")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);

@@ -37,6 +37,7 @@ struct CommonOptions {
   bool verbose = false;
 
   void add_model(CLI::App& command, bool required = true);
+  void add_plugins(CLI::App& command);
   void add_tokenizer(CLI::App& command);
   void add_device(CLI::App& command);
   void add_output(CLI::App& command);
@@ -70,6 +71,7 @@ void add_build(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_export(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
+void add_compare(CLI::App& app, Action& action);
 void add_devices(CLI::App& app, Action& action);
 
 }  // namespace bertie::cli
