@@ -14,9 +14,10 @@ constexpr size_t kProductWorkspace = size_t{32} << 20;
 
 class Linear final : public Step {
  public:
-  Linear(Operands&& operands, Activation activation)
+  Linear(Operands&& operands, Activation activation, int algorithm)
       : Step(std::move(operands), operands.computed()),
         activation_(activation),
+        algorithm_(algorithm),
         launcher_(device().launcher<ActivationParams>("activation")) {
     product_.element = product_.result = static_cast<int32_t>(element_of(operands.computed()));
     product_.tf32 = operands.tf32();
@@ -43,6 +44,7 @@ class Linear final : public Step {
     operands.d = y.data;
     operands.workspace = context.workspace.data();
     operands.workspace_bytes = kProductWorkspace;
+    operands.algorithm = algorithm_;
     device().check(device().api().run_product(device().index(), &product, &operands, context.device->stream.handle()),
                    "a matrix product");
     if (activation_ == Activation::none) return;
@@ -61,13 +63,12 @@ class Linear final : public Step {
 
  private:
   Activation activation_;
+  int32_t algorithm_;  // which of cuBLASLt's candidates; its heuristics' first where there are fewer
   BertieCudaProduct product_{};
   Launcher<ActivationParams> launcher_;
 };
 
-}  // namespace
-
-PrepareResult prepare_linear(const KernelRequest& request) {
+PrepareResult prepare(const KernelRequest& request, int algorithm) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     const Activation activation = activation_named<Activation>(request.node.text("activation", "none"));
@@ -76,8 +77,24 @@ PrepareResult prepare_linear(const KernelRequest& request) {
     operands.want(kWeight, operands.computed(), "the weight");
     if (operands.has(kBias)) operands.want(kBias, operands.computed(), "the bias");
     const char* reason = operands.tf32() ? "cuBLASLt, f32 rounded to tf32" : "cuBLASLt, sums in f32";
-    return Preparation{std::make_unique<Linear>(std::move(operands), activation), reason};
+    return Preparation{std::make_unique<Linear>(std::move(operands), activation, algorithm), reason};
   });
 }
+
+}  // namespace
+
+PrepareResult prepare_linear(const KernelRequest& request) { return prepare(request, 0); }
+
+template <int kAlgorithm>
+PrepareResult prepare_linear_candidate(const KernelRequest& request) {
+  return prepare(request, kAlgorithm);
+}
+template PrepareResult prepare_linear_candidate<1>(const KernelRequest&);
+template PrepareResult prepare_linear_candidate<2>(const KernelRequest&);
+template PrepareResult prepare_linear_candidate<3>(const KernelRequest&);
+template PrepareResult prepare_linear_candidate<4>(const KernelRequest&);
+template PrepareResult prepare_linear_candidate<5>(const KernelRequest&);
+template PrepareResult prepare_linear_candidate<6>(const KernelRequest&);
+template PrepareResult prepare_linear_candidate<7>(const KernelRequest&);
 
 }  // namespace bertie::cuda

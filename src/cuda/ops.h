@@ -15,6 +15,9 @@ PrepareResult prepare_embedding(const KernelRequest& request);
 PrepareResult prepare_gather_rows(const KernelRequest& request);
 PrepareResult prepare_gelu(const KernelRequest& request);
 PrepareResult prepare_linear(const KernelRequest& request);
+// By what cuBLASLt's heuristics prefer next; kAlgorithm 1 to 7.
+template <int kAlgorithm>
+PrepareResult prepare_linear_candidate(const KernelRequest& request);
 PrepareResult prepare_normalize(const KernelRequest& request);
 PrepareResult prepare_pool(const KernelRequest& request);
 PrepareResult prepare_tile_attention(const KernelRequest& request);

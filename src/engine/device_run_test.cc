@@ -331,6 +331,51 @@ TEST_F(DeviceRunTest, ReplicasServeThreads) {
   EXPECT_EQ(wrong, 0);
 }
 
+// One linear layer over embeddings.
+Network small_network() {
+  Network network;
+  const ValueId ids = network.add_input("input_ids", DType::i32, {"batch", "sequence"});
+  std::vector<float> table(20 * 8), weight(8 * 8);
+  for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 7);
+  for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<float>(i % 5);
+  const ValueId x = network.add_embedding(network.add_constant("table", Tensor::from_floats({20, 8}, table)), ids, "words");
+  network.add_output("y", network.add_linear(x, network.add_constant("w", Tensor::from_floats({8, 8}, weight)), kNone, "linear"));
+  return network;
+}
+
+TEST_F(DeviceRunTest, KernelsAreChosenByTimeForEachCountOfTokens) {
+  device.memory_bytes = size_t{1} << 30;
+  const Network network = small_network();
+  EngineOptions options{.threads = 1};
+  options.timings = std::make_shared<KernelTimings>();
+  options.tune = true;
+  const auto tuned = [&] { return Engine::Impl::build(network, options, Target{{&fake_backend()}, {"fake:0"}, {"fp32"}}); };
+  const auto engine = tuned();
+  EXPECT_EQ(options.timings->size(), 1u);
+  const StepInfo& linear = engine->steps()[1];
+  EXPECT_EQ(linear.kernel, "fake or fake_wide_linear");
+  EXPECT_THAT(linear.reason, AllOf(HasSubstr("16 tokens fake 2.0000 ms of the rule's 2.0000"),
+                                   HasSubstr("8192 tokens fake_wide_linear 1.0000 ms of the rule's 2.0000")));
+  const SessionLimits limits{.tokens = 2000, .sequences = 8, .longest = 1000};
+  Session session(engine, limits), expected(Engine::build(network, {.device = "reference", .threads = 1}), limits);
+  session.set_profiling(true);
+  std::mt19937 random(14);
+  for (const auto& [length, pieces] : std::vector<std::pair<int, double>>{{16, 2}, {100, 2}, {250, 2}, {270, 1}, {1000, 1}}) {
+    const OwnBatch batch({length}, random);
+    session.run(batch.view());
+    expected.run(batch.view());
+    const TensorView a = session.output("y"), b = expected.output("y");
+    EXPECT_EQ(std::memcmp(a.data, b.data, b.bytes()), 0) << length;
+    EXPECT_EQ(session.step_times()[1].milliseconds, pieces) << length;
+  }
+  device.memory_bytes = size_t{1} << 20;  // no room to time anything: the times of before are used
+  options.tune = false;
+  EXPECT_EQ(tuned()->steps()[1].kernel, linear.kernel);
+  options.timings = std::make_shared<KernelTimings>();
+  options.tune = true;
+  EXPECT_EQ(tuned()->steps()[1].kernel, "fake") << "what cannot be timed goes by rule";
+}
+
 TEST(Targets, NameWhatThereIs) {
   EXPECT_EQ(target_of("cuda:0,cuda:3,cuda").devices, (std::vector<std::string>{"cuda:0", "cuda:3", "cuda"}));
   for (const char* wrong : {"", "gpu", "cuda:", "cuda:x", "cuda:0,", ",cuda", "cuda:0,cpu", "cpu,cpu"})

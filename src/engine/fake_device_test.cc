@@ -90,7 +90,7 @@ class FakeStream final : public Stream {
   }
   std::unique_ptr<Timeline> make_timeline(size_t places) override { return std::make_unique<FakeTimeline>(places); }
   void mark(Timeline& timeline, size_t place) override {
-    put([this, &at = static_cast<FakeTimeline&>(timeline).at[place]] { at = done_; });
+    put([this, &at = static_cast<FakeTimeline&>(timeline).at[place]] { at = done_--; });  // is no work itself
   }
   void push_range(const char* name) override { device_.ranges.emplace_back(name); }
   void pop_range() override {}
@@ -110,8 +110,8 @@ float to_f32(const TensorView& view, int64_t i) {
 // A kernel of the reference backend on what is live.
 class FakeKernel final : public Kernel {
  public:
-  FakeKernel(const KernelRequest& request, std::unique_ptr<Kernel> kernel, const KernelEntry& entry)
-      : kernel_(std::move(kernel)), op_(entry.op), half_(request.node.text("precision", "fp32") == "fp16") {
+  FakeKernel(const KernelRequest& request, std::unique_ptr<Kernel> kernel, bool wide)
+      : kernel_(std::move(kernel)), op_(request.node.op), half_(request.node.text("precision", "fp32") == "fp16"), wide_(wide) {
     for (ValueId id : request.node.inputs) {
       Input& input = inputs_.emplace_back();
       if (id == kNone) continue;
@@ -132,6 +132,8 @@ class FakeKernel final : public Kernel {
   int64_t query_block() const override { return op_ == "attention" ? 16 : 0; }
 
   void run(const KernelContext& context) const override {
+    const int pieces = op_ != "linear" ? 1 : !wide_ ? 2 : context.batch.tokens <= 200 ? 3 : 1;
+    for (int idle = 1; idle < pieces; ++idle) enqueue(context.device->stream, [] {});
     std::vector<TensorView> inputs(context.inputs.begin(), context.inputs.end());
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (inputs_[i].constant.data) inputs[i] = inputs_[i].constant.view();
@@ -207,19 +209,22 @@ class FakeKernel final : public Kernel {
 
   std::unique_ptr<Kernel> kernel_;
   std::string op_;
-  bool half_;
+  bool half_, wide_;
   std::vector<Input> inputs_;
   std::vector<SymbolicShape> outputs_;
 };
 
+template <bool kWide>
 PrepareResult prepare(const KernelRequest& request) {
   const auto kernels = reference_backend().kernels();
   const auto entry = std::find_if(kernels.begin(), kernels.end(), [&](const KernelEntry& e) { return e.op == request.node.op; });
   PrepareResult result = entry->prepare(request);
   auto* taken = std::get_if<Preparation>(&result);
   if (!taken) return result;
-  return Preparation{std::make_unique<FakeKernel>(request, std::move(taken->kernel), *entry), "a fake"};
+  return Preparation{std::make_unique<FakeKernel>(request, std::move(taken->kernel), kWide), "a fake"};
 }
+
+constexpr KernelEntry kAlternatives[] = {{"linear", "fake_wide_linear", prepare<true>}};
 
 }  // namespace
 
@@ -288,11 +293,12 @@ const Backend& fake_backend() {
       .kernels = []() -> std::span<const KernelEntry> {
         static const std::vector<KernelEntry> entries = [] {
           std::vector<KernelEntry> made;
-          for (const KernelEntry& entry : reference_backend().kernels()) made.push_back({entry.op, "fake", prepare});
+          for (const KernelEntry& entry : reference_backend().kernels()) made.push_back({entry.op, "fake", prepare<false>});
           return made;
         }();
         return entries;
       },
+      .alternatives = []() -> std::span<const KernelEntry> { return kAlternatives; },
       .open = [](std::string_view name) -> std::shared_ptr<Device> { return fake_device(name.back() - '0'); }};
   return kBackend;
 }

@@ -59,7 +59,8 @@ class FakeDevice final : public Device {
 // Work that a kernel puts on a FakeDevice's stream.
 void enqueue(Stream& stream, std::function<void()> work);
 
-// Opens "fake:0" to "fake:3", each the same device whenever it is asked for.
+// Opens "fake:0" to "fake:3", each the same device whenever it is asked for. A linear step takes two pieces of work, and by its alternative kernel
+// three where the batch has up to 200 tokens, one where it has more.
 const Backend& fake_backend();
 std::shared_ptr<FakeDevice> fake_device(int index);
 

@@ -1,10 +1,15 @@
 #include "engine/kernel_choice.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "base/log.h"
-#include "engine/time_kernels.h"
+#include "engine/kernel_by_tokens.h"
+#include "engine/time_device_kernels.h"
 
 namespace bertie {
 namespace {
@@ -14,8 +19,25 @@ KernelChoice choice_of(const Backend& backend, const KernelEntry& entry, Prepara
           std::move(preparation.reason)};
 }
 
-std::string machine_of(const Backend& backend, const ThreadPool& pool) {
-  return fmt::format("{} {}, {} threads", backend.name, backend.hardware(), pool.threads());
+// Empty where nothing is timed.
+std::string machine_of(const Backend& backend, const ThreadPool& pool, const Device* device) {
+  if (device) return fmt::format("{} {}", backend.name, device->description());
+  return backend.hardware ? fmt::format("{} {}, {} threads", backend.name, backend.hardware(), pool.threads()) : "";
+}
+
+// What the rule prefers is left only for something clearly faster: times vary by a few percent from run to run.
+constexpr double kClearlyFaster = 0.97;
+
+// Of kernels' times, the first of them the rule's.
+size_t fastest(std::span<const std::optional<double>> times) {
+  size_t best = 0;
+  double least = *times[0];
+  for (size_t i = 1; i < times.size(); ++i) {
+    if (!times[i] || *times[i] >= std::min(least, *times[0] * kClearlyFaster)) continue;
+    best = i;
+    least = *times[i];
+  }
+  return best;
 }
 
 }  // namespace
@@ -27,9 +49,8 @@ KernelChooser::KernelChooser(Network& network, std::vector<const Backend*> backe
   const std::vector<std::string> known = tuning_.timings->impl().machines();
   if (known.empty() || tuning_.measure) return;
   for (const Backend* backend : backends_) {
-    if (!backend->hardware) continue;
-    const std::string here = machine_of(*backend, pool_);
-    if (std::find(known.begin(), known.end(), here) == known.end()) {
+    const std::string here = machine_of(*backend, pool_, device_.get());
+    if (!here.empty() && std::find(known.begin(), known.end(), here) == known.end()) {
       log(LogLevel::info, "kernels were timed on {}; this machine is {}: they are chosen again by rule",
           fmt::join(known, " and "), here);
     }
@@ -87,16 +108,21 @@ std::optional<KernelChooser::Offer> KernelChooser::choose_by_rule(const Node& no
   return std::nullopt;
 }
 
-// Kernels of the same backend that also take the step: they sum in the same order, so that the choice changes no bit.
+// Kernels of the same backend that also take the step. On the CPU they sum in the same order, so that the choice changes no bit.
 std::vector<KernelChooser::Offer> KernelChooser::offers_beside(const Node& node, const Offer& rule) {
   const bool panels = std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
     return input != kNone && network_.value(input).constant && network_.value(input).constant->layout != TensorLayout::rows;
   });
+  // What follows relies on how the rule's keeps its results.
+  const auto suits = [&](const Kernel& kernel) {
+    return kernel.stored(0, DType::f32) == rule.choice.kernel->stored(0, DType::f32) &&
+           kernel.query_block() == rule.choice.kernel->query_block();
+  };
   std::vector<Offer> offers;
   const auto add = [&](const KernelEntry& entry) {
     if (entry.op != node.op || &entry == rule.entry || (panels && !entry.reads_panels)) return;
     PrepareResult result = prepare(entry, node, true);
-    if (auto* preparation = std::get_if<Preparation>(&result)) {
+    if (auto* preparation = std::get_if<Preparation>(&result); preparation && suits(*preparation->kernel)) {
       offers.push_back({rule.backend, &entry, choice_of(*rule.backend, entry, std::move(*preparation))});
     }
   };
@@ -107,7 +133,7 @@ std::vector<KernelChooser::Offer> KernelChooser::offers_beside(const Node& node,
   return offers;
 }
 
-TimedProblem KernelChooser::problem_of(const Node& node, const Backend& backend) const {
+TimedProblem KernelChooser::problem_of(const Node& node, const Backend& backend) {
   std::string operands;
   for (ValueId input : node.inputs) {
     if (!operands.empty()) operands += ", ";
@@ -116,54 +142,85 @@ TimedProblem KernelChooser::problem_of(const Node& node, const Backend& backend)
       continue;
     }
     const Value& value = network_.value(input);
-    operands += fmt::format("{} {}", dtype_name(value.dtype), to_string(value.shape));
+    const DType dtype = value.constant ? value.dtype : stored()[static_cast<size_t>(input)];
+    operands += fmt::format("{} {}", dtype_name(dtype), to_string(value.shape));
     if (value.constant && value.constant->layout != TensorLayout::rows)
       operands += fmt::format(" {}", layout_name(value.constant->layout));
   }
   for (const auto& [name, attribute] : node.attributes) operands += fmt::format("; {}={}", name, to_string(attribute));
-  return {std::string(version()), machine_of(backend, pool_), node.op, std::move(operands)};
+  return {std::string(version()), machine_of(backend, pool_, device_.get()), node.op, std::move(operands)};
 }
 
 KernelChoice KernelChooser::choose_by_time(const Node& node, Offer rule) {
-  // What the rule prefers is left only for something clearly faster: times vary by a few percent from run to run.
-  constexpr double kClearlyFaster = 0.97;
-  if (!tuning_.timings || !rule.backend->hardware) return std::move(rule.choice);
+  if (!tuning_.timings || machine_of(*rule.backend, pool_, device_.get()).empty()) return std::move(rule.choice);
   const TimedProblem problem = problem_of(node, *rule.backend);
   std::optional<KernelTimes> times = tuning_.timings->impl().find(problem);
   if (!times && !tuning_.measure) return std::move(rule.choice);
   std::vector<Offer> offers = offers_beside(node, rule);
   if (offers.empty()) return std::move(rule.choice);
+  offers.insert(offers.begin(), std::move(rule));
   if (!times) {
-    std::vector<NamedKernel> kernels = {{rule.choice.name, rule.choice.kernel.get()}};
+    std::vector<NamedKernel> kernels;
     for (const Offer& offer : offers) kernels.push_back({offer.choice.name, offer.choice.kernel.get()});
-    times = time_kernels(network_, node, kernels, pool_);
-    if (!times) return std::move(rule.choice);
+    times = device_ ? time_device_kernels(network_, node, kernels, stored(), device_, pool_)
+                    : time_kernels(network_, node, kernels, pool_);
+    if (!times) return std::move(offers.front().choice);
     tuning_.timings->impl().add(problem, *times);
   }
-  const auto mean = [&](const Offer& offer) -> std::optional<double> {
-    const auto found = times->milliseconds.find(offer.choice.name);
-    return found == times->milliseconds.end() ? std::nullopt : std::optional(mean_milliseconds(found->second));
-  };
-  const std::optional<double> rule_mean = mean(rule);
-  if (!rule_mean) return std::move(rule.choice);
+  if (!times->milliseconds.contains(offers.front().choice.name)) return std::move(offers.front().choice);
   if (!applied_) applied_ = std::make_shared<KernelTimings>();
   applied_->impl().add(problem, *times);
-  offers.insert(offers.begin(), std::move(rule));
-  size_t best = 0;
-  double least = *rule_mean;
-  for (size_t i = 1; i < offers.size(); ++i) {
-    const std::optional<double> own = mean(offers[i]);
-    if (!own || *own >= std::min(least, *rule_mean * kClearlyFaster)) continue;
-    best = i;
-    least = *own;
+  return device_ ? fastest_by_tokens(std::move(offers), *times) : fastest_in_the_mean(std::move(offers), *times);
+}
+
+KernelChoice KernelChooser::fastest_in_the_mean(std::vector<Offer> offers, const KernelTimes& times) {
+  std::vector<std::optional<double>> means;
+  for (const Offer& offer : offers) {
+    const auto found = times.milliseconds.find(offer.choice.name);
+    means.push_back(found == times.milliseconds.end() ? std::nullopt : std::optional(mean_milliseconds(found->second)));
   }
+  const size_t best = fastest(means);
   std::string others;
   for (size_t i = 0; i < offers.size(); ++i) {
-    const std::optional<double> own = mean(offers[i]);
-    if (i != best && own) others += fmt::format("{} {:.3g} ms for {}", others.empty() ? "" : ",", *own, offers[i].choice.name);
+    if (i != best && means[i])
+      others += fmt::format("{} {:.3g} ms for {}", others.empty() ? "" : ",", *means[i], offers[i].choice.name);
   }
   KernelChoice choice = std::move(offers[best].choice);
-  choice.reason += fmt::format("{}chosen by timing: {:.3g} ms vs{}", choice.reason.empty() ? "" : "; ", least, others);
+  choice.reason += fmt::format("{}chosen by timing: {:.3g} ms vs{}", choice.reason.empty() ? "" : "; ", *means[best], others);
+  return choice;
+}
+
+// A GPU's products want other kernels for a few tokens than for thousands.
+KernelChoice KernelChooser::fastest_by_tokens(std::vector<Offer> offers, const KernelTimes& times) {
+  std::vector<KernelByTokens::Range> ranges;
+  std::vector<std::string> names;
+  std::string reason;
+  for (size_t count = 0; count < times.tokens.size(); ++count) {
+    std::vector<std::optional<double>> own;
+    for (const Offer& offer : offers) {
+      const auto found = times.milliseconds.find(offer.choice.name);
+      own.push_back(found == times.milliseconds.end() ? std::nullopt : std::optional(found->second[count]));
+    }
+    const size_t best = fastest(own);
+    const KernelChoice& choice = offers[best].choice;
+    reason += fmt::format("{} {} tokens {} {:.4f} ms of the rule's {:.4f}", reason.empty() ? "" : ",", times.tokens[count],
+                          choice.name, *own[best], *own[0]);
+    // Up to halfway to the next count, in logarithms.
+    const bool last = count + 1 == times.tokens.size();
+    const int64_t most = last ? std::numeric_limits<int64_t>::max()
+                              : static_cast<int64_t>(std::sqrt(static_cast<double>(times.tokens[count]) *
+                                                               static_cast<double>(times.tokens[count + 1])));
+    if (!ranges.empty() && ranges.back().kernel == choice.kernel)
+      ranges.back().most = most;
+    else
+      ranges.push_back({most, choice.kernel});
+    if (std::find(names.begin(), names.end(), choice.name) == names.end()) names.push_back(choice.name);
+  }
+  KernelChoice choice = std::move(offers.front().choice);
+  choice.reason += fmt::format("{}chosen by timing:{}", choice.reason.empty() ? "" : "; ", reason);
+  choice.name = fmt::format("{}", fmt::join(names, " or "));
+  choice.portable_name = choice.name;
+  choice.kernel = ranges.size() == 1 ? ranges.front().kernel : std::make_shared<KernelByTokens>(std::move(ranges));
   return choice;
 }
 

@@ -54,7 +54,9 @@ class KernelChooser {
   KernelChoice choose_by_time(const Node& node, Offer rule);
   std::vector<Offer> offers_beside(const Node& node, const Offer& rule);
   PrepareResult prepare(const KernelEntry& entry, const Node& node, bool by_timing);
-  TimedProblem problem_of(const Node& node, const Backend& backend) const;
+  KernelChoice fastest_in_the_mean(std::vector<Offer> offers, const KernelTimes& times);
+  KernelChoice fastest_by_tokens(std::vector<Offer> offers, const KernelTimes& times);
+  TimedProblem problem_of(const Node& node, const Backend& backend);
   std::string key(const Node& node);
   void make_row_major(const Node& node);
 
