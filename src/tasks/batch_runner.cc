@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
+#include <thread>
 
 #include "base/error.h"
 #include "tasks/stopwatch.h"
@@ -51,7 +52,8 @@ BatchRunner::BatchRunner(std::shared_ptr<const Engine> engine, int64_t token_bud
       token_budget_(token_budget > 0 ? token_budget
                                      : std::clamp(kTokensPerThread * engine_->threads(), kLeastTokens, kMostTokens)),
       max_length_(max_length),
-      row_budget_(kMaxSequences) {
+      row_budget_(kMaxSequences),
+      lanes_(static_cast<size_t>(engine_->replicas())) {
   const auto& selected = engine_->options().select_rows;
   for (const Network::Output& output : engine_->network().outputs()) {
     const SymbolicShape& shape = engine_->network().value(output.value).shape;
@@ -68,11 +70,16 @@ BatchRunner::BatchRunner(std::shared_ptr<const Engine> engine, int64_t token_bud
   }
 }
 
+size_t BatchRunner::workspace_bytes() const {
+  return std::accumulate(lanes_.begin(), lanes_.end(), size_t{0},
+                         [](size_t sum, const Lane& lane) { return sum + (lane.session ? lane.session->workspace_bytes() : 0); });
+}
+
 // A larger session replaces the one there is; extents double, so that a stream makes few of them.
-void BatchRunner::reserve(const SessionLimits& needed) {
+void BatchRunner::reserve(Lane& lane, const SessionLimits& needed) const {
   const SessionLimits none{0, 0, 0, 0};
-  const SessionLimits& have = session_ ? session_->limits() : none;
-  if (session_ && needed.tokens <= have.tokens && needed.sequences <= have.sequences && needed.longest <= have.longest &&
+  const SessionLimits& have = lane.session ? lane.session->limits() : none;
+  if (lane.session && needed.tokens <= have.tokens && needed.sequences <= have.sequences && needed.longest <= have.longest &&
       needed.rows <= have.rows) {
     return;
   }
@@ -81,64 +88,76 @@ void BatchRunner::reserve(const SessionLimits& needed) {
   limits.sequences = grown(have.sequences, needed.sequences, kMaxSequences);
   limits.longest = grown(have.longest, needed.longest, max_length_);
   limits.rows = std::max<int64_t>(1, grown(have.rows, needed.rows, row_budget_));
-  session_.reset();
-  session_.emplace(engine_, limits);
+  lane.session.reset();
+  lane.session.emplace(engine_, limits);
 }
 
-void BatchRunner::run_batch(std::span<const Sequence* const> sequences, std::span<const size_t> members, const Read& read,
-                            const Failed& failed) {
-  ids_.clear();
-  type_ids_.clear();
-  rows_.clear();
-  starts_.assign(1, 0);
-  SessionLimits needed{0, static_cast<int64_t>(members.size()), 0, 0};
-  for (size_t member : members) {
+void BatchRunner::run_lane(Lane& lane, std::span<const Sequence* const> sequences) const {
+  lane.ids.clear();
+  lane.type_ids.clear();
+  lane.rows.clear();
+  lane.starts.assign(1, 0);
+  lane.error.reset();
+  lane.broken = nullptr;
+  SessionLimits needed{0, static_cast<int64_t>(lane.members.size()), 0, 0};
+  for (size_t member : lane.members) {
     const Sequence& sequence = *sequences[member];
-    for (int32_t row : sequence.rows) rows_.push_back(starts_.back() + row);
-    ids_.insert(ids_.end(), sequence.ids.begin(), sequence.ids.end());
-    type_ids_.insert(type_ids_.end(), sequence.type_ids.begin(), sequence.type_ids.end());
-    starts_.push_back(static_cast<int32_t>(ids_.size()));
+    for (int32_t row : sequence.rows) lane.rows.push_back(lane.starts.back() + row);
+    lane.ids.insert(lane.ids.end(), sequence.ids.begin(), sequence.ids.end());
+    lane.type_ids.insert(lane.type_ids.end(), sequence.type_ids.begin(), sequence.type_ids.end());
+    lane.starts.push_back(static_cast<int32_t>(lane.ids.size()));
     needed.longest = std::max(needed.longest, static_cast<int64_t>(sequence.ids.size()));
   }
-  needed.tokens = static_cast<int64_t>(ids_.size());
-  needed.rows = static_cast<int64_t>(rows_.size());
-
+  needed.tokens = static_cast<int64_t>(lane.ids.size());
+  needed.rows = static_cast<int64_t>(lane.rows.size());
   try {
-    const Stopwatch running(times_.run_ms);
-    reserve(needed);
+    reserve(lane, needed);
     Batch batch;
-    batch.token_ids = ids_;
-    batch.type_ids = type_ids_;
-    batch.cumulative_lengths = starts_;
-    batch.head_rows = rows_;
-    session_->run(batch);
+    batch.token_ids = lane.ids;
+    batch.type_ids = lane.type_ids;
+    batch.cumulative_lengths = lane.starts;
+    batch.head_rows = lane.rows;
+    lane.session->run(batch);
   } catch (const Error& error) {
-    if (members.size() == 1) {
-      failed(members[0], error);
-    } else {
-      const std::vector<size_t> each(members.begin(), members.end());
-      for (const size_t& member : each) run_batch(sequences, {&member, 1}, read, failed);
+    lane.error = error;
+  } catch (...) {
+    lane.broken = std::current_exception();
+  }
+}
+
+void BatchRunner::read_lane(Lane& lane, std::span<const Sequence* const> sequences, const Read& read, const Failed& failed) {
+  if (lane.broken) std::rethrow_exception(lane.broken);
+  if (lane.error && lane.members.size() == 1) return failed(lane.members[0], *lane.error);
+  if (lane.error) {
+    const std::span<const size_t> members = lane.members;
+    for (const size_t& member : members) {
+      lane.members = {&member, 1};
+      {
+        const Stopwatch running(times_.run_ms);
+        run_lane(lane, sequences);
+      }
+      read_lane(lane, sequences, read, failed);
     }
     return;
   }
   times_.batches += 1;
-  times_.tokens += needed.tokens;
-  times_.sequences += needed.sequences;
+  times_.tokens += static_cast<int64_t>(lane.ids.size());
+  times_.sequences += static_cast<int64_t>(lane.members.size());
 
   const Stopwatch reading(times_.read_ms);
   for (auto& output : outputs_) {
-    const TensorView view = session_->output(output.name);
+    const TensorView view = lane.session->output(output.name);
     output.data = view.as<float>();
     output.columns = output.padded ? view.shape[1] : 0;
   }
   SequenceOutputs view;
   view.outputs_ = outputs_;
-  for (size_t i = 0; i < members.size(); ++i) {
+  for (size_t i = 0; i < lane.members.size(); ++i) {
     view.index_ = static_cast<int64_t>(i);
-    view.first_token_ = starts_[i];
-    view.tokens_ = starts_[i + 1] - starts_[i];
-    view.rows_ = static_cast<int64_t>(sequences[members[i]]->rows.size());
-    read(members[i], view);
+    view.first_token_ = lane.starts[i];
+    view.tokens_ = lane.starts[i + 1] - lane.starts[i];
+    view.rows_ = static_cast<int64_t>(sequences[lane.members[i]]->rows.size());
+    read(lane.members[i], view);
     view.first_row_ += view.rows_;
   }
 }
@@ -149,8 +168,8 @@ bool BatchRunner::run(std::span<const Sequence* const> sequences, const Read& re
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return sequences[a]->ids.size() > sequences[b]->ids.size(); });
-  for (size_t begin = 0; begin < order.size();) {
-    if (cancelled && cancelled()) return false;
+  // The next batch behind `begin`.
+  const auto take = [&](size_t begin) {
     int64_t tokens = 0, rows = 0;
     size_t end = begin;
     for (; end < order.size() && static_cast<int64_t>(end - begin) < kMaxSequences; ++end) {
@@ -159,8 +178,23 @@ bool BatchRunner::run(std::span<const Sequence* const> sequences, const Read& re
       rows += static_cast<int64_t>(sequence.rows.size());
       if (end > begin && (tokens > token_budget_ || rows > row_budget_)) break;
     }
-    run_batch(sequences, std::span(order).subspan(begin, end - begin), read, failed);
-    begin = end;
+    return std::span<const size_t>(order).subspan(begin, end - begin);
+  };
+  for (size_t begin = 0; begin < order.size();) {
+    if (cancelled && cancelled()) return false;
+    size_t used = 0;
+    {
+      const Stopwatch running(times_.run_ms);
+      std::vector<std::jthread> others;  // each lane but the first has a thread of its own
+      for (; used < lanes_.size() && begin < order.size(); ++used) {
+        Lane& lane = lanes_[used];
+        lane.members = take(begin);
+        begin += lane.members.size();
+        if (used > 0) others.emplace_back([this, &lane, sequences] { run_lane(lane, sequences); });
+      }
+      run_lane(lanes_[0], sequences);
+    }
+    for (size_t i = 0; i < used; ++i) read_lane(lanes_[i], sequences, read, failed);
   }
   return true;
 }

@@ -1,7 +1,9 @@
-// Packs sequences into batches by a token budget and runs them on a session that grows with what it meets.
+// Packs sequences into batches by a token budget and runs them on sessions that grow with what they meet, one on each of the engine's
+// devices.
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -55,22 +57,31 @@ class BatchRunner {
 
   const Engine& engine() const { return *engine_; }
   int64_t token_budget() const { return token_budget_; }
-  size_t workspace_bytes() const { return session_ ? session_->workspace_bytes() : 0; }
+  size_t workspace_bytes() const;
   TaskTimes& times() { return times_; }
   const TaskTimes& times() const { return times_; }
 
  private:
-  void reserve(const SessionLimits& needed);
-  void run_batch(std::span<const Sequence* const> sequences, std::span<const size_t> members, const Read& read,
-                 const Failed& failed);
+  // A session with the batch that it runs.
+  struct Lane {
+    std::optional<Session> session;
+    std::span<const size_t> members;  // of the batch
+    std::vector<int32_t> ids, type_ids, starts, rows;
+    std::optional<Error> error;  // of the run
+    std::exception_ptr broken;   // anything else that it threw
+  };
+
+  void reserve(Lane& lane, const SessionLimits& needed) const;
+  void run_lane(Lane& lane, std::span<const Sequence* const> sequences) const;
+  // Hands on what a lane's run gave.
+  void read_lane(Lane& lane, std::span<const Sequence* const> sequences, const Read& read, const Failed& failed);
 
   std::shared_ptr<const Engine> engine_;
   int64_t token_budget_;
   int64_t max_length_;
   int64_t row_budget_;
-  std::optional<Session> session_;
+  std::vector<Lane> lanes_;
   std::vector<SequenceOutputs::Output> outputs_;
-  std::vector<int32_t> ids_, type_ids_, starts_, rows_;
   TaskTimes times_;
 };
 
