@@ -3,9 +3,13 @@
 # Tests and measures what needs hardware that few machines have: every instruction set of this CPU, and its NVIDIA GPU. FOLDER
 # holds the binaries, anywhere below it: a build (default build/cuda, or build/release where that is missing; configured with
 # -DBERTIE_TESTS=ON), or what was carried here: bertie, cpu_test, conformance_test, cuda_conformance_test, cuda_engine_test and
-# libbertie_cuda.so. Tests read their data from the source tree that this script is in. --cpu and --cuda run one part alone.
-# Without a GPU the cuda part is skipped, or fails where --cuda asked for it. A summary comes last; the exit status is 1 where
-# anything failed or was missing.
+# libbertie_cuda.so; shared libraries in a folder lib of it are found before the machine's own. Tests read their data from the source
+# tree that this script is in. --cpu and --cuda run one part alone, --cuda in less than 8 minutes on an H100: op conformance, whole
+# networks with the soak of 10,000 batches, compute-sanitizer where it works, then times. Without a GPU the cuda part is skipped, or
+# fails where --cuda asked for it. A summary comes last; the exit status is 1 where anything failed or was missing.
+#
+# On a bare machine (a driver, cuBLASLt of CUDA 13, python3), from a build made elsewhere:
+#   python3 -c "import tarfile; tarfile.open('build/carry/gpu.tar.xz').extractall('/tmp/gpu')" && tools/gpu_tests.sh --cuda /tmp/gpu
 set -uo pipefail
 parts="cpu cuda"
 folder=
@@ -24,6 +28,7 @@ if [[ -z $folder ]]; then
   folder=build/release
   [[ -d build/cuda ]] && folder=build/cuda
 fi
+[[ -d $folder/lib ]] && export LD_LIBRARY_PATH=$folder/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 summary=()
@@ -56,6 +61,7 @@ check() {
     fail "$title (no test ran)"
     return
   fi
+  sed -n 's/^figure: /   /p' "$log"
   skipped=$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/, \1 skipped/p' "$log")
   note passed "$title ($(sed -n 's/^\[  PASSED  \] \([0-9]*\) .*/\1/p' "$log") tests$skipped, $((SECONDS - start)) s)"
 }
@@ -72,30 +78,61 @@ check_test() {
   fi
 }
 
-# bench_row LABEL BATCHES SEQUENCES OPTION...: one row of a table, p50 in ms of each sequence and batch.
+# check_sanitized TOOL FILTER: the kernels' tests under one of compute-sanitizer's tools; some machines do not let it attach.
+check_sanitized() {
+  local title="cuda_conformance_test, $1" test log=$logs/sanitizer status=0 start=$SECONDS
+  test=$(find_binary cuda_conformance_test)
+  echo "== $title"
+  timeout 120 "$sanitizer" --tool "$1" --error-exitcode 9 "$test" --gtest_filter="$2" >"$log" 2>&1 || status=$?
+  if grep -qE 'Device not supported|Unable to find|LibraryNotLoaded' "$log"; then
+    note skipped "$title ($(grep -m1 -oE 'Device not supported|Unable to find.*|LibraryNotLoaded' "$log"))"
+  elif [[ $status == 124 ]]; then
+    note skipped "$title (not done within 120 s)"
+  elif [[ $status != 0 ]] || ! grep -qE '^\[  PASSED  \] [1-9]' "$log"; then
+    grep -E '=====|FAILED' "$log" | head -n 40
+    fail "$title (exit status $status)"
+  else
+    note passed "$title ($((SECONDS - start)) s)"
+  fi
+}
+
+# figure FIELD ROW: a number of one line of bench's JSON.
+figure() { sed -n "s/.*\"$1\":\([0-9.e+-]*\).*/\1/p" <<<"$2"; }
+
+# bench_row FIELD LABEL MODEL BATCHES SEQUENCES OPTION...: one row of a table, a time in ms of each sequence and batch.
 bench_row() {
-  local label=$1 batches=$2 sequences=$3 log=$logs/bench cells= sequence batch milliseconds
-  shift 3
-  if ! "$bertie" bench --random base --batch "$batches" --sequence "$sequences" --seconds 0.3 --json "$@" >"$log" 2>"$logs/error"; then
+  local field=$1 label=$2 model=$3 batches=$4 sequences=$5 log=$logs/bench cells= sequence batch
+  shift 5
+  if ! "$bertie" bench --random "$model" --batch "$batches" --sequence "$sequences" --seconds 0.3 --json "$@" >"$log" 2>"$logs/error"; then
     fail "bench $label: $(cat "$logs/error")"
     return
   fi
   for sequence in ${sequences//,/ }; do
     for batch in ${batches//,/ }; do
-      milliseconds=$(sed -n "s/.*\"batch\":$batch,\"sequence\":$sequence,.*\"p50_ms\":\([0-9.e+-]*\).*/\1/p" "$log")
-      cells+=" $(printf '%.3g' "$milliseconds") |"
+      cells+=" $(printf '%.3g' "$(figure "$field" "$(grep "\"batch\":$batch,\"sequence\":$sequence," "$log")")") |"
     done
   done
   echo "| $label |$cells"
 }
 
-# bench_head FIRST BATCHES SEQUENCES: the table's first two lines.
+# bench_head WHAT FIRST BATCHES SEQUENCES: the table's first lines.
 bench_head() {
   local names= lines= sequence batch
-  for sequence in ${3//,/ }; do
-    for batch in ${2//,/ }; do names+=" $batch x $sequence |" lines+="---|"; done
+  for sequence in ${4//,/ }; do
+    for batch in ${3//,/ }; do names+=" $batch x $sequence |" lines+="---|"; done
   done
-  printf '\nBERT-base, random weights, batch x length, p50 in ms:\n\n| %s |%s\n|---|%s\n' "$1" "$names" "$lines"
+  printf '\n%s, random weights, batch x length, ms:\n\n| %s |%s\n|---|%s\n' "$1" "$2" "$names" "$lines"
+}
+
+# bench_mixed MIX BATCH LONGEST DENSE: GPU time a token of lengths that vary, over that of DENSE sequences of their mean length.
+bench_mixed() {
+  local mixed dense common=(bench --random base --device cuda --precision fp16 --seconds 0.3 --json)
+  mixed=$("$bertie" "${common[@]}" --mix "$1" --batch "$2" --sequence "$3") || { fail "bench --mix $1"; return; }
+  local mean=$((($(figure tokens "$mixed") + $2 / 2) / $2))
+  dense=$("$bertie" "${common[@]}" --batch "$2" --sequence "$mean") || { fail "bench of $mean tokens"; return; }
+  awk -v mix="$1" -v m="$(figure gpu_p50_ms "$mixed")" -v mt="$(figure tokens "$mixed")" -v d="$(figure gpu_p50_ms "$dense")" \
+    -v dt="$(figure tokens "$dense")" -v mean="$mean" -v batch="$2" \
+    'BEGIN { printf "%s: %d tokens %.3f ms, dense %d x %d %.3f ms: %.3f of its time a token\n", mix, mt, m, batch, mean, d, m / mt / (d / dt) }'
 }
 
 # values FIELD DEVICE: a list of `bertie devices`, one a line.
@@ -113,11 +150,11 @@ run_cpu() {
     check_test "cpu_test, $isa" cpu_test env BERTIE_ISA="$isa"
     check_test "conformance_test, $isa" conformance_test env BERTIE_ISA="$isa"
   done
-  bench_head "instruction set, precision" 1,8 16,128
+  bench_head BERT-base "instruction set, precision" 1,8 16,128
   for isa in "${isas[@]}"; do
     [[ $isa == generic ]] && continue  # minutes
     for precision in $(values precisions cpu); do
-      BERTIE_ISA=$isa bench_row "$isa, $precision" 1,8 16,128 --precision "$precision"
+      BERTIE_ISA=$isa bench_row p50_ms "$isa, $precision" base 1,8 16,128 --precision "$precision"
     done
   done
 }
@@ -140,14 +177,24 @@ run_cuda() {
   check_test cuda_engine_test cuda_engine_test
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
   if [[ -x $sanitizer ]]; then
-    check_test "cuda_conformance_test, memcheck" cuda_conformance_test "$sanitizer" --tool memcheck --error-exitcode 9
+    check_sanitized memcheck '*'
+    check_sanitized racecheck '*Attention:*RowOps:*Linear'
+    check_sanitized synccheck '*Attention:*RowOps:*Linear'
   else
-    note skipped "cuda_conformance_test, memcheck (no compute-sanitizer here)"
+    note skipped "compute-sanitizer (not here)"
   fi
-  bench_head precision 1,8,32,128 128,384
-  for precision in $(values precisions cuda); do
-    bench_row "$precision" 1,8,32,128 128,384 --device cuda --precision "$precision"
+  "$bertie" devices | sed -n '/^cuda/,/^reference/p' | grep -v '^reference'
+  bench_head "BERT-base, GPU time of the steps" precision 1,8,32,128 128,384
+  for precision in $(values precisions cuda:0); do
+    bench_row gpu_p50_ms "$precision" base 1,8,32,128 128,384 --device cuda --precision "$precision"
   done
+  bench_head "BERT-base, Session::run with its copies" precision 1,8,32,128 128,384
+  bench_row p50_ms fp16 base 1,8,32,128 128,384 --device cuda --precision fp16
+  bench_head "BERT-large, GPU time of the steps" precision 1,32,128 128,384
+  bench_row gpu_p50_ms fp16 large 1,32,128 128,384 --device cuda --precision fp16
+  printf '\nLengths that vary, BERT-base in fp16, GPU time:\n'
+  bench_mixed uniform 256 128
+  bench_mixed squad 64 384
 }
 
 bertie=$(find_binary bertie)

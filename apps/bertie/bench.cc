@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <random>
 
@@ -11,6 +10,7 @@
 
 #include "base/error.h"
 #include "bench_cases.h"
+#include "bench_profile.h"
 #include "interrupt.h"
 #include "json.h"
 #include "options.h"
@@ -32,6 +32,7 @@ struct BenchOptions {
   int64_t lines = 0;
   std::vector<std::string> outputs;
   double seconds = 2;
+  std::string mix, trace;
   bool profile = false;
   bool has_batches = false;
 };
@@ -73,9 +74,7 @@ class Bench {
     selects_rows_ = logits && predicts_tokens(model_);
     if (selects_rows_) engine.select_rows = {"logits"};
     engine_ = Engine::build(model_.network(), engine);
-    for (const DeviceInfo& device : devices(engine_->threads())) {
-      if (device.name == engine.device) peak_ = (engine.precision == "int8" ? device.peak_int8_gops : device.peak_gflops) * 1e9;
-    }
+    device_ = device_info(engine.device, engine_->threads());
   }
 
   void run() {
@@ -83,8 +82,8 @@ class Bench {
       write_line(fmt::format("{} on {} in {}, {} threads; output {}{}", model_.info().source, engine_->options().device,
                              engine_->options().precision, engine_->threads(), fmt::join(engine_->options().outputs, ", "),
                              selects_rows_ ? " (one row a sequence)" : ""));
-      write_line(fmt::format("{:>6} {:>8} {:>8} {:>10} {:>10} {:>10} {:>12} {:>12} {:>6}", "batch", "sequence", "tokens",
-                             "p50 ms", "p90 ms", "p99 ms", "tokens/s", "sequences/s", "peak"));
+      write_line(fmt::format("{:>6} {:>8} {:>8} {:>10} {:>10} {:>10} {:>10} {:>12} {:>12} {:>6}", "batch", "sequence", "tokens",
+                             "p50 ms", "p90 ms", "p99 ms", "gpu ms", "tokens/s", "sequences/s", "peak"));
     }
     if (!options_.lengths.empty()) {
       std::vector<int64_t> lengths = read_lengths(options_.lengths, model_, options_.lines);
@@ -95,7 +94,8 @@ class Bench {
     for (int64_t batch : options_.batches) {
       for (int64_t sequence : options_.sequences) {
         if (interrupted()) return;
-        run_case({std::vector<int64_t>(static_cast<size_t>(batch), sequence)});
+        run_case({options_.mix.empty() ? std::vector<int64_t>(static_cast<size_t>(batch), sequence)
+                                       : mixed_lengths(options_.mix, batch, sequence)});
       }
     }
   }
@@ -133,6 +133,12 @@ class Bench {
     }
     if (times.empty()) return;
     std::sort(times.begin(), times.end());
+    double device_ms = 0;
+    for (const BenchBatch& batch : batches) {
+      std::vector<double> own = session.device_times(batch.batch(), device_runs(percentile(times, 0.5)));
+      std::sort(own.begin(), own.end());
+      if (!own.empty()) device_ms += percentile(own, 0.5);
+    }
 
     // Operations are counted by one more run, under the profile.
     session.set_profiling(true);
@@ -147,36 +153,47 @@ class Bench {
         flops += session.step_times()[i].flops;
       }
     }
-    report(static_cast<int64_t>(lengths.front().size()), limits.longest, tokens, sequences, times, flops);
+    report(static_cast<int64_t>(lengths.front().size()), limits.longest, tokens, sequences, times, device_ms, flops);
     if (options_.profile) print_profile(profile);
+    if (!options_.trace.empty()) write_trace(options_.trace, engine_->steps(), profile, device_);
+  }
+
+  // As many repeats as fit into a quarter of the time.
+  int device_runs(double milliseconds) const {
+    constexpr double kFewest = 32, kMost = 512;
+    return static_cast<int>(std::clamp(options_.seconds * 250 / milliseconds, kFewest, kMost));
   }
 
   void report(int64_t batch, int64_t longest, int64_t tokens, int64_t sequences, const std::vector<double>& times,
-              double flops) const {
+              double device_ms, double flops) const {
     const double p50 = percentile(times, 0.5), p90 = percentile(times, 0.9), p99 = percentile(times, 0.99);
     const double tokens_per_s = static_cast<double>(tokens) / p50 * 1e3,
                  sequences_per_s = static_cast<double>(sequences) / p50 * 1e3;
-    const double share = peak_ > 0 ? flops / (p50 * 1e-3) / peak_ : 0;
+    const double peak = peak_of(device_, engine_->options().precision), milliseconds = device_ms > 0 ? device_ms : p50;
+    const double share = peak > 0 ? flops / (milliseconds * 1e-3) / peak : 0;
     if (options_.common.json) {
       const auto rounded = [](double value) { return static_cast<float>(value); };
-      write_line(to_line(Json{{"model", model_.info().source},
-                              {"device", engine_->options().device},
-                              {"precision", engine_->options().precision},
-                              {"threads", engine_->threads()},
-                              {"batch", batch},
-                              {"sequence", longest},
-                              {"tokens", tokens},
-                              {"sequences", sequences},
-                              {"runs", times.size()},
-                              {"p50_ms", rounded(p50)},
-                              {"p90_ms", rounded(p90)},
-                              {"p99_ms", rounded(p99)},
-                              {"tokens_per_s", rounded(tokens_per_s)},
-                              {"sequences_per_s", rounded(sequences_per_s)},
-                              {"peak_share", rounded(share)}}));
+      Json row = {{"model", model_.info().source},
+                  {"device", engine_->options().device},
+                  {"precision", engine_->options().precision},
+                  {"threads", engine_->threads()},
+                  {"batch", batch},
+                  {"sequence", longest},
+                  {"tokens", tokens},
+                  {"sequences", sequences},
+                  {"runs", times.size()},
+                  {"p50_ms", rounded(p50)},
+                  {"p90_ms", rounded(p90)},
+                  {"p99_ms", rounded(p99)},
+                  {"tokens_per_s", rounded(tokens_per_s)},
+                  {"sequences_per_s", rounded(sequences_per_s)},
+                  {"peak_share", rounded(share)}};
+      if (device_ms > 0) row["gpu_p50_ms"] = rounded(device_ms);
+      write_line(to_line(row));
     } else {
-      write_line(fmt::format("{:>6} {:>8} {:>8} {:>10.3f} {:>10.3f} {:>10.3f} {:>12.0f} {:>12.1f} {:>5.1f}%", batch, longest,
-                             tokens, p50, p90, p99, tokens_per_s, sequences_per_s, 100 * share));
+      write_line(fmt::format("{:>6} {:>8} {:>8} {:>10.3f} {:>10.3f} {:>10.3f} {:>10} {:>12.0f} {:>12.1f} {:>5.1f}%", batch,
+                             longest, tokens, p50, p90, p99, device_ms > 0 ? fmt::format("{:.4f}", device_ms) : "-", tokens_per_s,
+                             sequences_per_s, 100 * share));
     }
     flush_output();
   }
@@ -184,28 +201,21 @@ class Bench {
   // On standard error with --json, so that the rows stay rows.
   void print_profile(const std::vector<StepTime>& profile) const {
     const auto put = [&](const std::string& line) { options_.common.json ? note(line) : write_line(line); };
-    const double total = std::accumulate(profile.begin(), profile.end(), 0.0,
-                                         [](double sum, const StepTime& time) { return sum + time.milliseconds; });
-    put(fmt::format("  {:>9} {:>6} {:>9} {:>8}  {:<20} {:<24} {}", "ms", "share", "GFLOP/s", "GB/s", "op", "kernel", "step"));
-    for (size_t i = 0; i < profile.size(); ++i) {
-      const StepInfo& step = engine_->steps()[i];
-      const double ms = profile[i].milliseconds, seconds = std::max(ms, 1e-9) * 1e-3;
-      put(fmt::format("  {:>9.4f} {:>5.1f}% {:>9.1f} {:>8.1f}  {:<20} {:<24} {}", ms, total > 0 ? 100 * ms / total : 0,
-                      profile[i].flops / seconds * 1e-9, profile[i].bytes / seconds * 1e-9, step.op, step.kernel, step.name));
-    }
+    for (const std::string& line : profile_table(engine_->steps(), profile, device_)) put(line);
   }
 
   const BenchOptions& options_;
   Model model_;
   std::shared_ptr<const Engine> engine_;
   bool selects_rows_ = false;
-  double peak_ = 0;  // operations a second
+  DeviceInfo device_;
 };
 
 constexpr const char* kFooter =
     R"(Times Session::run alone: no tokenizer, no reading of outputs. Of a masked-language model one head row a sequence is
-computed. peak_share is the operations of matrix products over this machine's measured fp32 peak (in int8: over that of eight-bit
-products, though attention's are fp32). --lengths runs all its lines
+computed. gpu_p50_ms, on a GPU, is of its steps alone: by its own events, without copies and without the host. peak_share is the
+operations of matrix products, in that time, over the device's measured peak in this precision (in int8: over that of eight-bit products, though
+attention's are fp32); a profiled step's is of that peak or of the memory's, whichever is nearer. --lengths runs all its lines
 as one batch, or, with --batch N, sorted and N at a time; the time is of all of them together.)";
 
 }  // namespace
@@ -225,17 +235,24 @@ void add_bench(CLI::App& app, Action& action) {
       ->delimiter(',')
       ->check(CLI::Range(1, 1 << 20));
   command.add_option("--lengths", o.lengths, "A file of one length, or one text, a line");
+  command
+      .add_option("--mix", o.mix,
+                  "Lengths that vary: uniform (1 to --sequence) or squad (178 in the mean where --sequence is 384)")
+      ->check(CLI::IsMember({"uniform", "squad"}));
   command.add_option("--lines", o.lines, "Use only this many lines of --lengths")->check(CLI::Range(1, 1 << 30));
   command.add_option("--outputs", o.outputs, "Network outputs to compute, a comma-separated list")->delimiter(',');
   command.add_option("--seconds", o.seconds, "Seconds of measuring a case (default 2), at least 5 runs")
       ->check(CLI::Range(0.0, 1e6));
-  command.add_flag("--profile", o.profile, "Time each step");
+  command.add_flag("--profile", o.profile, "Time each step; on a GPU also name it to an attached profiler (NVTX)");
+  command.add_option("--trace", o.trace,
+                     "Write the steps' times to this file for chrome://tracing or Perfetto, of the last case");
   o.common.add_tokenizer(command);
   o.common.add_device(command);
   o.common.add_output(command);
   command.callback([options, batch, &action] {
     if (options->common.model.empty() == options->random.empty()) throw UsageError("bench needs MODEL or --random");
     options->has_batches = batch->count() > 0;
+    if (!options->lengths.empty() && !options->mix.empty()) throw UsageError("--lengths and --mix exclude each other");
     if (!options->lengths.empty() && options->batches.size() > 1) throw UsageError("--lengths takes one --batch");
     action = [options] {
       options->common.start_log();

@@ -66,6 +66,23 @@ std::vector<int64_t> read_lengths(const std::string& path, const Model& model, i
   return lengths;
 }
 
+std::vector<int64_t> mixed_lengths(std::string_view kind, int64_t count, int64_t longest) {
+  constexpr double kSquadLongest = 384, kLogMean = 5.12, kLogDeviation = 0.35;
+  std::mt19937 random(1);
+  std::uniform_int_distribution<int64_t> uniform(1, longest);
+  std::lognormal_distribution<double> squad(kLogMean, kLogDeviation);
+  std::vector<int64_t> lengths(static_cast<size_t>(count));
+  for (int64_t& length : lengths) {
+    if (kind == "uniform") {
+      length = uniform(random);
+    } else {
+      const double scaled = squad(random) * static_cast<double>(longest) / kSquadLongest;
+      length = std::clamp<int64_t>(static_cast<int64_t>(scaled), 1, longest);
+    }
+  }
+  return lengths;
+}
+
 std::vector<std::vector<int64_t>> sorted_batches(std::vector<int64_t> lengths, int64_t size) {
   std::sort(lengths.begin(), lengths.end(), std::greater<>());
   std::vector<std::vector<int64_t>> batches;

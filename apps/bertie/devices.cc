@@ -19,18 +19,27 @@ Json to_json(const DeviceInfo& device) {
           {"instruction_sets", device.instruction_sets},
           {"precisions", device.precisions},
           {"peak_gflops", static_cast<float>(device.peak_gflops)},
+          {"peak_tf32_gflops", static_cast<float>(device.peak_tf32_gflops)},
+          {"peak_fp16_gflops", static_cast<float>(device.peak_fp16_gflops)},
+          {"peak_bf16_gflops", static_cast<float>(device.peak_bf16_gflops)},
           {"peak_int8_gops", static_cast<float>(device.peak_int8_gops)},
           {"bandwidth_gbs", static_cast<float>(device.bandwidth_gbs)}};
 }
 
 std::string to_table(const DeviceInfo& device) {
   std::string table = fmt::format("{}: {}\n", device.name, device.description);
-  table += fmt::format("  threads           {}\n", device.threads);
+  if (device.threads > 0) table += fmt::format("  threads           {}\n", device.threads);
   if (!device.instruction_sets.empty()) {
     table += fmt::format("  instruction sets  {} (the first is in use)\n", fmt::join(device.instruction_sets, ", "));
   }
   table += fmt::format("  precisions        {}", fmt::join(device.precisions, ", "));
   if (device.peak_gflops > 0) table += fmt::format("\n  measured peak     {:.0f} GFLOP/s in fp32", device.peak_gflops);
+  const auto add_peak = [&](double gflops, const char* precision) {
+    if (gflops > 0) table += fmt::format(", {:.0f} in {}", gflops, precision);
+  };
+  add_peak(device.peak_tf32_gflops, "tf32");
+  add_peak(device.peak_fp16_gflops, "fp16");
+  add_peak(device.peak_bf16_gflops, "bf16");
   if (device.peak_int8_gops > 0) table += fmt::format(", {:.0f} GOP/s in int8", device.peak_int8_gops);
   if (device.bandwidth_gbs > 0) table += fmt::format("\n  measured memory   {:.1f} GB/s", device.bandwidth_gbs);
   return table;

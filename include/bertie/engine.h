@@ -117,6 +117,7 @@ class BERTIE_API Engine {
   const Execution& execution() const;
   size_t weight_bytes() const;  // held for running, packed or mapped; of several devices, on each
   int threads() const;
+  int replicas() const;  // devices that sessions are spread over, 1 as a rule
   // The times that decided among kernels, on this machine; nullptr where all was chosen by rule.
   std::shared_ptr<KernelTimings> timings() const;
 
@@ -230,11 +231,15 @@ struct DeviceInfo {
   int threads = 0;
   std::vector<std::string> instruction_sets;  // usable ones, the one in use first
   std::vector<std::string> precisions;
-  double peak_gflops = 0;     // measured, fp32, all threads
+  double peak_gflops = 0;                                                   // measured, fp32, all threads
+  double peak_tf32_gflops = 0, peak_fp16_gflops = 0, peak_bf16_gflops = 0;  // measured on a GPU; 0: not measured
   double peak_int8_gops = 0;  // measured, products of eight-bit integers with 32-bit sums, all threads; 0: not measured
   double bandwidth_gbs = 0;   // measured, all threads
 };
-// The devices of this build and machine. Measures for some tens of milliseconds, with this many threads (0: all usable CPUs).
+// One device by its EngineOptions name (of several, the first). Measures for some tens of milliseconds, a CPU with this many threads (0:
+// all usable CPUs). Throws Error(invalid_argument, unsupported).
+BERTIE_API DeviceInfo device_info(std::string_view name, int threads = 0);
+// The devices of this build and machine, measured likewise; "cuda" with the reason where no GPU can be used.
 BERTIE_API std::vector<DeviceInfo> devices(int threads = 0);
 
 }  // namespace bertie

@@ -7,6 +7,7 @@
 #include "cuda/cuda_device.h"
 #include "cuda/library.h"
 #include "cuda/ops.h"
+#include "cuda/peak.h"
 
 namespace bertie {
 namespace {
@@ -34,6 +35,17 @@ constexpr KernelEntry kTable[] = {
 };
 std::span<const KernelEntry> entries() { return kTable; }
 
+constexpr KernelEntry kAlternatives[] = {
+    {"linear", "cuda_cublaslt_linear_1", cuda::prepare_linear_candidate<1>},
+    {"linear", "cuda_cublaslt_linear_2", cuda::prepare_linear_candidate<2>},
+    {"linear", "cuda_cublaslt_linear_3", cuda::prepare_linear_candidate<3>},
+    {"linear", "cuda_cublaslt_linear_4", cuda::prepare_linear_candidate<4>},
+    {"linear", "cuda_cublaslt_linear_5", cuda::prepare_linear_candidate<5>},
+    {"linear", "cuda_cublaslt_linear_6", cuda::prepare_linear_candidate<6>},
+    {"linear", "cuda_cublaslt_linear_7", cuda::prepare_linear_candidate<7>},
+};
+std::span<const KernelEntry> alternatives() { return kAlternatives; }
+
 constexpr std::string_view kPrefix = "cuda:";
 
 // -1: not a number.
@@ -55,38 +67,36 @@ std::shared_ptr<Device> open(std::string_view name) {
   return device;
 }
 
-double fp32_gflops(const BertieCudaProperties& p) {
-  const int lanes = p.major == 8 && p.minor == 0 ? 64 : 128;  // of a multiprocessor, since compute capability 8.0
-  return 2.0 * lanes * p.multiprocessors * p.clock_khz * 1e-6;
-}
-
 }  // namespace
 
 const Backend& cuda_backend() {
-  static constexpr Backend kBackend{.name = "cuda", .kernels = entries, .open = open};
+  static constexpr Backend kBackend{.name = "cuda", .kernels = entries, .alternatives = alternatives, .open = open};
   return kBackend;
 }
 
 bool is_cuda_device(std::string_view name) { return index_of(name) >= 0; }
 
-std::vector<CudaDeviceInfo> cuda_devices() {
-  std::vector<CudaDeviceInfo> found;
+std::vector<std::string> cuda_devices() {
+  int32_t count = 0;
+  if (cuda::library().device_count(&count) != BERTIE_CUDA_OK || count == 0) count = 1;  // opening it says why
+  std::vector<std::string> names;
+  for (int index = 0; index < count; ++index) names.push_back(fmt::format("cuda:{}", index));
+  return names;
+}
+
+CudaPeaks measure_cuda_peaks(Device& device) {
+  auto& own = static_cast<cuda::CudaDevice&>(device);
+  CudaPeaks peaks;
   try {
-    int32_t count = 1;
-    const BertieCudaApi& api = cuda::library();
-    if (api.device_count(&count) != BERTIE_CUDA_OK || count == 0) count = 1;  // opening it says why
-    for (int index = 0; index < count; ++index) {
-      const std::string name = fmt::format("cuda:{}", index);
-      const auto device = std::static_pointer_cast<cuda::CudaDevice>(open(name));
-      const BertieCudaProperties& own = device->properties();
-      // Two transfers a clock.
-      found.push_back(
-          {name, device->description(), fp32_gflops(own), 2.0 * own.memory_clock_khz * own.memory_bus_bits / 8 * 1e-6});
-    }
+    peaks.bandwidth = cuda::measure_bandwidth(own);
+    peaks.fp32 = cuda::measure_flops(own, DType::f32);
+    peaks.tf32 = cuda::measure_flops(own, DType::f32, true);
+    peaks.fp16 = cuda::measure_flops(own, DType::f16);
+    peaks.bf16 = cuda::measure_flops(own, DType::bf16);
   } catch (const Error& error) {
-    found.push_back({"cuda", error.what()});
+    if (error.code() != ErrorCode::out_of_memory) throw;
   }
-  return found;
+  return peaks;
 }
 
 }  // namespace bertie

@@ -14,13 +14,13 @@ const Backend& cuda_backend();
 // "cuda", or "cuda:" and a number.
 bool is_cuda_device(std::string_view name);
 
-struct CudaDeviceInfo {
-  std::string name;          // "cuda:0"
-  std::string description;   // why it cannot be used, where it cannot
-  double peak_gflops = 0;    // fp32, by its clock and multiprocessors
-  double bandwidth_gbs = 0;  // by its memory's clock and width
+// The GPUs that the driver shows, by name; why there are none is what opening "cuda:0" throws.
+std::vector<std::string> cuda_devices();
+
+// Measured: operations a second by precision, bytes a second of its memory. 0: there was no memory to measure in.
+struct CudaPeaks {
+  double fp32 = 0, tf32 = 0, fp16 = 0, bf16 = 0, bandwidth = 0;
 };
-// The GPUs that the driver shows; one entry named "cuda" that says why there are none.
-std::vector<CudaDeviceInfo> cuda_devices();
+CudaPeaks measure_cuda_peaks(Device& device);
 
 }  // namespace bertie

@@ -21,9 +21,7 @@ std::string processor_name() {
   return "unknown processor";
 }
 
-}  // namespace
-
-std::vector<DeviceInfo> devices(int threads) {
+DeviceInfo cpu_info(int threads) {
   ThreadPool pool(threads);
   const cpu::Isa& active = cpu::active_isa();
   DeviceInfo cpu;
@@ -35,27 +33,57 @@ std::vector<DeviceInfo> devices(int threads) {
   for (auto isa = available.rbegin(); isa != available.rend(); ++isa) {
     if (isa->name != active.name) cpu.instruction_sets.emplace_back(isa->name);
   }
-  cpu.precisions = target_of(cpu.name).precisions;
   cpu.peak_gflops = cpu::measure_flops(active, pool) / 1e9;
   cpu.peak_int8_gops = cpu::measure_int8_ops(active, pool) / 1e9;
   cpu.bandwidth_gbs = cpu::measure_read_bandwidth(active, pool) / 1e9;
+  return cpu;
+}
 
+DeviceInfo reference_info() {
   DeviceInfo reference;
   reference.name = "reference";
   reference.description = "plain loops, the oracle of the tests";
   reference.threads = 1;
-  reference.precisions = target_of(reference.name).precisions;
-  std::vector<DeviceInfo> all{cpu};
-  for (const CudaDeviceInfo& gpu : cuda_devices()) {
-    DeviceInfo info;
-    info.name = gpu.name;
-    info.description = gpu.description;
-    info.precisions = target_of(gpu.name).precisions;
-    info.peak_gflops = gpu.peak_gflops;
-    info.bandwidth_gbs = gpu.bandwidth_gbs;
-    all.push_back(std::move(info));
+  return reference;
+}
+
+DeviceInfo cuda_info(std::string_view name) {
+  const std::shared_ptr<Device> device = cuda_backend().open(name);
+  const CudaPeaks peaks = measure_cuda_peaks(*device);
+  DeviceInfo info;
+  info.name = device->name();
+  info.description = device->description();
+  info.peak_gflops = peaks.fp32 / 1e9;
+  info.peak_tf32_gflops = peaks.tf32 / 1e9;
+  info.peak_fp16_gflops = peaks.fp16 / 1e9;
+  info.peak_bf16_gflops = peaks.bf16 / 1e9;
+  info.bandwidth_gbs = peaks.bandwidth / 1e9;
+  return info;
+}
+
+}  // namespace
+
+DeviceInfo device_info(std::string_view name, int threads) {
+  const Target target = target_of(name);
+  DeviceInfo info = name == "cpu"         ? cpu_info(threads)
+                    : name == "reference" ? reference_info()
+                                          : cuda_info(target.devices.front());
+  info.precisions = target.precisions;
+  return info;
+}
+
+std::vector<DeviceInfo> devices(int threads) {
+  std::vector<DeviceInfo> all{device_info("cpu", threads)};
+  try {
+    for (const std::string& name : cuda_devices()) all.push_back(device_info(name));
+  } catch (const Error& error) {
+    DeviceInfo none;
+    none.name = "cuda";
+    none.description = error.what();
+    none.precisions = target_of("cuda").precisions;
+    all.push_back(std::move(none));
   }
-  all.push_back(reference);
+  all.push_back(device_info("reference"));
   return all;
 }
 

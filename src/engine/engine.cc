@@ -217,5 +217,6 @@ const Execution& Engine::execution() const { return impl_->execution; }
 size_t Engine::weight_bytes() const { return impl_->weight_bytes; }
 std::shared_ptr<KernelTimings> Engine::timings() const { return impl_->timings; }
 int Engine::threads() const { return impl_->pool->threads(); }
+int Engine::replicas() const { return static_cast<int>(impl_->replicas.size()) + 1; }
 
 }  // namespace bertie

@@ -641,6 +641,22 @@ class Reports(Case):
         self.assertIn(b"attention", output)
         self.fails(1, "bench", MASKED, "--sequence", "129", "--json", says="129")
 
+    def test_bench_mixes_and_traces(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "trace.json")
+            code, output, error = run("bench", MASKED, "--mix", "uniform", "--batch", "20", "--sequence", "16", "--seconds", "0.02", "--json", "--trace", path)
+            self.assertEqual(code, 0, error)
+            row = json.loads(output)
+            self.assertTrue(20 <= row["tokens"] < 20 * 16, row)
+            self.assertNotIn("gpu_p50_ms", row)
+            with open(path, encoding="utf-8") as file:
+                events = [event for event in json.load(file)["traceEvents"] if event["ph"] == "X"]
+            self.assertEqual({event["cat"] for event in events} & {"linear", "attention"}, {"linear", "attention"})
+            for event, following in zip(events, events[1:]):
+                self.assertAlmostEqual(event["ts"] + event["dur"], following["ts"], places=3)
+        self.fails(2, "bench", MASKED, "--mix", "uniform", "--lengths", "x", says="--mix")
+        self.fails(2, "bench", MASKED, "--device", "cuda:0,cpu", says="unknown device")
+
     def test_bench_lengths(self):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "lengths"
