@@ -35,7 +35,8 @@ __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) 
   };
   const auto column = [&](int64_t row) { return p.columns ? p.columns[row] : static_cast<int>(row); };
 
-  for (int i = threadIdx.x; i < tile.query_count * width; i += kThreads)
+  // Without keys the query's row may not exist: the first of an empty last sequence.
+  for (int i = threadIdx.x; tile.key_count > 0 && i < tile.query_count * width; i += kThreads)
     queries[i] = load(q + query_row(i / width) * p.row_stride + i % width) * p.scale;
 
   float largest[kQueriesOfWarp], total[kQueriesOfWarp], sums[kQueriesOfWarp][kColumns];

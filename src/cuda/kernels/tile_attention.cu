@@ -70,7 +70,8 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
     asm volatile("cp.async.commit_group;" ::: "memory");
   };
   const int pieces = (tile.key_count + kKeys - 1) / kKeys;
-  for (int i = threadIdx.x; i < kTileAttentionQueries * kChunks; i += kThreads) {
+  // Without keys the query's row may not exist: the first of an empty last sequence.
+  for (int i = threadIdx.x; pieces > 0 && i < kTileAttentionQueries * kChunks; i += kThreads) {
     const int row = i / kChunks, chunk = i % kChunks;
     const bool live = row < tile.query_count;
     copy_chunk(queries + place<D>(row, chunk), source(p.q, query_row(live ? row : 0), chunk), live);
