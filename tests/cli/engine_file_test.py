@@ -128,7 +128,7 @@ class EngineFiles(Case):
         self.assertEqual(code, 0)
         self.assertIn("pass ", error)
         self.assertIn("merge_qkv", error)
-        self.assertRegex(error, "kernel cpu_[a-z0-9]+_f32_linear for linear '")
+        self.assertRegex(error, "kernel cpu_[a-z0-9_]+_f32_linear for linear '")
 
     def test_wrong_usage(self):
         self.fails(2, "build", MASKED, says="--output")
