@@ -286,7 +286,9 @@ std::pair<DeviceRun::Work&, bool> DeviceRun::prepare(const PackedBatch& batch, s
 }
 
 void DeviceRun::run(const PackedBatch& batch, std::span<const TensorView> inputs, std::span<StepTime> times) {
-  const auto [work, first] = prepare(batch, inputs);
+  const auto prepared = prepare(batch, inputs);
+  Work& work = prepared.first;  // not a structured binding: clang before 16 lets no lambda capture one
+  const bool first = prepared.second;
   if (!times.empty()) {
     if (!timeline_) timeline_ = stream_->make_timeline(engine_.steps.size() + 1);
     enqueue(wanted_, work.layout, timeline_.get());
