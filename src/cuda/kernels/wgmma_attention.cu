@@ -1,7 +1,7 @@
 // A block takes a tile and a head: two warpgroups of 64 queries over the same keys. K and V come in pieces, two in shared memory at a
 // time; whichever warp is the last to have read a piece sends for the next but one. Scores, weights and results stay in registers; softmax is
-// online in powers of two. Two blocks share a
-// multiprocessor where heads are narrow, so that one's softmax runs beside the other's products.
+// online in powers of two. Two blocks share a multiprocessor where heads are narrow, so that one's softmax runs beside the other's
+// products.
 #include "cuda/kernels/wgmma_attention.h"
 
 #include "cuda/kernels/elements.cuh"
@@ -50,7 +50,8 @@ __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
   const int head = blockIdx.y, lane = threadIdx.x % 32, group = threadIdx.x / 128;
   extern __shared__ unsigned char memory[];
   __shared__ uint64_t arrived[kStages];
-  __shared__ int readers;  // warps that have done with a piece, all pieces together
+  __shared__ int
+      readers[kStages];  // how often a warp has done with what lay there: one warpgroup may be a piece ahead of the other
   T* queries = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory) + 1023) & ~uintptr_t{1023});
   T* keys = queries + kRows * D;
   T* values = keys + kStages * L::kPiece;
@@ -70,8 +71,10 @@ __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
   };
   const int pieces = (tile.key_count + kKeys - 1) / kKeys;
   if (threadIdx.x == 0) {
-    for (int stage = 0; stage < kStages; ++stage) init_barrier(&arrived[stage], 1);
-    readers = 0;
+    for (int stage = 0; stage < kStages; ++stage) {
+      init_barrier(&arrived[stage], 1);
+      readers[stage] = 0;
+    }
     fence_barriers();
     for (int piece = 0; piece < min(pieces, kStages); ++piece) fetch(piece);
   }
@@ -173,7 +176,7 @@ __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
     hold(result);
     if (piece + kStages < pieces && lane == 0) {
       __threadfence_block();
-      if (atomicAdd(&readers, 1) == (piece + 1) * kWarps - 1) {
+      if (atomicAdd(&readers[stage], 1) % kWarps == kWarps - 1) {
         fence_shared();
         fetch(piece + kStages);
       }
