@@ -43,12 +43,6 @@ void want_operands(Operands& operands, const AttentionShape& shape) {
   }
 }
 
-void want_matrix_units(const Operands& operands, const AttentionShape& shape) {
-  if (operands.computed() == DType::f32) throw Refused{"q, k and v of f32"};
-  if (!tile_attention_takes(static_cast<int>(shape.head_dim)))
-    throw Refused{fmt::format("heads of {}: 32, 64 or 128", shape.head_dim)};
-}
-
 class Attention final : public Step {
  public:
   // `launcher`: of a kernel whose tiles have at most `queries` queries.
@@ -97,44 +91,50 @@ class Attention final : public Step {
   Launcher<AnyAttentionParams> launcher_;
 };
 
+// `refuse`: throws Refused for what this kernel in particular does not take.
+template <typename Refuse>
+PrepareResult prepare(const KernelRequest& request, const char* launcher, int64_t queries, const char* reason, Refuse refuse) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    const AttentionShape shape = shape_of(operands);
+    want_operands(operands, shape);
+    refuse(operands, shape);
+    return Preparation{std::make_unique<Attention>(std::move(operands), shape, launcher, queries), reason};
+  });
+}
+
+void refuse_what_matrix_units_do_not_take(const Operands& operands, const AttentionShape& shape) {
+  if (operands.computed() == DType::f32) throw Refused{"q, k and v of f32"};
+  if (!tile_attention_takes(static_cast<int>(shape.head_dim)))
+    throw Refused{fmt::format("heads of {}: 32, 64 or 128", shape.head_dim)};
+}
+
 }  // namespace
 
 PrepareResult prepare_any_attention(const KernelRequest& request) {
-  return prepare_or_refuse([&] {
-    Operands operands(request);
-    const AttentionShape shape = shape_of(operands);
-    want_operands(operands, shape);
-    if (shape.head_dim > kAnyAttentionWidest)
-      throw Refused{fmt::format("heads of {}: at most {}", shape.head_dim, kAnyAttentionWidest)};
-    return Preparation{std::make_unique<Attention>(std::move(operands), shape, "any_attention", kAnyAttentionQueries),
-                       "any head width, arithmetic in f32"};
-  });
+  return prepare(request, "any_attention", kAnyAttentionQueries, "any head width, arithmetic in f32",
+                 [](const Operands&, const AttentionShape& shape) {
+                   if (shape.head_dim > kAnyAttentionWidest)
+                     throw Refused{fmt::format("heads of {}: at most {}", shape.head_dim, kAnyAttentionWidest)};
+                 });
 }
 
 PrepareResult prepare_tile_attention(const KernelRequest& request) {
-  return prepare_or_refuse([&] {
-    Operands operands(request);
-    const AttentionShape shape = shape_of(operands);
-    want_operands(operands, shape);
-    want_matrix_units(operands, shape);
-    return Preparation{std::make_unique<Attention>(std::move(operands), shape, "tile_attention", kTileAttentionQueries),
-                       "16-bit products on matrix units, softmax in f32"};
-  });
+  return prepare(request, "tile_attention", kTileAttentionQueries, "16-bit products on matrix units, softmax in f32",
+                 refuse_what_matrix_units_do_not_take);
 }
 
 PrepareResult prepare_wgmma_attention(const KernelRequest& request) {
-  return prepare_or_refuse([&] {
-    Operands operands(request);
-    const AttentionShape shape = shape_of(operands);
-    want_operands(operands, shape);
-    want_matrix_units(operands, shape);
-    if (operands.device()->capability() != 90)
-      throw Refused{fmt::format("compute capability {}.{}: 9.0 alone has wgmma", operands.device()->capability() / 10,
-                                operands.device()->capability() % 10)};
-    if (operands.has(kQueryRows)) throw Refused{"few queries a sequence: smaller tiles waste less"};
-    return Preparation{std::make_unique<Attention>(std::move(operands), shape, "wgmma_attention", kWgmmaAttentionQueries),
-                       "16-bit products by warpgroups, K and V by the copy engine, softmax in f32"};
-  });
+  return prepare(
+      request, "wgmma_attention", kWgmmaAttentionQueries,
+      "16-bit products by warpgroups, K and V by the copy engine, softmax in f32",
+      [](const Operands& operands, const AttentionShape& shape) {
+        refuse_what_matrix_units_do_not_take(operands, shape);
+        const int capability = operands.device()->capability();
+        if (capability != 90)
+          throw Refused{fmt::format("compute capability {}.{}: 9.0 alone has wgmma", capability / 10, capability % 10)};
+        if (operands.has(kQueryRows)) throw Refused{"few queries a sequence: smaller tiles waste less"};
+      });
 }
 
 }  // namespace bertie::cuda

@@ -4,7 +4,7 @@
 // j, j + 32, ... of the result.
 #include "cuda/kernels/any_attention.h"
 
-#include "cuda/kernels/elements.cuh"
+#include "cuda/kernels/attention.cuh"
 
 namespace bertie::cuda {
 namespace {
@@ -30,14 +30,10 @@ __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) 
   const T* q = static_cast<const T*>(p.q) + head * width;
   const T* k = static_cast<const T*>(p.k) + head * width;
   const T* v = static_cast<const T*>(p.v) + head * width;
-  const auto query_row = [&](int query) {
-    return static_cast<int64_t>(p.query_rows ? p.query_rows[tile.query_begin + query] : tile.query_begin + query);
-  };
-  const auto column = [&](int64_t row) { return p.columns ? p.columns[row] : static_cast<int>(row); };
 
   // Without keys the query's row may not exist: the first of an empty last sequence.
   for (int i = threadIdx.x; tile.key_count > 0 && i < tile.query_count * width; i += kThreads)
-    queries[i] = load(q + query_row(i / width) * p.row_stride + i % width) * p.scale;
+    queries[i] = load(q + query_row(p, tile, i / width) * p.row_stride + i % width) * p.scale;
 
   float largest[kQueriesOfWarp], total[kQueriesOfWarp], sums[kQueriesOfWarp][kColumns];
 #pragma unroll
@@ -64,10 +60,7 @@ __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) 
       if (lane < count) {
         score = 0;
         for (int d = 0; d < width; ++d) score += queries[query * width + d] * keys[lane * (width + 1) + d];
-        if (p.relative_bias) {
-          const int distance = column(tile.key_begin + begin + lane) - column(query_row(query));
-          score += p.relative_bias[head * p.bias_entries + p.bias_entries / 2 + distance];
-        }
+        if (p.relative_bias) score += relative_bias(p, head, query_row(p, tile, query), tile.key_begin + begin + lane);
       }
       const float larger = fmaxf(largest[i], warp_max(score));
       // All scores so far are -inf: nothing is scaled by inf - inf.

@@ -15,6 +15,14 @@ __device__ inline void store(float* p, float value) { *p = value; }
 __device__ inline void store(__half* p, float value) { *p = __float2half_rn(value); }
 __device__ inline void store(__nv_bfloat16* p, float value) { *p = __float2bfloat16_rn(value); }
 
+__device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+
+__device__ inline float power_of_two(float x) {  // the special function unit's: subnormal results are 0
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // Two neighbours in memory.
 template <typename T>
 __device__ inline uint32_t pair(float low, float high) {

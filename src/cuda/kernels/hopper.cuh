@@ -2,18 +2,13 @@
 // PTX ISA 8.0 names them; code that uses them stands inside BERTIE_HOPPER, and is empty for other architectures.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
-#include <cstdint>
+#include "cuda/kernels/elements.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define BERTIE_HOPPER 1
 #endif
 
 namespace bertie::cuda {
-
-__device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 #ifdef BERTIE_HOPPER
 
@@ -24,9 +19,6 @@ __device__ inline void init_barrier(uint64_t* barrier, int arrivals) {
 __device__ inline void fence_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 // Makes ordinary stores to shared memory known to the copy engine and the matrix units.
 __device__ inline void fence_shared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-__device__ inline void arrive(uint64_t* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
-}
 __device__ inline void arrive_expecting(uint64_t* barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
 }

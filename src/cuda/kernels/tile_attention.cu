@@ -2,7 +2,7 @@
 // memory at a time; 16-byte chunks are exchanged by row so that ldmatrix meets no bank twice. Softmax is online in powers of two.
 #include "cuda/kernels/tile_attention.h"
 
-#include "cuda/kernels/elements.cuh"
+#include "cuda/kernels/attention.cuh"
 
 namespace bertie::cuda {
 namespace {
@@ -15,7 +15,6 @@ __device__ inline int place(int row, int chunk) {  // in elements
   constexpr int kChunks = D / 8, kRowsOfLine = kChunks < 8 ? 8 / kChunks : 1, kMask = kChunks < 8 ? kChunks - 1 : 7;
   return row * D + (chunk ^ (row / kRowsOfLine & kMask)) * 8;
 }
-__device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 __device__ inline void copy_chunk(void* to, const void* from, bool live) {  // zeros where not live
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(live ? 16 : 0)
@@ -53,9 +52,6 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
   T* queries = reinterpret_cast<T*>(memory);
   T* keys = queries + kTileAttentionQueries * D;  // two pieces
   T* values = keys + 2 * kPiece;                  // two pieces
-  const auto query_row = [&](int query) {
-    return static_cast<int64_t>(p.query_rows ? p.query_rows[tile.query_begin + query] : tile.query_begin + query);
-  };
   const auto source = [&](const void* base, int64_t row, int chunk) {
     return static_cast<const T*>(base) + row * p.row_stride + head * D + chunk * 8;
   };
@@ -74,7 +70,7 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
   for (int i = threadIdx.x; pieces > 0 && i < kTileAttentionQueries * kChunks; i += kThreads) {
     const int row = i / kChunks, chunk = i % kChunks;
     const bool live = row < tile.query_count;
-    copy_chunk(queries + place<D>(row, chunk), source(p.q, query_row(live ? row : 0), chunk), live);
+    copy_chunk(queries + place<D>(row, chunk), source(p.q, query_row(p, tile, live ? row : 0), chunk), live);
   }
   asm volatile("cp.async.commit_group;" ::: "memory");
   if (pieces > 0) fetch(0);
@@ -110,11 +106,8 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
       for (int i = 0; i < 4; ++i) {
         const int key = piece * kKeys + n * 8 + lane % 4 * 2 + i % 2, query = own + i / 2 * 8;
         float score = scores[n][i] * scale;
-        if (p.relative_bias && key < tile.key_count && query < tile.query_count) {
-          const int64_t from = query_row(query), to = tile.key_begin + key;
-          const int distance = p.columns ? p.columns[to] - p.columns[from] : static_cast<int>(to - from);
-          score += p.relative_bias[static_cast<int64_t>(head) * p.bias_entries + p.bias_entries / 2 + distance] * kLog2E;
-        }
+        if (p.relative_bias && key < tile.key_count && query < tile.query_count)
+          score += relative_bias(p, head, query_row(p, tile, query), tile.key_begin + key) * kLog2E;
         scores[n][i] = key < tile.key_count ? score : -INFINITY;
       }
     }
@@ -182,18 +175,11 @@ cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
   kernel<<<dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), kThreads, kShared, stream>>>(p);
   return cudaGetLastError();
 }
-template <typename T>
-cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
-  if (p.head_dim == 32) return launch<T, 32>(p, stream);
-  if (p.head_dim == 64) return launch<T, 64>(p, stream);
-  return launch<T, 128>(p, stream);
-}
 
 }  // namespace
 
 cudaError_t launch_tile_attention(const AnyAttentionParams& p, cudaStream_t stream) {
-  if (p.element == Element::f32 || !tile_attention_takes(p.head_dim) || p.row_stride % 8 != 0) return cudaErrorInvalidValue;
-  return p.element == Element::f16 ? launch<__half>(p, stream) : launch<__nv_bfloat16>(p, stream);
+  return with_matrix_heads(p, [&](auto element, auto width) { return launch<decltype(element), width>(p, stream); });
 }
 
 }  // namespace bertie::cuda

@@ -4,7 +4,7 @@
 // products.
 #include "cuda/kernels/wgmma_attention.h"
 
-#include "cuda/kernels/elements.cuh"
+#include "cuda/kernels/attention.cuh"
 #include "cuda/kernels/hopper.cuh"
 #include "cuda/kernels/tensor_map.h"
 
@@ -29,14 +29,6 @@ struct Layout {
   }
 };
 
-#ifdef BERTIE_HOPPER
-__device__ inline float power_of_two(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-#endif
-
 // kBiased: scores get what does not wait for the exponent, the bias or a scale that is not positive.
 template <typename T, int D, bool kBiased>
 __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
@@ -55,9 +47,6 @@ __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
   T* queries = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory) + 1023) & ~uintptr_t{1023});
   T* keys = queries + kRows * D;
   T* values = keys + kStages * L::kPiece;
-  const auto query_row = [&](int query) {
-    return static_cast<int64_t>(p.query_rows ? p.query_rows[tile.query_begin + query] : tile.query_begin + query);
-  };
   const auto fetch = [&](int piece) {
     const int stage = piece % kStages;
     arrive_expecting(&arrived[stage], 2 * L::kPiece * static_cast<int>(sizeof(T)));
@@ -82,8 +71,8 @@ __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
     const int row = i / (D / 8), chunk = i % (D / 8);
     uint4 elements = {};
     if (row < tile.query_count)
-      elements =
-          *reinterpret_cast<const uint4*>(static_cast<const T*>(p.q) + query_row(row) * p.row_stride + head * D + chunk * 8);
+      elements = *reinterpret_cast<const uint4*>(static_cast<const T*>(p.q) + query_row(p, tile, row) * p.row_stride + head * D +
+                                                 chunk * 8);
     *reinterpret_cast<uint4*>(queries + L::place(row, chunk, kRows)) = elements;
   }
   fence_shared();
@@ -126,11 +115,8 @@ __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
       for (int i = 0; i < kScores; ++i) {
         const int key = piece * kKeys + i / 4 * 8 + lane % 4 * 2 + i % 2, query = own + i / 2 % 2 * 8;
         scores[i] *= p.scale * kLog2E;
-        if (p.relative_bias && key < tile.key_count && query < tile.query_count) {
-          const int64_t from = query_row(query), to = tile.key_begin + key;
-          const int distance = p.columns ? p.columns[to] - p.columns[from] : static_cast<int>(to - from);
-          scores[i] += p.relative_bias[static_cast<int64_t>(head) * p.bias_entries + p.bias_entries / 2 + distance] * kLog2E;
-        }
+        if (p.relative_bias && key < tile.key_count && query < tile.query_count)
+          scores[i] += relative_bias(p, head, query_row(p, tile, query), tile.key_begin + key) * kLog2E;
       }
     }
     if (live < kKeys) {
@@ -228,19 +214,11 @@ cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
       p, maps[0], maps[1]);
   return cudaGetLastError();
 }
-template <typename T>
-cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
-  if (p.head_dim == 32) return launch<T, 32>(p, stream);
-  if (p.head_dim == 64) return launch<T, 64>(p, stream);
-  return launch<T, 128>(p, stream);
-}
 
 }  // namespace
 
 cudaError_t launch_wgmma_attention(const AnyAttentionParams& p, cudaStream_t stream) {
-  if (p.element == Element::f32 || (p.head_dim != 32 && p.head_dim != 64 && p.head_dim != 128) || p.row_stride % 8 != 0)
-    return cudaErrorInvalidValue;
-  return p.element == Element::f16 ? launch<__half>(p, stream) : launch<__nv_bfloat16>(p, stream);
+  return with_matrix_heads(p, [&](auto element, auto width) { return launch<decltype(element), width>(p, stream); });
 }
 
 }  // namespace bertie::cuda
