@@ -16,6 +16,7 @@
 #include "engine/buckets.h"
 #include "engine/counting_new_test.h"
 #include "engine/fake_device_test.h"
+#include "engine/packed_test.h"
 
 namespace bertie {
 namespace {
@@ -47,22 +48,16 @@ std::shared_ptr<const Engine> build_reference() {
   return Engine::build(model().network(), options);
 }
 
-struct OwnBatch {
+// Random ids in sequences of these lengths; the head's row is each one's first.
+struct OwnBatch : Packed {
   OwnBatch(const std::vector<int>& lengths, std::mt19937& random) {
     for (int length : lengths) {
       if (length > 0) rows.push_back(starts.back());
-      for (int i = 0; i < length; ++i) ids.push_back(static_cast<int32_t>(random() % 20));
-      starts.push_back(static_cast<int32_t>(ids.size()));
+      std::vector<int32_t> sequence(static_cast<size_t>(length));
+      for (int32_t& id : sequence) id = static_cast<int32_t>(random() % 20);
+      add(sequence);
     }
   }
-  Batch view() const {
-    Batch batch;
-    batch.token_ids = ids;
-    batch.cumulative_lengths = starts;
-    batch.head_rows = rows;
-    return batch;
-  }
-  std::vector<int32_t> ids, starts{0}, rows;
 };
 
 std::vector<int> random_lengths(std::mt19937& random, const SessionLimits& limits = kLimits) {

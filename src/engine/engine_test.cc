@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/message_of_test.h"
 #include "engine/counting_new_test.h"
+#include "engine/packed_test.h"
 #include "passes/pass.h"
 
 namespace bertie {
@@ -78,22 +79,6 @@ const Network& encoder() {
   static const Network network = Builder().encoder();
   return network;
 }
-
-struct Packed {
-  std::vector<int32_t> ids, ends{0}, rows;
-
-  void add(const std::vector<int32_t>& sequence) {
-    ids.insert(ids.end(), sequence.begin(), sequence.end());
-    ends.push_back(static_cast<int32_t>(ids.size()));
-  }
-  Batch view() const {
-    Batch batch;
-    batch.token_ids = ids;
-    batch.cumulative_lengths = ends;
-    batch.head_rows = rows;
-    return batch;
-  }
-};
 
 std::vector<int32_t> random_sequence(std::mt19937& random, size_t length) {
   std::vector<int32_t> ids(length);

@@ -13,6 +13,7 @@
 #include "bertie/model.h"
 #include "bertie/tasks.h"
 #include "cuda/cuda_device.h"
+#include "engine/packed_test.h"
 #include "tests/cuda/gpu.h"
 
 namespace bertie::test {
@@ -27,22 +28,15 @@ struct Bound {
 constexpr Bound kBounds[] = {{"fp32", 1e-5}, {"tf32", 3e-3}, {"fp16", 3e-3}, {"bf16", 2e-2}};
 
 // Random ids, in sequences of these lengths.
-struct OwnBatch {
+struct OwnBatch : Packed {
   OwnBatch(const std::vector<int>& lengths, uint32_t seed, int vocabulary = 30000) {
     std::mt19937 random(seed);
     for (int length : lengths) {
-      for (int i = 0; i < length; ++i) ids.push_back(static_cast<int32_t>(random() % static_cast<uint32_t>(vocabulary)));
-      starts.push_back(static_cast<int32_t>(ids.size()));
+      std::vector<int32_t> sequence(static_cast<size_t>(length));
+      for (int32_t& id : sequence) id = static_cast<int32_t>(random() % static_cast<uint32_t>(vocabulary));
+      add(sequence);
     }
   }
-  Batch batch() const {
-    Batch own;
-    own.token_ids = ids;
-    own.cumulative_lengths = starts;
-    own.head_rows = head_rows;
-    return own;
-  }
-  std::vector<int32_t> ids, starts{0}, head_rows;
 };
 
 std::shared_ptr<const Engine> build(const Model& model, const std::string& device, const std::string& precision,
@@ -89,8 +83,8 @@ class CudaEngine : public GpuTest {
       for (int round = 0; round < 3; ++round) {
         for (size_t i = 0; i < cuts.size(); ++i) {
           const OwnBatch batch(cuts[i], static_cast<uint32_t>(i + 10 * round));
-          expected.run(batch.batch());
-          session.run(batch.batch());
+          expected.run(batch.view());
+          session.run(batch.view());
           worst = std::max(
               worst, relative_error(floats(session.output("last_hidden_state")), floats(expected.output("last_hidden_state"))));
         }
@@ -116,9 +110,9 @@ TEST_F(CudaEngine, HeadRowsAloneAgreeWithFp32) {
     Session session(Engine::build(model.network(), options), {1024, 64, 512, 64});
     for (uint32_t round = 0; round < 4; ++round) {
       OwnBatch batch({9, 130, 64, 1}, round / 2);
-      batch.head_rows = {0, 3, 8, 9, 100, 100, 202, 203};
-      expected.run(batch.batch());
-      session.run(batch.batch());
+      batch.rows = {0, 3, 8, 9, 100, 100, 202, 203};
+      expected.run(batch.view());
+      session.run(batch.view());
       ASSERT_EQ(session.output("logits").shape, (Shape{8, 30522}));
       EXPECT_LE(relative_error(floats(session.output("logits")), floats(expected.output("logits"))), bound.whole)
           << bound.precision;
@@ -146,7 +140,7 @@ TEST_F(CudaEngine, NeighboursMatterLittle) {
     Session session(build(model, "cuda", bound.precision), {2048, 64, 512, 0});
     const std::vector<int> lengths = {5, 150, 1, 16, 300, 12};
     const OwnBatch together(lengths, 3);
-    session.run(together.batch());
+    session.run(together.view());
     const auto all = floats(session.output("last_hidden_state"));
     const std::vector<float> values(all.begin(), all.end());
     const size_t width = values.size() / together.ids.size();
@@ -155,7 +149,7 @@ TEST_F(CudaEngine, NeighboursMatterLittle) {
       const auto begin = static_cast<size_t>(together.starts[b]), count = static_cast<size_t>(lengths[b]);
       alone.ids.assign(together.ids.begin() + together.starts[b], together.ids.begin() + together.starts[b + 1]);
       alone.starts.push_back(lengths[b]);
-      session.run(alone.batch());
+      session.run(alone.view());
       EXPECT_LE(
           relative_error(floats(session.output("last_hidden_state")), std::span(values).subspan(begin * width, count * width)),
           bound.whole)
@@ -187,7 +181,7 @@ TEST_F(CudaEngine, TenThousandRunsOfRandomLengthsKeepTheirMemory) {
   const auto runs = [&](int count) {
     for (int i = 0; i < count; ++i) {
       const OwnBatch batch(random_lengths(random, 1024, 256), static_cast<uint32_t>(i));
-      session.run(batch.batch());
+      session.run(batch.view());
       for (const float value : floats(session.output("last_hidden_state")).first(384)) ASSERT_TRUE(std::isfinite(value));
     }
   };
@@ -206,7 +200,7 @@ TEST_F(CudaEngine, SessionsOfSeveralThreadsShareAnEngine) {
   const auto engine = build(model, "cuda", "fp32");
   const OwnBatch batch({40, 3, 77}, 1);
   Session one(engine, {512, 16, 256, 0});
-  one.run(batch.batch());
+  one.run(batch.view());
   const auto values = floats(one.output("last_hidden_state"));
   std::vector<std::thread> threads;
   std::atomic<int> wrong = 0;
@@ -216,8 +210,8 @@ TEST_F(CudaEngine, SessionsOfSeveralThreadsShareAnEngine) {
       std::mt19937 random(static_cast<uint32_t>(t));
       for (int i = 0; i < 100; ++i) {
         const OwnBatch other(random_lengths(random, 512, 256), static_cast<uint32_t>(i));
-        session.run(other.batch());
-        session.run(batch.batch());
+        session.run(other.view());
+        session.run(batch.view());
         if (relative_error(floats(session.output("last_hidden_state")), values) > 1e-6) ++wrong;
       }
     });
@@ -234,9 +228,9 @@ TEST_F(CudaEngine, ReplicasAgreeAndOneDeviceHoldsWeightsOnce) {
   EXPECT_GE(free_bytes(*device) + (size_t{8} << 20), free) << "weights of one device are shared";
   const OwnBatch batch({40, 3, 77}, 1);
   Session alone(one, {512, 16, 256, 0}), first(engine, {512, 16, 256, 0}), second(engine, {512, 16, 256, 0});
-  alone.run(batch.batch());
+  alone.run(batch.view());
   for (Session* session : {&first, &second}) {
-    session->run(batch.batch());
+    session->run(batch.view());
     EXPECT_EQ(relative_error(floats(session->output("last_hidden_state")), floats(alone.output("last_hidden_state"))), 0);
   }
 }
@@ -245,13 +239,13 @@ TEST_F(CudaEngine, DeviceTimesLeaveTheSessionUsable) {
   const Model model = Model::load(kBundled);
   Session session(build(model, "cuda", "fp16"), {512, 16, 256, 0});
   const OwnBatch batch({100, 100}, 1);
-  session.run(batch.batch());
+  session.run(batch.view());
   const auto before = floats(session.output("last_hidden_state"));
   const std::vector<float> values(before.begin(), before.end());
-  const std::vector<double> times = session.device_times(batch.batch(), 40);
+  const std::vector<double> times = session.device_times(batch.view(), 40);
   ASSERT_EQ(times.size(), 40u);
   for (const double time : times) EXPECT_GT(time, 0);
-  session.run(batch.batch());
+  session.run(batch.view());
   EXPECT_EQ(relative_error(floats(session.output("last_hidden_state")), values), 0);
 }
 
@@ -302,7 +296,7 @@ TEST_F(CudaEngine, OverflowInFp16NamesTheStep) {
   Session session(Engine::build(network, options), {16, 4, 16, 0});
   for (int round = 0; round < 3; ++round) {
     try {
-      session.run(batch.batch());
+      session.run(batch.view());
       FAIL() << "no error";
     } catch (const Error& error) {
       EXPECT_NE(std::string(error.what()).find("'planted'"), std::string::npos) << error.what();
@@ -311,7 +305,7 @@ TEST_F(CudaEngine, OverflowInFp16NamesTheStep) {
   for (const char* precision : {"fp32", "bf16"}) {
     options.precision = precision;
     Session fine(Engine::build(network, options), {16, 4, 16, 0});
-    fine.run(batch.batch());
+    fine.run(batch.view());
     for (const float value : floats(fine.output("y"))) EXPECT_EQ(value, 1.0f);
   }
   options.precision = "fp16";
@@ -319,7 +313,7 @@ TEST_F(CudaEngine, OverflowInFp16NamesTheStep) {
   const auto mixed = Engine::build(network, options);
   for (const StepInfo& step : mixed->steps()) EXPECT_EQ(step.precision, step.name == "planted" ? "fp32" : "fp16") << step.name;
   Session fine(mixed, {16, 4, 16, 0});
-  fine.run(batch.batch());
+  fine.run(batch.view());
   for (const float value : floats(fine.output("y"))) EXPECT_EQ(value, 1.0f);
 }
 
@@ -340,7 +334,7 @@ TEST_F(CudaEngine, ProfileTimesEveryStep) {
   Session session(engine, {512, 16, 256, 0});
   session.set_profiling(true);
   const OwnBatch batch({100, 100}, 1);
-  session.run(batch.batch());
+  session.run(batch.view());
   ASSERT_EQ(session.step_times().size(), engine->steps().size());
   for (const StepTime& time : session.step_times()) EXPECT_GT(time.milliseconds, 0);
 }
