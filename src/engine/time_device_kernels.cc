@@ -3,17 +3,15 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <random>
 
-#include "backend/batch_shape.h"
 #include "base/float16.h"
 #include "bertie/base.h"
+#include "engine/timed_batch.h"
 
 namespace bertie {
 namespace {
 
 constexpr int64_t kTokenCounts[] = {16, 128, 512, 2048, 8192};
-constexpr int64_t kLongest = 128;  // of a sequence
 constexpr int kRounds = 6;
 constexpr size_t kCacheBytes = size_t{128} << 20;  // filled between runs: weights come from memory, as in a whole network
 constexpr const char* kPurpose = "timing kernels";
@@ -25,14 +23,10 @@ struct Counts {
 // A step's operands in the device's memory, for one token count.
 class DeviceBench {
  public:
-  DeviceBench(const std::shared_ptr<Device>& device, Stream& stream, int64_t tokens) : device_(device), stream_(stream) {
-    batch_.tokens = tokens;
-    batch_.longest = std::min(tokens, kLongest);
-    batch_.sequences = (tokens + kLongest - 1) / kLongest;
-    batch_.rows = tokens / 8 + 1;
-    std::vector<int32_t> starts;
-    for (int64_t i = 0; i <= batch_.sequences; ++i) starts.push_back(static_cast<int32_t>(std::min(tokens, i * kLongest)));
-    batch_.cumulative_lengths = reinterpret_cast<const int32_t*>(put(starts.data(), starts.size() * sizeof(int32_t)));
+  DeviceBench(const std::shared_ptr<Device>& device, Stream& stream, int64_t tokens)
+      : device_(device), stream_(stream), timed_(tokens), batch_(timed_.packed) {
+    batch_.cumulative_lengths =
+        reinterpret_cast<const int32_t*>(put(timed_.starts.data(), timed_.starts.size() * sizeof(int32_t)));
     const Counts counts{static_cast<int32_t>(batch_.tokens), static_cast<int32_t>(batch_.sequences),
                         static_cast<int32_t>(batch_.rows), std::numeric_limits<int32_t>::max()};
     counts_ = reinterpret_cast<Counts*>(put(&counts, sizeof(counts)));
@@ -40,17 +34,14 @@ class DeviceBench {
 
   // Whether the step can be run.
   bool make_operands(const Network& network, const Node& node, std::span<const DType> stored) {
-    const auto is_known = [](const Value& value) {
-      return std::all_of(value.shape.begin(), value.shape.end(),
-                         [](const Dim& dim) { return dim.is_fixed() || extent_source(dim); });
-    };
     for (ValueId input : node.inputs) {
       TensorView view;
       if (input != kNone) {
         const Value& value = network.value(input);
         const DType dtype = stored[static_cast<size_t>(input)];
-        if (!is_known(value)) return false;
-        view = {nullptr, dtype, shape_in(batch_, value.shape)};
+        const std::optional<Shape> shape = timed_.shape_of(value.shape);
+        if (!shape) return false;
+        view = {nullptr, dtype, *shape};
         if (!value.constant) {
           if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16) return false;
           view.data = random(view.shape.elements(), dtype);
@@ -59,8 +50,10 @@ class DeviceBench {
       inputs_.push_back(view);
     }
     for (ValueId output : node.outputs) {
-      if (!is_known(network.value(output))) return false;
-      outputs_.push_back({nullptr, network.value(output).dtype, shape_in(batch_, network.value(output).shape)});
+      const Value& value = network.value(output);
+      const std::optional<Shape> shape = timed_.shape_of(value.shape);
+      if (!shape) return false;
+      outputs_.push_back({nullptr, value.dtype, *shape});
     }
     return true;
   }
@@ -70,9 +63,8 @@ class DeviceBench {
       outputs_[i].dtype = kernels.front().kernel->stored(i, outputs_[i].dtype);
       outputs_[i].data = memory_.emplace_back(device_, TensorView(outputs_[i]).bytes(), kPurpose).data();
     }
-    const BatchLimits limits{batch_.tokens, batch_.sequences, batch_.longest, batch_.rows};
     size_t bytes = 0;
-    for (const NamedKernel& kernel : kernels) bytes = std::max(bytes, kernel.kernel->workspace_bytes(limits, 1));
+    for (const NamedKernel& kernel : kernels) bytes = std::max(bytes, kernel.kernel->workspace_bytes(timed_.limits(), 1));
     workspace_ = {memory_.emplace_back(device_, bytes, kPurpose).data(), bytes};
   }
 
@@ -92,9 +84,8 @@ class DeviceBench {
     return own.data();
   }
   const std::byte* random(int64_t count, DType dtype) {
-    std::minstd_rand generator(1);
     std::vector<float> floats(static_cast<size_t>(count));
-    for (float& value : floats) value = static_cast<float>(generator() % 2001) * 1e-3f - 1;
+    fill_random(floats, 1);
     if (dtype == DType::f32) return put(floats.data(), floats.size() * sizeof(float));
     std::vector<uint16_t> halves;
     for (const float value : floats) halves.push_back(dtype == DType::f16 ? float_to_f16(value) : float_to_bf16(value));
@@ -103,7 +94,8 @@ class DeviceBench {
 
   std::shared_ptr<Device> device_;
   Stream& stream_;
-  PackedBatch batch_;
+  TimedBatch timed_;
+  PackedBatch batch_;  // as timed_, its lengths in the device's memory
   Counts* counts_ = nullptr;
   std::vector<DeviceBuffer> memory_;
   std::vector<TensorView> inputs_;

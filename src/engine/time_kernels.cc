@@ -5,7 +5,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <memory>
-#include <random>
+
+#include "engine/timed_batch.h"
 
 namespace bertie {
 namespace {
@@ -14,7 +15,6 @@ using Clock = std::chrono::steady_clock;
 
 // A short text, a common one, and a batch.
 constexpr int64_t kTokenCounts[] = {16, 128, 512};
-constexpr int64_t kLongest = 128;  // of a sequence
 constexpr int kRounds = 5;
 constexpr double kRoundMilliseconds = 0.5;  // short steps are run several times over
 
@@ -30,35 +30,10 @@ Memory allocate(size_t bytes) {
   return memory;
 }
 
-std::optional<Shape> concrete(const SymbolicShape& symbolic, const PackedBatch& batch) {
-  if (symbolic.size() > Shape::kMaxRank) return std::nullopt;
-  std::vector<int64_t> extents;
-  for (const Dim& dim : symbolic) {
-    if (dim.is_fixed())
-      extents.push_back(dim.size);
-    else if (dim.symbol == "tokens")
-      extents.push_back(batch.tokens);
-    else if (dim.symbol == "rows")
-      extents.push_back(batch.rows);
-    else if (dim.symbol == "batch")
-      extents.push_back(batch.sequences);
-    else
-      return std::nullopt;
-  }
-  return Shape(std::span<const int64_t>(extents));
-}
-
 // A step's operands for one token count.
 class Bench {
  public:
-  explicit Bench(int64_t tokens) {
-    batch_.tokens = tokens;
-    batch_.longest = std::min(tokens, kLongest);
-    batch_.sequences = (tokens + kLongest - 1) / kLongest;
-    batch_.rows = tokens / 8 + 1;
-    for (int64_t i = 0; i <= batch_.sequences; ++i) lengths_.push_back(static_cast<int32_t>(std::min(tokens, i * kLongest)));
-    batch_.cumulative_lengths = lengths_.data();
-  }
+  explicit Bench(int64_t tokens) : batch_(tokens) {}
 
   // Whether the step can be run.
   bool make_operands(const Network& network, const Node& node) {
@@ -66,7 +41,7 @@ class Bench {
       TensorView view;
       if (input != kNone) {
         const Value& value = network.value(input);
-        const std::optional<Shape> shape = concrete(value.shape, batch_);
+        const std::optional<Shape> shape = batch_.shape_of(value.shape);
         if (!shape || (!value.constant && value.dtype != DType::f32)) return false;
         view = {value.constant ? value.constant->data.get() : random(shape->elements()), value.dtype, *shape};
       }
@@ -74,7 +49,7 @@ class Bench {
     }
     for (ValueId output : node.outputs) {
       const Value& value = network.value(output);
-      const std::optional<Shape> shape = concrete(value.shape, batch_);
+      const std::optional<Shape> shape = batch_.shape_of(value.shape);
       if (!shape) return false;
       memory_.push_back(allocate(static_cast<size_t>(shape->elements()) * dtype_size(value.dtype)));
       outputs_.push_back({memory_.back().get(), value.dtype, *shape});
@@ -83,16 +58,15 @@ class Bench {
   }
 
   void make_workspace(std::span<const NamedKernel> kernels, ThreadPool& pool) {
-    const BatchLimits limits{batch_.tokens, batch_.sequences, batch_.longest, batch_.rows};
     for (const NamedKernel& candidate : kernels) {
-      workspace_bytes_ = std::max(workspace_bytes_, candidate.kernel->workspace_bytes(limits, pool.threads()));
+      workspace_bytes_ = std::max(workspace_bytes_, candidate.kernel->workspace_bytes(batch_.limits(), pool.threads()));
     }
     workspace_ = allocate(workspace_bytes_);
   }
 
   // Milliseconds of one run, over `times` runs.
   double run(const Kernel& kernel, ThreadPool& pool, int64_t times) const {
-    const KernelContext context{inputs_, outputs_, batch_, {workspace_.get(), workspace_bytes_}, pool};
+    const KernelContext context{inputs_, outputs_, batch_.packed, {workspace_.get(), workspace_bytes_}, pool};
     const auto start = Clock::now();
     for (int64_t i = 0; i < times; ++i) kernel.run(context);
     const double total = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
@@ -103,13 +77,11 @@ class Bench {
   const float* random(int64_t count) {
     memory_.push_back(allocate(static_cast<size_t>(count) * sizeof(float)));
     auto* floats = reinterpret_cast<float*>(memory_.back().get());
-    std::minstd_rand generator(static_cast<uint32_t>(memory_.size()));
-    for (int64_t i = 0; i < count; ++i) floats[i] = static_cast<float>(generator() % 2001) * 1e-3f - 1;
+    fill_random({floats, static_cast<size_t>(count)}, static_cast<uint32_t>(memory_.size()));
     return floats;
   }
 
-  PackedBatch batch_;
-  std::vector<int32_t> lengths_;
+  TimedBatch batch_;
   std::vector<Memory> memory_;
   std::vector<TensorView> inputs_;
   std::vector<MutableTensorView> outputs_;
