@@ -40,8 +40,11 @@ void SideRunner::fail_not_finite(size_t line) const {
 void for_each_group(std::span<const EncodedText> texts, size_t budget, const std::function<size_t(const EncodedText&)>& cost,
                     const std::function<void(std::span<const EncodedText>)>& run) {
   for (size_t begin = 0; begin < texts.size();) {
-    size_t end = begin + 1, sum = cost(texts[begin]);
-    while (end < texts.size() && sum + cost(texts[end]) <= budget) sum += cost(texts[end++]);
+    size_t end = begin;
+    for (size_t sum = 0; end < texts.size(); ++end) {
+      sum += cost(texts[end]);
+      if (end > begin && sum > budget) break;
+    }
     run(texts.subspan(begin, end - begin));
     begin = end;
   }
