@@ -172,7 +172,6 @@ class Bench {
     const double peak = peak_of(device_, engine_->options().precision), milliseconds = device_ms > 0 ? device_ms : p50;
     const double share = peak > 0 ? flops / (milliseconds * 1e-3) / peak : 0;
     if (options_.common.json) {
-      const auto rounded = [](double value) { return static_cast<float>(value); };
       Json row = {{"model", model_.info().source},
                   {"device", engine_->options().device},
                   {"precision", engine_->options().precision},

@@ -48,7 +48,6 @@ std::vector<std::string> profile_table(std::span<const StepInfo> steps, std::spa
 
 void write_trace(const std::string& path, std::span<const StepInfo> steps, std::span<const StepTime> times,
                  const DeviceInfo& device) {
-  const auto rounded = [](double value) { return static_cast<float>(value); };
   Json events = Json::array();
   events.push_back(
       {{"name", "process_name"}, {"ph", "M"}, {"pid", 0}, {"args", {{"name", device.name + ": " + device.description}}}});

@@ -127,7 +127,6 @@ std::vector<calibration::SampledText> read_texts(const CompareCommand& command) 
 }
 
 Json to_json(const calibration::Comparison& comparison, const CompareCommand& command, std::span<const std::string> missed) {
-  const auto rounded = [](double value) { return static_cast<float>(value); };
   Json row{{"a", command.a},
            {"b", command.b},
            {"task", comparison.task},

@@ -18,12 +18,12 @@ Json to_json(const DeviceInfo& device) {
           {"threads", device.threads},
           {"instruction_sets", device.instruction_sets},
           {"precisions", device.precisions},
-          {"peak_gflops", static_cast<float>(device.peak_gflops)},
-          {"peak_tf32_gflops", static_cast<float>(device.peak_tf32_gflops)},
-          {"peak_fp16_gflops", static_cast<float>(device.peak_fp16_gflops)},
-          {"peak_bf16_gflops", static_cast<float>(device.peak_bf16_gflops)},
-          {"peak_int8_gops", static_cast<float>(device.peak_int8_gops)},
-          {"bandwidth_gbs", static_cast<float>(device.bandwidth_gbs)}};
+          {"peak_gflops", rounded(device.peak_gflops)},
+          {"peak_tf32_gflops", rounded(device.peak_tf32_gflops)},
+          {"peak_fp16_gflops", rounded(device.peak_fp16_gflops)},
+          {"peak_bf16_gflops", rounded(device.peak_bf16_gflops)},
+          {"peak_int8_gops", rounded(device.peak_int8_gops)},
+          {"bandwidth_gbs", rounded(device.bandwidth_gbs)}};
 }
 
 std::string to_table(const DeviceInfo& device) {

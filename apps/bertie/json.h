@@ -14,4 +14,7 @@ using Json = nlohmann::basic_json<nlohmann::ordered_map, std::vector, std::strin
 // One line. Bytes that are not UTF-8 become U+FFFD.
 inline std::string to_line(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
+// Of a measured number the digits that mean something.
+inline float rounded(double value) { return static_cast<float>(value); }
+
 }  // namespace bertie::cli
