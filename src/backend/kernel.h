@@ -79,6 +79,10 @@ class Kernel {
   virtual void run(const KernelContext& context) const = 0;
   // Scratch that run() needs for any batch within the limits, shared by all threads of the pool.
   virtual size_t workspace_bytes(const BatchLimits&, int /*threads*/) const { return 0; }
+  // As workspace_bytes, for one run's inputs: a padded tensor's extents stand in no limits.
+  virtual size_t run_workspace_bytes(const BatchLimits& limits, std::span<const TensorView> /*inputs*/, int threads) const {
+    return workspace_bytes(limits, threads);
+  }
   // Whether run() still reads the bytes of constant input `index` (false where they were packed).
   virtual bool reads_constant(size_t /*index*/) const { return true; }
   virtual size_t packed_bytes() const { return 0; }  // memory the kernel owns
@@ -126,6 +130,8 @@ struct Backend {
   std::string (*hardware)() = nullptr;
   // The device of this name, "cuda" or "cuda:1"; nullptr: kernels run on the CPU. Throws Error(unsupported) saying why there is none.
   std::shared_ptr<Device> (*open)(std::string_view name) = nullptr;
+  // Whether kernels run on the device that is open: they are given its memory, and put work on its stream.
+  bool on_device = false;
 };
 
 }  // namespace bertie

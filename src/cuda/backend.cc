@@ -70,7 +70,7 @@ std::shared_ptr<Device> open(std::string_view name) {
 }  // namespace
 
 const Backend& cuda_backend() {
-  static constexpr Backend kBackend{.name = "cuda", .kernels = entries, .alternatives = alternatives, .open = open};
+  static constexpr Backend kBackend{.name = "cuda", .kernels = entries, .alternatives = alternatives, .open = open, .on_device = true};
   return kBackend;
 }
 

@@ -90,6 +90,17 @@ size_t Step::workspace_bytes(const BatchLimits& limits, int) const {
   return bytes + own_workspace_bytes(limits);
 }
 
+size_t Step::run_workspace_bytes(const BatchLimits& limits, std::span<const TensorView> inputs, int) const {
+  size_t bytes = 0;
+  for (const auto& conversion : conversions_)
+    bytes += aligned(static_cast<size_t>(inputs[conversion.input].shape.elements()) * dtype_size(conversion.to));
+  return bytes + own_run_workspace_bytes(limits, inputs);
+}
+
+bool Step::reads_constant(size_t index) const {
+  return std::none_of(constants_.begin(), constants_.end(), [&](const auto& constant) { return constant.input == index; });
+}
+
 void Step::convert(const TensorView& from, DType to, void* memory, const SymbolicShape& shape, const DeviceBatch& batch) const {
   ConvertParams params{};
   params.from = from.data;

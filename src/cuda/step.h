@@ -74,7 +74,9 @@ class Step : public Kernel {
 
   void run(const KernelContext& context) const final;
   size_t workspace_bytes(const BatchLimits& limits, int threads) const final;
-  bool reads_constant(size_t) const final { return false; }
+  size_t run_workspace_bytes(const BatchLimits& limits, std::span<const TensorView> inputs, int threads) const final;
+  // What is not uploaded is the shape rule's: where a slice begins, the axes of a sum.
+  bool reads_constant(size_t index) const final;
   size_t packed_bytes() const final { return constant_bytes_; }
   DType stored(size_t, DType declared) const final { return declared == DType::f32 ? result_ : declared; }
 
@@ -82,6 +84,9 @@ class Step : public Kernel {
   // Every input has an address, and the type that was wanted.
   virtual void enqueue(const KernelContext& context) const = 0;
   virtual size_t own_workspace_bytes(const BatchLimits&) const { return 0; }
+  virtual size_t own_run_workspace_bytes(const BatchLimits& limits, std::span<const TensorView> /*inputs*/) const {
+    return own_workspace_bytes(limits);
+  }
 
   CudaDevice& device() const { return *device_; }
   // Where a result in 16 bits reports that it overflowed; nullptr: it cannot.

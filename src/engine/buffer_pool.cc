@@ -44,7 +44,10 @@ BufferPool::Handle BufferPool::acquire(size_t bytes) {
   if (found == buffers_.end()) {
     found = std::find_if(buffers_.begin(), buffers_.end(), [](const Buffer& buffer) { return buffer.size == 0; });
     if (found == buffers_.end()) found = buffers_.insert(found, Buffer{});
-    found->bytes = allocate_aligned(size, "a run");
+    if (device_)
+      found->device_bytes = DeviceBuffer(device_, size, "a run", pinned_);
+    else
+      found->bytes = allocate_aligned(size, "a run");
     found->size = size;
   }
   found->holders = 1;

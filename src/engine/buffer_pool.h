@@ -7,6 +7,8 @@
 #include <memory>
 #include <vector>
 
+#include "backend/device.h"
+
 namespace bertie {
 
 struct AlignedFree {
@@ -24,22 +26,32 @@ class BufferPool {
  public:
   using Handle = size_t;
 
+  BufferPool() = default;
+  // Of the device's memory, or of pinned memory.
+  BufferPool(std::shared_ptr<Device> device, bool pinned) : device_(std::move(device)), pinned_(pinned) {}
+
   // Counts as one holder. Throws Error(out_of_memory).
   Handle acquire(size_t bytes);
   void hold(Handle handle) { ++buffers_[handle].holders; }
   void release(Handle handle) { --buffers_[handle].holders; }
-  std::byte* data(Handle handle) const { return buffers_[handle].bytes.get(); }
+  std::byte* data(Handle handle) const {
+    const Buffer& buffer = buffers_[handle];
+    return device_ ? buffer.device_bytes.data() : buffer.bytes.get();
+  }
   // Between runs: what nobody holds and the last runs did not use goes.
   void trim();
   size_t bytes() const;
 
  private:
   struct Buffer {
-    AlignedBytes bytes;
+    AlignedBytes bytes;  // one of the two
+    DeviceBuffer device_bytes;
     size_t size = 0;  // 0: given back, the place is free
     int holders = 0;
     uint64_t last_run = 0;
   };
+  std::shared_ptr<Device> device_;
+  bool pinned_ = false;
   std::vector<Buffer> buffers_;
   uint64_t run_ = 0;
 };

@@ -15,57 +15,28 @@ namespace {
 constexpr size_t kAlignment = 256;
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-// The head of the staged batch, and of what comes back.
-struct Counts {
-  int32_t tokens, sequences, rows;
-  int32_t overflow;  // the first step that overflowed
-  int32_t tiles[DeviceRun::kMostLists];
-};
-constexpr int32_t kNoOverflow = INT32_MAX;
-
 // Batches of a few sequences share graphs.
 constexpr int64_t kLeastSequences = 8, kLeastTiles = 8;
 
 }  // namespace
 
-DeviceRun::DeviceRun(const Engine::Impl& engine, const SessionLimits& limits) : engine_(engine) {
+DeviceRun::DeviceRun(const Engine::Impl& engine, const SessionLimits& limits) : engine_(engine), lists_(engine) {
   most_.tokens = row_bucket(limits.tokens);
   most_.sequences = entry_bucket(limits.sequences, kLeastSequences);
   most_.rows = row_bucket(limits.rows);
   most_.longest = limits.longest;
   stream_ = engine.device->make_stream();
-  find_tile_lists();
   plan_arena();
 }
 
 DeviceRun::~DeviceRun() = default;
-
-void DeviceRun::find_tile_lists() {
-  const Network& network = engine_.network;
-  const auto network_inputs = network.inputs();
-  for (const EngineStep& step : engine_.steps) {
-    list_of_step_.push_back(SIZE_MAX);
-    const int64_t block = step.kernel->query_block();
-    if (block == 0) continue;
-    const ValueId rows = network.node(step.node).input(5);
-    const auto found = std::find(network_inputs.begin(), network_inputs.end(), rows);
-    if (rows != kNone && found == network_inputs.end())
-      fail(ErrorCode::unsupported, "attention '{}': its query rows are computed, not the batch's", network.node(step.node).name);
-    const size_t input = rows == kNone ? SIZE_MAX : static_cast<size_t>(found - network_inputs.begin());
-    const auto same = std::find_if(lists_.begin(), lists_.end(),
-                                   [&](const TileList& list) { return list.input == input && list.block == block; });
-    list_of_step_.back() = static_cast<size_t>(same - lists_.begin());
-    if (same == lists_.end()) lists_.push_back({input, block, {}});
-  }
-  if (lists_.size() > kMostLists) fail(ErrorCode::unsupported, "attention: {} kinds of queries in one network", lists_.size());
-}
 
 void DeviceRun::plan_arena() {
   const Network& network = engine_.network;
   const BatchLimits bounds{most_.tokens, most_.sequences, most_.longest, most_.rows};
   Capacity most{most_.tokens, most_.sequences, most_.rows, true, true, {}};
   for (size_t i = 0; i < lists_.size(); ++i) {
-    TileList& list = lists_[i];
+    TileLists::List& list = lists_[i];
     const bool all = list.input == SIZE_MAX;
     const int64_t rows = all ? 0 : shape_in(most_, network.value(network.inputs()[list.input]).shape).elements();
     const int64_t tiles = most_tiles(bounds, all ? Queries::all : Queries::rows, rows, list.block);
@@ -77,7 +48,7 @@ void DeviceRun::plan_arena() {
   offsets_ = std::move(planned.offsets);
   size_t scratch = 0;
   for (const EngineStep& step : engine_.steps) scratch = std::max(scratch, step.kernel->workspace_bytes(bounds, 1));
-  size_t results = aligned(sizeof(Counts));
+  size_t results = aligned(sizeof(BatchCounts));
   for (const Network::Output& output : network.outputs()) {
     result_offsets_.push_back(results);
     const Value& value = network.value(output.value);
@@ -114,7 +85,7 @@ PackedBatch DeviceRun::extents_of(const Capacity& capacity) const {
 
 DeviceRun::Layout DeviceRun::layout_of(const Capacity& capacity) const {
   Layout layout;
-  size_t bytes = aligned(sizeof(Counts));
+  size_t bytes = aligned(sizeof(BatchCounts));
   const auto place = [&](size_t own) {
     const size_t offset = bytes;
     bytes += aligned(own);
@@ -150,14 +121,9 @@ void DeviceRun::stage(const Layout& layout, const Capacity& capacity, const Pack
   const auto put_ids = [&](size_t offset, const int32_t* from, int64_t count, int64_t room) {
     put(offset, from, static_cast<size_t>(count) * sizeof(int32_t), static_cast<size_t>(room) * sizeof(int32_t));
   };
-  Counts counts{static_cast<int32_t>(batch.tokens),
-                static_cast<int32_t>(batch.sequences),
-                static_cast<int32_t>(batch.rows),
-                kNoOverflow,
-                {}};
+  const BatchCounts counts = counts_of(batch, lists_);
   for (size_t i = 0; i < lists_.size(); ++i) {
     const auto& tiles = lists_[i].tiles;
-    counts.tiles[i] = static_cast<int32_t>(tiles.size());
     put(layout.tiles[i], tiles.data(), tiles.size() * sizeof(QueryTile), tiles.size() * sizeof(QueryTile));
   }
   put(0, &counts, sizeof(counts), sizeof(counts));
@@ -197,8 +163,8 @@ void DeviceRun::enqueue_step(size_t index, const PackedBatch& extents, const Cap
     const ValueId id = node.outputs[i];
     outputs[i] = {address(id), engine_.stored[static_cast<size_t>(id)], shape_in(extents, network.value(id).shape)};
   }
-  auto* counts = reinterpret_cast<Counts*>(arena_.data());
-  const size_t list = list_of_step_[index];
+  auto* counts = reinterpret_cast<BatchCounts*>(arena_.data());
+  const size_t list = lists_.of_step(index);
   const bool tiled = list != SIZE_MAX;
   const DeviceBatch device{*stream_,
                            &counts->tokens,
@@ -242,7 +208,7 @@ void DeviceRun::enqueue(const Capacity& capacity, const Layout& layout, Timeline
                          dtype_size(engine_.stored[static_cast<size_t>(id)]);
     stream_->copy(results_.data() + result_offsets_[i], values_ + offsets_[static_cast<size_t>(id)], bytes);
   }
-  stream_->copy(results_.data(), arena_.data(), sizeof(Counts));
+  stream_->copy(results_.data(), arena_.data(), sizeof(BatchCounts));
 }
 
 template <typename Enqueue>
@@ -264,13 +230,7 @@ void DeviceRun::make_room() {
 }
 
 std::pair<DeviceRun::Work&, bool> DeviceRun::prepare(const PackedBatch& batch, std::span<const TensorView> inputs) {
-  for (TileList& list : lists_) {
-    const bool all = list.input == SIZE_MAX;
-    const std::span<const int32_t> rows =
-        all ? std::span<const int32_t>()
-            : std::span(inputs[list.input].as<int32_t>(), static_cast<size_t>(inputs[list.input].shape.elements()));
-    list_tiles(batch, all ? Queries::all : Queries::rows, rows, list.block, list.tiles);
-  }
+  lists_.list(batch, inputs);
   wanted_ = capacity_of(batch);
   auto found = works_.find(wanted_);
   const bool first = found == works_.end();
@@ -300,7 +260,7 @@ void DeviceRun::run(const PackedBatch& batch, std::span<const TensorView> inputs
   }
   stream_->synchronize();
   if (!times.empty()) report(inputs, times);
-  if (reinterpret_cast<const Counts*>(results_.data())->overflow != kNoOverflow) fail_overflow(work.layout);
+  if (reinterpret_cast<const BatchCounts*>(results_.data())->overflow != kNoOverflow) find_overflow(work.layout);
 }
 
 std::vector<double> DeviceRun::device_times(const PackedBatch& batch, std::span<const TensorView> inputs, int runs) {
@@ -326,15 +286,11 @@ std::vector<double> DeviceRun::device_times(const PackedBatch& batch, std::span<
 }
 
 // Some step found what is no finite number: run once more, each step looking at its results, to tell where it began.
-void DeviceRun::fail_overflow(const Layout& layout) {
+void DeviceRun::find_overflow(const Layout& layout) {
   enqueue(wanted_, layout, nullptr, true);
   stream_->synchronize();
-  const int32_t first = reinterpret_cast<const Counts*>(results_.data())->overflow;
-  const StepInfo& info = engine_.infos[static_cast<size_t>(first)];
-  fail(ErrorCode::unsupported,
-       "{} '{}': a result is too large for {}, or not a number: bf16 and fp32 hold more (--precision, or --layer-precision "
-       "'{}=fp32')",
-       info.op, info.name, info.precision, info.name);
+  const int32_t first = reinterpret_cast<const BatchCounts*>(results_.data())->overflow;
+  fail_overflow(engine_.infos[static_cast<size_t>(first)]);
 }
 
 void DeviceRun::report(std::span<const TensorView> inputs, std::span<StepTime> times) const {

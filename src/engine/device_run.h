@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/device_batch.h"
 #include "engine/engine_run.h"
-#include "engine/query_tiles.h"
 
 namespace bertie {
 
@@ -28,14 +28,13 @@ class DeviceRun final : public EngineRun {
   size_t bytes() const override { return arena_.bytes() + staging_.bytes() + results_.bytes(); }
 
   static constexpr size_t kMostGraphs = 192;  // kept at most
-  static constexpr size_t kMostLists = 12;    // kinds of queries
 
  private:
   // What recorded work depends on.
   struct Capacity {
     int64_t tokens = 0, sequences = 0, rows = 0;
     bool columns = false, queries_only = false;
-    std::array<int64_t, kMostLists> tiles{};  // one a list
+    std::array<int64_t, TileLists::kMost> tiles{};  // one a list
     auto operator<=>(const Capacity&) const = default;
   };
   // Where the parts of a batch lie behind the start of the staging memory, here and on the device.
@@ -49,14 +48,6 @@ class DeviceRun final : public EngineRun {
     std::unique_ptr<DeviceGraph> graph;  // nullptr: not recorded yet
     uint64_t last_run = 0;
   };
-  // One list of QueryTiles, shared by all attention steps of the same queries.
-  struct TileList {
-    size_t input;  // the network input that names the query rows; SIZE_MAX: all rows
-    int64_t block;
-    std::vector<QueryTile> tiles;  // of the batch
-  };
-
-  void find_tile_lists();
   void plan_arena();
   Capacity capacity_of(const PackedBatch& batch) const;
   Layout layout_of(const Capacity& capacity) const;
@@ -68,7 +59,7 @@ class DeviceRun final : public EngineRun {
   void enqueue(const Capacity& capacity, const Layout& layout, Timeline* timeline, bool check_results = false);
   void enqueue_steps(const Capacity& capacity, const Layout& layout, Timeline* timeline, bool check_results);
   void enqueue_step(size_t index, const PackedBatch& extents, const Capacity& capacity, const Layout& layout, bool check_results);
-  [[noreturn]] void fail_overflow(const Layout& layout);
+  [[noreturn]] void find_overflow(const Layout& layout);
   template <typename Enqueue>
   std::unique_ptr<DeviceGraph> record(Enqueue enqueue);
   void make_room();
@@ -77,8 +68,7 @@ class DeviceRun final : public EngineRun {
   const Engine::Impl& engine_;
   PackedBatch most_;   // capacities that memory was planned for
   PackedBatch batch_;  // of the last run
-  std::vector<TileList> lists_;
-  std::vector<size_t> list_of_step_;  // SIZE_MAX: the step asks for none
+  TileLists lists_;
   std::unique_ptr<Stream> stream_;
   DeviceBuffer arena_;    // the staged batch, activations, kernels' workspace
   DeviceBuffer staging_;  // pinned: the batch

@@ -12,11 +12,13 @@
 
 #include "base/message_of_test.h"
 #include "bertie/model.h"
+#include "cpu/backend.h"
 #include "engine/backends.h"
 #include "engine/buckets.h"
 #include "engine/counting_new_test.h"
 #include "engine/fake_device_test.h"
 #include "engine/packed_test.h"
+#include "reference/backend.h"
 
 namespace bertie {
 namespace {
@@ -369,6 +371,65 @@ TEST_F(DeviceRunTest, KernelsAreChosenByTimeForEachCountOfTokens) {
   options.timings = std::make_shared<KernelTimings>();
   options.tune = true;
   EXPECT_EQ(tuned()->steps()[1].kernel, "fake") << "what cannot be timed goes by rule";
+}
+
+// Steps that the device has no kernel for run on the CPU between the others, and say so.
+TEST_F(DeviceRunTest, WhatTheDeviceLacksRunsBesideIt) {
+  Network network;
+  const ValueId ids = network.add_input("input_ids", DType::i32, {"batch", "sequence"});
+  std::vector<float> table(20 * 8), weight(8 * 8);
+  for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 7);
+  for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<float>(i % 5) - 2;
+  const ValueId w = network.add_constant("w", Tensor::from_floats({8, 8}, weight));
+  ValueId x = network.add_embedding(network.add_constant("table", Tensor::from_floats({20, 8}, table)), ids, "words");
+  x = network.add_unary("abs", network.add_linear(x, w, kNone, "first"), "abs");
+  x = network.add_linear(x, w, kNone, "second");
+  network.add_output("y", x);
+  network.add_output("z", network.add_unary("neg", x, "neg"));
+  for (const char* precision : {"fp32", "fp16"}) {
+    const auto engine =
+        Engine::Impl::build(network, {.precision = precision, .threads = 1},
+                            Target{{&fake_backend_of_few(), &cpu_backend(), &reference_backend()}, {"fake:0"}, {"fp32", "fp16"}});
+    EXPECT_FALSE(engine->execution().planned);
+    EXPECT_THAT(engine->execution().reason, HasSubstr("the device has no kernel for unary 'abs', unary 'neg'"));
+    std::vector<std::string> devices;
+    for (size_t i = 0; i < 5; ++i) devices.push_back(engine->steps()[i].device + " " + engine->steps()[i].precision);
+    const std::string fake = std::string("fake ") + precision;
+    EXPECT_THAT(devices, testing::ElementsAre(fake, fake, "cpu fp32", fake, "cpu fp32"));
+    Session session(engine, kLimits), expected(Engine::build(network, {.device = "reference", .threads = 1}), kLimits);
+    session.set_profiling(true);
+    std::mt19937 random(15);
+    size_t held = 0;
+    for (int round = 0; round < 20; ++round) {
+      const OwnBatch batch({7, 3, 0, 12}, random);
+      session.run(batch.view());
+      expected.run(batch.view());
+      for (const char* name : {"y", "z"}) {
+        const TensorView a = session.output(name), b = expected.output(name);
+        ASSERT_EQ(std::memcmp(a.data, b.data, b.bytes()), 0) << name << " in " << precision;  // whole numbers: no rounding
+      }
+      EXPECT_EQ(session.step_times()[1].milliseconds, 2) << "a linear step puts two pieces of work";
+      if (round == 0) held = device.held();
+      EXPECT_EQ(device.held(), held);
+    }
+  }
+}
+
+TEST_F(DeviceRunTest, OverflowBesideTheCpuNamesTheFirstStep) {
+  Network network;
+  const ValueId ids = network.add_input("input_ids", DType::i32, {"batch", "sequence"});
+  const std::vector<float> table(20 * 64, 300.0f), weight(64 * 64, 300.0f);
+  const ValueId w = network.add_constant("weight", Tensor::from_floats({64, 64}, weight));
+  ValueId x = network.add_embedding(network.add_constant("table", Tensor::from_floats({20, 64}, table)), ids, "words");
+  network.add_output("y", network.add_unary("abs", network.add_linear(x, w, kNone, "planted"), "abs"));
+  const auto engine =
+      Engine::Impl::build(network, {.precision = "fp16", .threads = 1},
+                          Target{{&fake_backend_of_few(), &cpu_backend(), &reference_backend()}, {"fake:0"}, {"fp32", "fp16"}});
+  std::mt19937 random(10);
+  Session session(engine, kLimits);
+  for (int round = 0; round < 2; ++round)
+    EXPECT_THAT(message_of([&] { session.run(OwnBatch({3}, random).view()); }),
+                HasSubstr("linear 'planted': a result is too large"));
 }
 
 TEST(Targets, NameWhatThereIs) {

@@ -124,10 +124,6 @@ void choose_kernels(Engine::Impl& impl, const Target& target, const std::string&
   KernelChooser chooser(network, target.backends, *impl.pool, tuning, impl.device);
   expand_plugins(network, chooser, device == "reference");
   impl.execution = choose_execution(network);
-  if (impl.device && !impl.execution.planned) {
-    fail(ErrorCode::unsupported, "device {}: runs networks whose every extent is fixed or the packed batch's: {}", device,
-         impl.execution.reason);
-  }
   impl.position_rule = network.position_rule().value_or(PositionRule{});
   impl.vocabulary = table_rows(network, InputRole::token_ids);
   impl.types = table_rows(network, InputRole::type_ids);
@@ -135,13 +131,21 @@ void choose_kernels(Engine::Impl& impl, const Target& target, const std::string&
   impl.bias_columns = smallest_bias(network);
   impl.reads_first_rows = reads_first_rows(network);
   std::set<const Kernel*> counted;
+  std::vector<bool> host_values(network.value_count(), false);
+  std::string on_host;  // for want of a kernel of the device
   const auto add_step = [&](NodeId id) {
     const Node& node = network.node(id);
-    KernelChoice choice = chooser.choose(node);
+    const bool belongs = impl.device && !impl.execution.planned && belongs_on_host(network, node, host_values);
+    KernelChoice choice = chooser.choose(node, belongs);
     StepInfo info = describe(network, node, choice);
+    if (impl.device && !choice.on_device) {
+      for (ValueId output : node.outputs) host_values[static_cast<size_t>(output)] = true;
+      info.precision = node.op == "int8_linear" ? "int8" : "fp32";
+      if (!belongs) on_host += fmt::format("{}{} '{}'", on_host.empty() ? "" : ", ", node.op, node.name);
+    }
     if (counted.insert(choice.kernel.get()).second) impl.weight_bytes += info.weight_bytes;
     impl.infos.push_back(std::move(info));
-    impl.steps.push_back({id, choice.kernel});
+    impl.steps.push_back({id, choice.kernel, choice.on_device});
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const ValueId input = node.inputs[i];
       if (input == kNone || !network.value(input).constant || choice.kernel->reads_constant(i)) continue;
@@ -150,7 +154,11 @@ void choose_kernels(Engine::Impl& impl, const Target& target, const std::string&
     }
   };
   for (NodeId id : network.order()) add_step(id);
-  if (impl.device) add_result_casts(network, chooser, add_step);
+  if (!on_host.empty()) {
+    log(LogLevel::warning, "device {}: it has no kernel for {}: on the CPU", device, on_host);
+    if (impl.execution.planned) impl.execution = {false, fmt::format("the device has no kernel for {}", on_host)};
+  }
+  if (impl.device && impl.execution.planned) add_result_casts(network, chooser, add_step);
   impl.stored = chooser.stored();
   impl.timings = chooser.applied();
 }

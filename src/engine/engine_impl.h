@@ -14,6 +14,7 @@ namespace bertie {
 struct EngineStep {
   NodeId node = kNone;
   std::shared_ptr<const Kernel> kernel;
+  bool on_device = false;  // see Backend
 };
 
 struct Target;

@@ -10,9 +10,9 @@
 namespace bertie {
 
 std::unique_ptr<EngineRun> make_run(const Engine::Impl& engine, const SessionLimits& limits) {
+  if (!engine.execution.planned) return std::make_unique<StepRun>(engine);
   if (engine.device) return std::make_unique<DeviceRun>(engine, limits);
-  if (engine.execution.planned) return std::make_unique<PlannedRun>(engine, limits);
-  return std::make_unique<StepRun>(engine);
+  return std::make_unique<PlannedRun>(engine, limits);
 }
 
 void run_step(const Engine::Impl& engine, size_t step, const KernelContext& context, StepTime* time) {

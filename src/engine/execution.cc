@@ -6,6 +6,7 @@
 
 #include "backend/batch_shape.h"
 #include "engine/network_inputs.h"
+#include "network/op.h"
 
 namespace bertie {
 namespace {
@@ -38,6 +39,18 @@ Execution choose_execution(const Network& network) {
     return step_by_step(fmt::format("'{}' gives {}", node.name, to_string(network.value(node.outputs[0]).shape)));
   }
   return {true, "every extent is fixed or tokens, rows or batch"};
+}
+
+bool belongs_on_host(const Network& network, const Node& node, const std::vector<bool>& host_values) {
+  if (node.op == "shape" || node.op == "size") return true;  // of extents alone
+  const auto inputs = network.inputs();
+  const auto is_there = [&](ValueId id) {
+    return id == kNone || network.value(id).constant || host_values[static_cast<size_t>(id)] ||
+           std::find(inputs.begin(), inputs.end(), id) != inputs.end();
+  };
+  const auto is_float_value = [&](ValueId id) { return is_float(network.value(id).dtype); };
+  return std::all_of(node.inputs.begin(), node.inputs.end(), is_there) &&
+         std::none_of(node.outputs.begin(), node.outputs.end(), is_float_value);
 }
 
 std::string rows_of(const Network& network, const Node& node) {

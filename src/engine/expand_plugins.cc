@@ -12,7 +12,9 @@ void expand_plugins(Network& network, KernelChooser& chooser, bool compositions_
     const PluginOp* op = find_plugin_op(network.node(id).op);
     if (!op) continue;
     std::string refusals;
-    if (!compositions_first && chooser.find(network.node(id), refusals)) continue;
+    // Beside a device the composition runs there, and is preferred to a kernel on the CPU.
+    const auto choice = compositions_first ? std::nullopt : chooser.find(network.node(id), refusals);
+    if (choice && (choice->on_device || !chooser.has_device())) continue;
     const auto outputs = compose_plugin(network, id);
     if (!outputs) {
       chooser.choose(network.node(id));  // throws where there is no kernel either

@@ -62,6 +62,8 @@ void enqueue(Stream& stream, std::function<void()> work);
 // Opens "fake:0" to "fake:3", each the same device whenever it is asked for. A linear step takes two pieces of work, and by its alternative kernel
 // three where the batch has up to 200 tokens, one where it has more.
 const Backend& fake_backend();
+// As fake_backend, with kernels for a few ops alone.
+const Backend& fake_backend_of_few();
 std::shared_ptr<FakeDevice> fake_device(int index);
 
 }  // namespace bertie

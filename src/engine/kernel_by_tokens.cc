@@ -17,6 +17,12 @@ size_t KernelByTokens::workspace_bytes(const BatchLimits& limits, int threads) c
   return bytes;
 }
 
+size_t KernelByTokens::run_workspace_bytes(const BatchLimits& limits, std::span<const TensorView> inputs, int threads) const {
+  size_t bytes = 0;
+  for (const Range& range : ranges_) bytes = std::max(bytes, range.kernel->run_workspace_bytes(limits, inputs, threads));
+  return bytes;
+}
+
 bool KernelByTokens::reads_constant(size_t index) const {
   return std::any_of(ranges_.begin(), ranges_.end(), [&](const Range& range) { return range.kernel->reads_constant(index); });
 }

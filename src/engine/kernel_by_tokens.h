@@ -19,6 +19,7 @@ class KernelByTokens final : public Kernel {
 
   void run(const KernelContext& context) const override;
   size_t workspace_bytes(const BatchLimits& limits, int threads) const override;
+  size_t run_workspace_bytes(const BatchLimits& limits, std::span<const TensorView> inputs, int threads) const override;
   bool reads_constant(size_t index) const override;
   size_t packed_bytes() const override;  // the most that one of them owns: they share what they read
   DType stored(size_t output, DType declared) const override { return ranges_.front().kernel->stored(output, declared); }

@@ -15,14 +15,8 @@ namespace bertie {
 namespace {
 
 KernelChoice choice_of(const Backend& backend, const KernelEntry& entry, Preparation preparation) {
-  return {std::move(preparation.kernel), std::string(entry.name), std::string(entry.portable_name), std::string(backend.name),
-          std::move(preparation.reason)};
-}
-
-// Empty where nothing is timed.
-std::string machine_of(const Backend& backend, const ThreadPool& pool, const Device* device) {
-  if (device) return fmt::format("{} {}", backend.name, device->description());
-  return backend.hardware ? fmt::format("{} {}, {} threads", backend.name, backend.hardware(), pool.threads()) : "";
+  return {std::move(preparation.kernel), std::string(entry.name), std::string(entry.portable_name),
+          std::string(backend.name),     backend.on_device,       std::move(preparation.reason)};
 }
 
 // What the rule prefers is left only for something clearly faster: times vary by a few percent from run to run.
@@ -49,12 +43,18 @@ KernelChooser::KernelChooser(Network& network, std::vector<const Backend*> backe
   const std::vector<std::string> known = tuning_.timings->impl().machines();
   if (known.empty() || tuning_.measure) return;
   for (const Backend* backend : backends_) {
-    const std::string here = machine_of(*backend, pool_, device_.get());
+    const std::string here = machine_of(*backend);
     if (!here.empty() && std::find(known.begin(), known.end(), here) == known.end()) {
       log(LogLevel::info, "kernels were timed on {}; this machine is {}: they are chosen again by rule",
           fmt::join(known, " and "), here);
     }
   }
+}
+
+// Beside a device, only its kernels' times are looked at.
+std::string KernelChooser::machine_of(const Backend& backend) const {
+  if (backend.on_device) return fmt::format("{} {}", backend.name, device_->description());
+  return backend.hardware && !device_ ? fmt::format("{} {}, {} threads", backend.name, backend.hardware(), pool_.threads()) : "";
 }
 
 const std::vector<DType>& KernelChooser::stored() {
@@ -90,8 +90,9 @@ PrepareResult KernelChooser::prepare(const KernelEntry& entry, const Node& node,
   return entry.prepare({network_, node, pool_, entry.variant, by_timing, device_, stored()});
 }
 
-std::optional<KernelChooser::Offer> KernelChooser::choose_by_rule(const Node& node, std::string& refusals) {
+std::optional<KernelChooser::Offer> KernelChooser::choose_by_rule(const Node& node, std::string& refusals, bool on_host) {
   for (const Backend* backend : backends_) {
+    if (on_host && backend->on_device) continue;
     for (const KernelEntry& entry : backend->kernels()) {
       if (entry.op != node.op) continue;
       if (!entry.reads_panels) make_row_major(node);
@@ -148,11 +149,11 @@ TimedProblem KernelChooser::problem_of(const Node& node, const Backend& backend)
       operands += fmt::format(" {}", layout_name(value.constant->layout));
   }
   for (const auto& [name, attribute] : node.attributes) operands += fmt::format("; {}={}", name, to_string(attribute));
-  return {std::string(version()), machine_of(backend, pool_, device_.get()), node.op, std::move(operands)};
+  return {std::string(version()), machine_of(backend), node.op, std::move(operands)};
 }
 
 KernelChoice KernelChooser::choose_by_time(const Node& node, Offer rule) {
-  if (!tuning_.timings || machine_of(*rule.backend, pool_, device_.get()).empty()) return std::move(rule.choice);
+  if (!tuning_.timings || machine_of(*rule.backend).empty()) return std::move(rule.choice);
   const TimedProblem problem = problem_of(node, *rule.backend);
   std::optional<KernelTimes> times = tuning_.timings->impl().find(problem);
   if (!times && !tuning_.measure) return std::move(rule.choice);
@@ -224,9 +225,11 @@ KernelChoice KernelChooser::fastest_by_tokens(std::vector<Offer> offers, const K
   return choice;
 }
 
-KernelChoice KernelChooser::choose(const Node& node) {
+KernelChoice KernelChooser::choose(const Node& node, bool on_host) {
   std::string refusals;
-  if (auto choice = find(node, refusals)) {
+  auto choice = find(node, refusals, on_host);
+  if (!choice && on_host) choice = find(node, refusals);
+  if (choice) {
     stored();
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       DType& own = stored_[static_cast<size_t>(node.outputs[i])];
@@ -237,12 +240,12 @@ KernelChoice KernelChooser::choose(const Node& node) {
   fail(ErrorCode::unsupported, "{} '{}': no kernel takes it{}{}", node.op, node.name, refusals.empty() ? "" : ": ", refusals);
 }
 
-std::optional<KernelChoice> KernelChooser::find(const Node& node, std::string& refusals) {
-  const std::string wanted = key(node);
+std::optional<KernelChoice> KernelChooser::find(const Node& node, std::string& refusals, bool on_host) {
+  const std::string wanted = key(node) + (on_host ? "|on the host" : "");
   for (const auto& [known, choice] : shared_) {
     if (known == wanted) return choice;
   }
-  std::optional<Offer> rule = choose_by_rule(node, refusals);
+  std::optional<Offer> rule = choose_by_rule(node, refusals, on_host);
   if (!rule) return std::nullopt;
   KernelChoice choice = choose_by_time(node, *std::move(rule));
   log(LogLevel::debug, "kernel {} for {} '{}': {}", choice.name, node.op, node.name, choice.reason);

@@ -16,6 +16,7 @@ struct KernelChoice {
   std::string name;           // the table entry's
   std::string portable_name;  // the table entry's
   std::string backend;        // whose table
+  bool on_device = false;     // see Backend
   std::string reason;         // why this one, and why not those asked before
 };
 
@@ -33,14 +34,16 @@ class KernelChooser {
   KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& pool, Tuning tuning = {},
                 std::shared_ptr<Device> device = nullptr);
 
-  // Throws Error(unsupported) with every kernel's reason where none takes the node.
-  KernelChoice choose(const Node& node);
+  // Throws Error(unsupported) with every kernel's reason where none takes the node. `on_host`: kernels of the device are
+  // asked last.
+  KernelChoice choose(const Node& node, bool on_host = false);
   // As choose, but nullopt where none takes it; every kernel's reason is put behind `refusals`.
-  std::optional<KernelChoice> find(const Node& node, std::string& refusals);
+  std::optional<KernelChoice> find(const Node& node, std::string& refusals, bool on_host = false);
   // The times that choices were made by; nullptr: none.
   std::shared_ptr<KernelTimings> applied() const { return applied_; }
   // How each value lies in memory, by its id, as the kernels chosen so far keep them.
   const std::vector<DType>& stored();
+  bool has_device() const { return device_ != nullptr; }
 
  private:
   struct Offer {
@@ -49,7 +52,7 @@ class KernelChooser {
     KernelChoice choice;
   };
   // By the backends' order; nullopt where none takes the step.
-  std::optional<Offer> choose_by_rule(const Node& node, std::string& refusals);
+  std::optional<Offer> choose_by_rule(const Node& node, std::string& refusals, bool on_host);
   // `rule`, or what the times say is faster.
   KernelChoice choose_by_time(const Node& node, Offer rule);
   std::vector<Offer> offers_beside(const Node& node, const Offer& rule);
@@ -59,6 +62,8 @@ class KernelChooser {
   TimedProblem problem_of(const Node& node, const Backend& backend);
   std::string key(const Node& node);
   void make_row_major(const Node& node);
+  // Of what kernels' times depend on; empty where the backend's are not timed.
+  std::string machine_of(const Backend& backend) const;
 
   Network& network_;
   std::vector<const Backend*> backends_;

@@ -8,7 +8,12 @@
 
 #include "base/message_of_test.h"
 #include "bertie/engine.h"
+#include "cpu/backend.h"
+#include "engine/backends.h"
+#include "engine/engine_impl.h"
+#include "engine/fake_device_test.h"
 #include "passes/row_rules.h"
+#include "reference/backend.h"
 #include "reference/evaluate.h"
 
 namespace bertie {
@@ -97,6 +102,14 @@ std::vector<NamedTensor> inputs() {
           {"position_ids", Tensor::from_int64s(shape, positions), {}}};
 }
 
+// Device "fake": all steps on a fake device; "few": those alone that its backend has kernels for, the others beside it.
+std::shared_ptr<const Engine> build(const Network& network, const EngineOptions& options) {
+  if (options.device != "fake" && options.device != "few") return Engine::build(network, options);
+  const Backend& device = options.device == "fake" ? fake_backend() : fake_backend_of_few();
+  return Engine::Impl::build(network, options,
+                             Target{{&device, &cpu_backend(), &reference_backend()}, {"fake:0"}, {"fp32", "fp16", "int8"}});
+}
+
 // Each output of the engine against that of the network, in the caller's shape: a value of the encoder's to rounding where a token
 // is, zero where there is none; all else bit for bit.
 void expect_equal(const Network& network, const std::vector<NamedTensor>& given, const EngineOptions& options) {
@@ -109,7 +122,7 @@ void expect_equal(const Network& network, const std::vector<NamedTensor>& given,
   std::vector<ValueId> wanted;
   for (const Network::Output& output : network.outputs()) wanted.push_back(output.value);
   const std::vector<Tensor> expected = evaluate(network, wanted, known);
-  TensorSession session(Engine::build(network, options));
+  TensorSession session(build(network, options));
   const std::vector<int64_t> mask = mask_values();
   for (int repeat = 0; repeat < 2; ++repeat) {
     const std::vector<NamedTensor> results = session.run(given);
@@ -157,12 +170,12 @@ struct PaddingTest : testing::TestWithParam<const char*> {
   // "packed packed padded ..." of the steps that work on rows.
   std::map<std::string, std::string> rows(const Network& network) const {
     std::map<std::string, std::string> result;
-    const auto engine = Engine::build(network, options());
+    const auto engine = build(network, options());
     for (const StepInfo& step : engine->steps()) result[step.name] = step.rows;
     return result;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Devices, PaddingTest, testing::Values("cpu", "reference"));
+INSTANTIATE_TEST_SUITE_P(Devices, PaddingTest, testing::Values("cpu", "reference", "fake", "few"));
 
 TEST_P(PaddingTest, AnEncoderIsPackedAndItsFirstColumnLives) {
   Hand hand;
@@ -173,8 +186,8 @@ TEST_P(PaddingTest, AnEncoderIsPackedAndItsFirstColumnLives) {
   hand.network.add_output("mean", hand.network.add_pool(x, hand.mask, "mean"));
   hand.network.add_output("largest", hand.network.add_pool(x, hand.mask, "max"));
   check(hand.network);
-  const auto engine = Engine::build(hand.network, options());
-  EXPECT_TRUE(engine->execution().planned) << engine->execution().reason;
+  const auto engine = build(hand.network, options());
+  EXPECT_EQ(engine->execution().planned, GetParam() != std::string("few")) << engine->execution().reason;
   for (const StepInfo& step : engine->steps()) EXPECT_NE(step.rows, "padded") << step.name;
 }
 
@@ -196,10 +209,10 @@ TEST_P(PaddingTest, MasksOfAnyDtype) {
         given[1].tensor = tensor(caller, {kBatch, kColumns}, std::vector<float>(mask.begin(), mask.end()));
       if (caller == DType::u8 || caller == DType::boolean)
         given[1].tensor = tensor(caller, {kBatch, kColumns}, std::vector<uint8_t>(mask.begin(), mask.end()));
-      TensorSession session(Engine::build(hand.network, options()));
+      TensorSession session(build(hand.network, options()));
       EngineOptions padded = options();
       padded.disabled_passes = {"remove_padding"};
-      TensorSession whole(Engine::build(hand.network, padded));
+      TensorSession whole(build(hand.network, padded));
       const auto a = session.run(given), b = whole.run(given);
       for (int64_t i = 0; i < a[0].tensor.shape.elements(); ++i)
         ASSERT_NEAR(a[0].tensor.view().as<float>()[i], b[0].tensor.view().as<float>()[i], 2e-5);
@@ -229,7 +242,7 @@ TEST_P(PaddingTest, AnUnmaskedSumRunsPaddedWithAllBeforeIt) {
   hand.network.add_output("sum", hand.norm(hand.network.add_reduce("sum_square", x, {&axis, 1}, false, "sum_of_all")));
   hand.network.add_output("last_hidden_state", hand.layer(x, "second"));
   check(hand.network);
-  const auto engine = Engine::build(hand.network, options());
+  const auto engine = build(hand.network, options());
   EXPECT_FALSE(engine->execution().planned);
   const auto steps = rows(hand.network);
   EXPECT_EQ(steps.at("first"), "padded");
@@ -297,7 +310,7 @@ TEST_P(PaddingTest, ElementaryOpsBehindTheRowsArePacked) {
   const ValueId product = n.add_matmul(picked, hand.constant({3, kHidden}), "product");
   n.add_output("y", hand.layer(product, "first"));
   check(n);
-  const auto engine = Engine::build(n, options());
+  const auto engine = build(n, options());
   for (const StepInfo& step : engine->steps()) EXPECT_EQ(step.rows, "packed") << step.name;
 }
 
@@ -337,7 +350,7 @@ TEST_P(PaddingTest, WithoutAMaskNoRowIsPadding) {
   const ValueId x = network.add_embedding(network.add_constant("table", float_tensor({kVocabulary, kHidden}, 9)), ids);
   network.add_output("y", network.add_attention(x, x, x, kNone, kNone, kHeads, 0.3));
   network.add_output("mean", network.add_pool(x, kNone, "mean"));
-  TensorSession session(Engine::build(network, options()));
+  TensorSession session(build(network, options()));
   const auto given = std::vector<NamedTensor>{inputs()[0]};
   const auto results = session.run(given);
   const std::vector<ValueId> wanted = {network.outputs()[0].value, network.outputs()[1].value};
@@ -369,7 +382,7 @@ TEST_P(PaddingTest, AbsentInputsTakeTheirDefaults) {
   for (const bool packed : {true, false}) {
     EngineOptions own = options();
     if (!packed) own.disabled_passes = {"remove_padding"};
-    TensorSession session(Engine::build(hand.network, own));
+    TensorSession session(build(hand.network, own));
     const auto all = session.run(given);
     const auto alone = session.run(std::span(given).first(1));
     EXPECT_EQ(std::memcmp(all[0].tensor.data.get(), alone[0].tensor.data.get(), all[0].tensor.bytes()), 0);
@@ -382,7 +395,7 @@ TEST_P(PaddingTest, BadTensorsAreNamed) {
   for (const bool packed : {true, false}) {
     EngineOptions own = options();
     if (!packed) own.disabled_passes = {"remove_padding"};
-    TensorSession session(Engine::build(hand.network, own));
+    TensorSession session(build(hand.network, own));
     const auto says = [&](const std::vector<NamedTensor>& given) { return message_of([&] { session.run(given); }); };
     auto given = inputs();
     EXPECT_THAT(says({given[1]}), HasSubstr("the input input_ids is missing"));
@@ -410,7 +423,7 @@ TEST_P(PaddingTest, EmptyBatches) {
   for (const bool packed : {true, false}) {
     EngineOptions own = options();
     if (!packed) own.disabled_passes = {"remove_padding"};
-    TensorSession session(Engine::build(hand.network, own));
+    TensorSession session(build(hand.network, own));
     for (const Shape& shape : {Shape{0, 4}, Shape{0, 0}, Shape{3, 0}}) {
       const auto results = session.run(std::vector<NamedTensor>{{"input_ids", Tensor::from_int64s(shape, {}), {}}});
       EXPECT_EQ(results[0].tensor.shape, (Shape{shape[0], shape[1], kHidden}));
@@ -426,12 +439,12 @@ TEST_P(PaddingTest, BatchesOfPaddedNetworks) {
   hand.network.add_output("last_hidden_state", x);
   hand.network.add_output("pooler_output", hand.linear(hand.network.add_pool(x, hand.mask, "cls")));
   EngineOptions own = options();
-  Session packed(Engine::build(hand.network, own));
+  Session packed(build(hand.network, own));
   own.disabled_passes = {"remove_padding"};
   own.select_rows = {"last_hidden_state"};
-  Session selected(Engine::build(hand.network, own));
+  Session selected(build(hand.network, own));
   own.select_rows = {};
-  Session padded(Engine::build(hand.network, own));
+  Session padded(build(hand.network, own));
   const std::vector<int32_t> ids = {5, 6, 7, 1, 2, 3, 4, 9}, starts = {0, 3, 4, 8}, rows = {1, 3, 7};
   Batch batch;
   batch.token_ids = ids;
@@ -468,7 +481,7 @@ TEST_P(PaddingTest, BatchesOfPaddedNetworks) {
 TEST_P(PaddingTest, StepsComputeNoPaddedRow) {
   Hand hand;
   hand.network.add_output("last_hidden_state", hand.encoder());
-  Session session(Engine::build(hand.network, options()));
+  Session session(build(hand.network, options()));
   session.set_profiling(true);
   const std::vector<int32_t> ids = {5, 6, 7, 1, 2, 3, 4, 9}, starts = {0, 3, 4, 8};
   Batch batch;

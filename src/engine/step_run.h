@@ -1,11 +1,14 @@
 // Runs a network whose extents only the run knows, one step after another: each step's shape rule on the concrete inputs, its
-// results in pooled buffers that are free again when their last reader has run.
+// results in pooled buffers that are free again when their last reader has run. On a device, steps that it has no kernel for run on the
+// CPU between the others, and values cross where they are read.
 #pragma once
 
+#include <memory>
 #include <vector>
 
-#include "engine/buffer_pool.h"
+#include "engine/device_batch.h"
 #include "engine/engine_run.h"
+#include "engine/step_values.h"
 #include "network/concrete_rule.h"
 
 namespace bertie {
@@ -13,13 +16,14 @@ namespace bertie {
 class StepRun final : public EngineRun {
  public:
   explicit StepRun(const Engine::Impl& engine);
-  // Throws Error(invalid_argument) naming the step whose inputs do not fit it; outputs are then those of no run.
+  ~StepRun() override;
+  // Throws Error(invalid_argument) naming the step whose inputs do not fit it, and Error(unsupported) naming the step that overflowed
+  // in 16 bits; outputs are then those of no run.
   void run(const PackedBatch& batch, std::span<const TensorView> inputs, std::span<StepTime> times) override;
-  TensorView output(ValueId value) const override { return values_[static_cast<size_t>(value)]; }
-  size_t bytes() const override { return pool_.bytes() + workspace_bytes_; }
+  TensorView output(ValueId value) const override { return values_.seen(value); }
+  size_t bytes() const override { return values_.bytes() + workspace_bytes_ + on_device_.bytes(); }
 
  private:
-  static constexpr BufferPool::Handle kNoBuffer = SIZE_MAX;
   // Two extents of a step that its kernel takes to be equal.
   struct SameExtent {
     ValueId a, b;
@@ -27,7 +31,8 @@ class StepRun final : public EngineRun {
   };
   struct Step {
     ConcreteRule rule;
-    bool is_view;  // its result has the bytes of its first input
+    bool is_view;       // its result has the bytes of its first input
+    bool extents_only;  // of its inputs
     std::vector<SameExtent> same;
     std::vector<ValueId> last_read;  // values that no later step reads
     std::vector<TensorView> inputs;
@@ -36,21 +41,30 @@ class StepRun final : public EngineRun {
 
   void prepare_step(size_t index);
   void find_last_readers();
-  void run_one(size_t index, const PackedBatch& batch, StepTime* time);
+  void run_steps(const PackedBatch& batch, std::span<const TensorView> inputs, std::span<StepTime> times, bool check_results);
+  void run_one(size_t index, const PackedBatch& batch, StepTime* time, bool check_results);
+  void run_on_host(size_t index, const PackedBatch& batch, StepTime* time);
+  void run_on_device(size_t index, const PackedBatch& batch, StepTime* time, bool check_results);
   void take_outputs(size_t index, std::span<const ConcreteOutput> results);
-  void check_step(size_t index) const;
+  void check_step(size_t index);
+  BatchLimits limits_of(size_t index, const PackedBatch& batch) const;
   std::span<std::byte> workspace(size_t index, const PackedBatch& batch);
-  // The value's bytes are in `buffer` (kNoBuffer: they are another's) from now on.
-  void set_buffer(ValueId id, BufferPool::Handle buffer);
+  void stage(const PackedBatch& batch);
+  int32_t first_overflow();
 
   const Engine::Impl& engine_;
+  std::unique_ptr<Stream> stream_;  // of the device; nullptr: there is none
   std::vector<Step> steps_;
-  std::vector<TensorView> values_;
-  std::vector<BufferPool::Handle> buffers_;  // of each value
+  StepValues values_;
   Symbols symbols_;
-  BufferPool pool_;
   AlignedBytes workspace_;
   size_t workspace_bytes_ = 0;
+  // On a device: the batch as its kernels read it.
+  TileLists lists_;
+  DeviceBuffer on_device_;
+  PackedBatch device_batch_;
+  std::vector<const QueryTile*> tiles_;  // by list
+  std::unique_ptr<Timeline> timeline_;
 };
 
 }  // namespace bertie
