@@ -70,7 +70,7 @@ void int8_gemm(benchmark::State& state, Activation activation, bool quantized) {
   const std::vector<float> a_scales(static_cast<size_t>(rows), 0.002f), w_scales(padded, 0.001f), bias(padded, 0.1f);
   const Pages<float> c(quantized ? 0 : rows * columns), scales(rows);
   const Pages<int8_t> values(rows * columns);
-  const Int8Rows quantized_rows = {values.data(), scales.data()};
+  const QuantizeRows quantized_rows = {nullptr, 0, 0, values.data(), scales.data(), nullptr, nullptr};
   const size_t bytes = int8_gemm_workspace(*isa.kernels, rows, columns, k, quantized, threads);
   const Pages<std::byte> workspace(static_cast<int64_t>(bytes));
   size_t turn = 0;

@@ -37,14 +37,14 @@ struct CompareCommand {
   double fallen = 20;
 };
 
-// "MODEL,device=D,precision=P": what belongs to a side alone. A comma that no key follows is part of the path, or of the value.
+// "MODEL,device=D,precision=P,calibration=F": what belongs to a side alone. A comma that no key follows is part of the path, or of the value.
 struct SideSpec {
-  std::string model, tokenizer, device = "cpu", precision = "fp32";
+  std::string model, tokenizer, device = "cpu", precision, calibration;
   std::vector<std::string> layer_precision;
 };
 
 SideSpec parse_side(const std::string& text) {
-  static constexpr std::string_view kKeys = "device, precision, layer-precision, tokenizer";
+  static constexpr std::string_view kKeys = "device, precision, calibration, layer-precision, tokenizer";
   SideSpec spec;
   std::string* value = &spec.model;
   for (size_t begin = 0; begin <= text.size();) {
@@ -57,6 +57,8 @@ SideSpec parse_side(const std::string& text) {
       value = &spec.device;
     } else if (key == "precision") {
       value = &spec.precision;
+    } else if (key == "calibration") {
+      value = &spec.calibration;
     } else if (key == "layer-precision") {
       value = &spec.layer_precision.emplace_back();
     } else if (key == "tokenizer") {
@@ -100,11 +102,13 @@ calibration::Side load_side(const CompareCommand& command, const std::string& te
   const SideSpec spec = parse_side(text);
   TaskOptions options;
   options.device = spec.device;
-  options.precision = spec.precision;
+  options.precision = !spec.precision.empty() ? spec.precision : spec.calibration.empty() ? "fp32" : "int8";
   options.layer_precision = spec.layer_precision;
   options.threads = command.common.threads;
   options.truncate = command.truncate;
-  return {text, Model::load(spec.model, {.tokenizer = spec.tokenizer}), std::move(options)};
+  Model model = Model::load(spec.model, {.tokenizer = spec.tokenizer});
+  if (!spec.calibration.empty()) options.calibration = load_calibration(spec.calibration, model);
+  return {text, std::move(model), std::move(options)};
 }
 
 std::vector<calibration::SampledText> read_texts(const CompareCommand& command) {
@@ -211,7 +215,8 @@ int compare_models(const CompareCommand& command) {
 }
 
 constexpr const char* kFooter =
-    R"(A and B: MODEL[,device=D][,precision=P][,layer-precision=PATTERN=P ...][,tokenizer=PATH], on cpu in fp32 unless they say otherwise.
+    R"(A and B: MODEL[,device=D][,precision=P][,calibration=FILE][,layer-precision=PATTERN=P ...][,tokenizer=PATH], on cpu in fp32 (in
+int8 with a calibration) unless they say otherwise.
 What is compared is what the models are for. Masked words: each word piece of each text is masked in turn; agreement is how often B's
 best token is A's, agreement_led the same where A's best leads its second by more than 0.05 in probability, loss is B's mean cross
 entropy of the token that stood there less A's. Embeddings: cosine (mean) and cosine_min. Other heads: agreement of labels and the
@@ -225,8 +230,8 @@ void add_compare(CLI::App& app, Action& action) {
   CLI::App& command = *app.add_subcommand("compare", "How far B's answers are from A's, over texts");
   command.footer(kFooter);
   CompareCommand& o = *options;
-  command.add_option("A", o.a, "What B is measured against: MODEL[,device=D][,precision=P]")->required();
-  command.add_option("B", o.b, "MODEL[,device=D][,precision=P]")->required();
+  command.add_option("A", o.a, "What B is measured against: MODEL[,device=D][,precision=P][,calibration=F]")->required();
+  command.add_option("B", o.b, "MODEL[,device=D][,precision=P][,calibration=F]")->required();
   command.add_option("--data", o.data, "A file of one text a line, or - for standard input; empty lines are passed over")
       ->required();
   command.add_option("--require", o.require, "FIGURE=NUMBER,...: exit status 1 where one is missed");

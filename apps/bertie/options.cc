@@ -37,6 +37,8 @@ void CommonOptions::add_device(CLI::App& command) {
       });
   command.add_option("--precision", precision, "fp32 (default), tf32, fp16, bf16, int8, fp8 or auto")
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
+  command.add_option("--calibration", calibration,
+                     "Scales of activations for int8, from `bertie calibrate` (int8 without it finds them at run time)");
   command
       .add_option("--layer-precision", layer_precision,
                   "PATTERN=P: the precision of steps by name (`bertie inspect`), with * and ?; may be given several times, the "
@@ -91,10 +93,26 @@ std::shared_ptr<KernelTimings> CommonOptions::timings() const {
   return timings;
 }
 
+std::string CommonOptions::used_precision() const {
+  if (!precision.empty()) return precision;
+  return calibration.empty() ? "fp32" : "int8";
+}
+
+std::shared_ptr<const Calibration> CommonOptions::load_calibration(const Model& model) const {
+  return calibration.empty() ? nullptr : cli::load_calibration(calibration, model);
+}
+
+std::shared_ptr<const Calibration> load_calibration(const std::string& path, const Model& model) {
+  auto loaded = std::make_shared<Calibration>(Calibration::load(path));
+  loaded->require_made_for(model.weights_hash(), path);
+  return loaded;
+}
+
 EngineOptions CommonOptions::engine_options(const Model& model) const {
   EngineOptions options;
   options.device = device;
-  options.precision = precision;
+  options.precision = used_precision();
+  options.calibration = load_calibration(model);
   options.layer_precision = layer_precision;
   options.threads = threads;
   options.disabled_passes = disabled_passes;
@@ -104,9 +122,10 @@ EngineOptions CommonOptions::engine_options(const Model& model) const {
   return options;
 }
 
-void CommonOptions::copy_to(TaskOptions& options) const {
+void CommonOptions::copy_to(TaskOptions& options, const Model& model) const {
   options.device = device;
-  options.precision = precision;
+  options.precision = used_precision();
+  options.calibration = load_calibration(model);
   options.layer_precision = layer_precision;
   options.threads = threads;
   options.disabled_passes = disabled_passes;

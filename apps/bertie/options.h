@@ -27,7 +27,8 @@ struct CommonOptions {
   std::vector<std::string> plugins;
   std::string tokenizer;
   std::string device = "cpu";
-  std::string precision = "fp32";
+  std::string precision;    // as given; empty: fp32, or int8 beside a calibration
+  std::string calibration;  // a file
   std::vector<std::string> layer_precision;
   int threads = 0;
   std::vector<std::string> disabled_passes;
@@ -51,12 +52,18 @@ struct CommonOptions {
   std::shared_ptr<const Tokenizer> load_tokenizer() const;
   // Device, precision, threads and passes; `info` gives the position rule.
   EngineOptions engine_options(const Model& model) const;
-  void copy_to(TaskOptions& options) const;
+  void copy_to(TaskOptions& options, const Model& model) const;
 
  private:
+  std::string used_precision() const;
+  // Of --calibration, which must be made for `model`; nullptr: none was given.
+  std::shared_ptr<const Calibration> load_calibration(const Model& model) const;
   // Of --tuning-cache or --tune; nullptr: neither was given.
   std::shared_ptr<KernelTimings> timings() const;
 };
+
+// Throws Error(invalid_argument) where it was made for another model, and what Calibration::load throws.
+std::shared_ptr<const Calibration> load_calibration(const std::string& path, const Model& model);
 
 // A text option that may be given several times, and whose values are never taken apart.
 CLI::Option* add_texts(CLI::App& command, const std::string& flag, std::vector<std::string>& values,

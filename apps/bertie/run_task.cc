@@ -103,7 +103,7 @@ class TaskRun {
   template <typename Options>
   Options task_options() const {
     Options options;
-    options_.common.copy_to(options);
+    options_.common.copy_to(options, model_);
     options.token_budget = options_.token_budget;
     options.truncate = options_.truncate;
     return options;

@@ -9,11 +9,12 @@
 // Model (a checkpoint folder), the tasks, and plugins (ops of your own). Every error is a bertie::Error.
 #pragma once
 
-#include "bertie/base.h"       // IWYU pragma: export
-#include "bertie/engine.h"     // IWYU pragma: export
-#include "bertie/model.h"      // IWYU pragma: export
-#include "bertie/network.h"    // IWYU pragma: export
-#include "bertie/plugin.h"     // IWYU pragma: export
-#include "bertie/tasks.h"      // IWYU pragma: export
-#include "bertie/tensor.h"     // IWYU pragma: export
-#include "bertie/tokenizer.h"  // IWYU pragma: export
+#include "bertie/base.h"         // IWYU pragma: export
+#include "bertie/calibration.h"  // IWYU pragma: export
+#include "bertie/engine.h"       // IWYU pragma: export
+#include "bertie/model.h"        // IWYU pragma: export
+#include "bertie/network.h"      // IWYU pragma: export
+#include "bertie/plugin.h"       // IWYU pragma: export
+#include "bertie/tasks.h"        // IWYU pragma: export
+#include "bertie/tensor.h"       // IWYU pragma: export
+#include "bertie/tokenizer.h"    // IWYU pragma: export

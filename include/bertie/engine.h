@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bertie/calibration.h"
 #include "bertie/network.h"
 #include "bertie/tensor.h"
 
@@ -58,6 +59,8 @@ struct EngineOptions {
   // Of some steps another: "PATTERN=P", the pattern of names of steps (`Engine::steps`), where * is any text and ? any one
   // byte. The last that matches a step counts; each must match one. Eight bits are for linear layers alone.
   std::vector<std::string> layer_precision;
+  // Scales of what linear layers in eight bits read, found beforehand; nullptr: each row's is found in the run.
+  std::shared_ptr<const Calibration> calibration;
   int threads = 0;                   // 0: all usable CPUs
   std::vector<std::string> outputs;  // network outputs wanted; empty: all
   // Outputs of which only Batch::head_rows are computed: [R, ...] in place of [T, ...]. Work that no wanted row needs is not

@@ -96,6 +96,8 @@ class BERTIE_API Model {
   // How the engine file was made, a JSON object (docs/design/engine-file.md): source files with their hashes, options, passes,
   // kernels. Empty where the model is not from an engine file.
   const std::string& provenance() const;
+  // XXH3-128 over those of the files that hold weights: alike from the files and from an engine file made of them.
+  std::string weights_hash() const;
   // The kernels' times in it, for EngineOptions::timings; nullptr where there are none.
   std::shared_ptr<KernelTimings> timings() const;
 

@@ -7,7 +7,7 @@
 #include "cpu/isa.h"
 #include "cpu/operands.h"
 #include "cpu/ops.h"
-#include "network/quantized_output.h"
+#include "cpu/quantized_rows.h"
 
 namespace bertie::cpu {
 namespace {
@@ -37,7 +37,7 @@ class Attention final : public Kernel {
         head_dim_(operands.fixed_width(kQuery, "q") / heads_ / (packed_qkv_ ? 3 : 1)),
         scale_(static_cast<float>(request.node.real("scale", 1) * M_LOG2E)),
         scratch_bytes_(aligned(static_cast<size_t>(kernels_.attention_scratch_floats(head_dim_)) * sizeof(float))),
-        output_(request.node) {}
+        output_(request) {}
 
   // A block of scratch for each thread, then what a mask leaves, then rows that are wanted as integers alone, then the work list.
   size_t workspace_bytes(const BatchLimits& limits, int threads) const override {
@@ -103,7 +103,7 @@ class Attention final : public Kernel {
     // Heads are taken together where single ones would be too many tasks; all of them where rows are quantised by the task that
     // made them, which needs as many blocks of queries for each thread, and none that is more than a thread's share.
     const bool whole_rows =
-        output_.rows && (list.count % threads == 0 || list.count >= 4 * threads) && list.largest * threads <= list.total;
+        output_.integers && (list.count % threads == 0 || list.count >= 4 * threads) && list.largest * threads <= list.total;
     const int64_t heads_at_once =
         whole_rows ? heads_ : std::clamp<int64_t>(list.count * heads_ / (kTasksPerThread * threads), 1, heads_);
     const int64_t groups = (heads_ + heads_at_once - 1) / heads_at_once;
@@ -111,11 +111,7 @@ class Attention final : public Kernel {
     const auto first_of = [&](int64_t task) {
       return AttentionHead{task < tasks ? &list.items[task / groups] : nullptr, task % groups * heads_at_once};
     };
-    QuantizeRows quantized = {problem.out, width, width, nullptr, nullptr};
-    if (output_.rows) {
-      quantized.values = context.outputs[output_.values()].as<int8_t>();
-      quantized.scales = context.outputs[output_.scales()].as<float>();
-    }
+    const QuantizeRows quantized = output_.of(context, problem.out, width, width);
     context.pool.parallel_for(tasks, [&](int64_t task, int worker) {
       float* scratch = reinterpret_cast<float*>(context.workspace.data() + scratch_bytes_ * static_cast<size_t>(worker));
       const AttentionHead task_begin = first_of(task);
@@ -131,18 +127,18 @@ class Attention final : public Kernel {
         kernels_.attention(part, {&item, head}, next, scratch);
       }
       if (whole_rows) {
-        QuantizeRows rows = quantized;
+        QuantizeRows rows = from_row(quantized, item.query_begin);
         rows.x = part.out + (item.query_begin - part.first_out_query) * width;
-        rows.values += item.query_begin * width;
-        rows.scales += item.query_begin;
         kernels_.quantize_rows(rows, 0, item.query_count);
       }
     });
-    if (output_.rows && !whole_rows) {
+    if (output_.integers && !whole_rows) {
       for_row_pieces(context.pool, queries, width,
                      [&](int64_t begin, int64_t end) { kernels_.quantize_rows(quantized, begin, end); });
     }
   }
+
+  size_t packed_bytes() const override { return output_.bytes(); }
 
  private:
   static constexpr int64_t kTasksPerThread = 16;
@@ -213,7 +209,7 @@ class Attention final : public Kernel {
   int64_t heads_, head_dim_;
   float scale_;
   size_t scratch_bytes_;
-  QuantizedOutput output_;
+  QuantizedRows output_;
 };
 
 }  // namespace

@@ -74,8 +74,8 @@ size_t int8_gemm_workspace(const IsaKernels& kernels, int64_t rows, int64_t n, i
   return scratch + static_cast<size_t>(std::max(whole, shared) * panel_count(n) * kPanelWidth) * sizeof(float);
 }
 
-void run_int8_gemm(const IsaKernels& kernels, Int8GemmProblem problem, int64_t rows, const Int8Rows* quantized, ThreadPool& pool,
-                   std::span<std::byte> workspace) {
+void run_int8_gemm(const IsaKernels& kernels, Int8GemmProblem problem, int64_t rows, const QuantizeRows* quantized,
+                   ThreadPool& pool, std::span<std::byte> workspace) {
   const int64_t n = problem.weight.n, k = problem.weight.k, panels = panel_count(n);
   if (rows <= 0 || n <= 0) return;
   const Plan plan = cpu::plan(kernels, rows, n, k, quantized != nullptr, pool.threads());
@@ -94,7 +94,8 @@ void run_int8_gemm(const IsaKernels& kernels, Int8GemmProblem problem, int64_t r
       part.c = floats + worker * plan.chunk_rows() * width;
       part.c_stride = width;
       kernels.int8_gemm(part, {0, end - begin, 0, panels}, workspace.data() + scratch_bytes * static_cast<size_t>(worker));
-      kernels.quantize_rows({part.c, width, n, quantized->values + begin * n, quantized->scales + begin}, 0, end - begin);
+      kernels.quantize_rows({part.c, width, n, quantized->values + begin * n, quantized->scales + begin, nullptr, nullptr}, 0,
+                            end - begin);
     });
     return;
   }
@@ -110,7 +111,7 @@ void run_int8_gemm(const IsaKernels& kernels, Int8GemmProblem problem, int64_t r
     kernels.int8_gemm(problem, range, workspace.data() + scratch_bytes * static_cast<size_t>(worker));
   });
   if (quantized) {
-    const QuantizeRows all = {floats, width, n, quantized->values, quantized->scales};
+    const QuantizeRows all = {floats, width, n, quantized->values, quantized->scales, nullptr, nullptr};
     pool.parallel_for(rows, [&](int64_t row, int) { kernels.quantize_rows(all, row, row + 1); });
   }
 }

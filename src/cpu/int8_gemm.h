@@ -31,16 +31,11 @@ class PackedInt8Weight {
   std::unique_ptr<int32_t[]> starts_;
 };
 
-// Rows of C as eight-bit integers and a scale each, in place of floats.
-struct Int8Rows {
-  int8_t* values;  // [rows, n]
-  float* scales;   // [rows]
-};
-
-// C for `rows` rows: into problem.c, or, where `quantized` is given, into its rows. `workspace`: 64-byte aligned,
+// C for `rows` rows: into problem.c, or problem.values; or, where `quantized` is given (its x and extent are not used), into its
+// rows, each with a scale found when all of it is there. `workspace`: 64-byte aligned,
 // int8_gemm_workspace() bytes for as many rows or more.
-void run_int8_gemm(const IsaKernels& kernels, Int8GemmProblem problem, int64_t rows, const Int8Rows* quantized, ThreadPool& pool,
-                   std::span<std::byte> workspace);
+void run_int8_gemm(const IsaKernels& kernels, Int8GemmProblem problem, int64_t rows, const QuantizeRows* quantized,
+                   ThreadPool& pool, std::span<std::byte> workspace);
 size_t int8_gemm_workspace(const IsaKernels& kernels, int64_t rows, int64_t n, int64_t k, bool quantized, int threads);
 
 }  // namespace bertie::cpu

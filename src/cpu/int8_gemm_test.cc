@@ -107,7 +107,7 @@ Result compute(const IsaKernels& kernels, const Case& c, const Data& data, int64
   Result result;
   result.values.assign(static_cast<size_t>(rows * c.columns + 1), 99);
   result.scales.assign(static_cast<size_t>(rows + 1), kPoison);
-  const Int8Rows quantized_rows = {result.values.data(), result.scales.data()};
+  const QuantizeRows quantized_rows = {nullptr, 0, 0, result.values.data(), result.scales.data(), nullptr, nullptr};
   Workspace workspace(int8_gemm_workspace(kernels, rows, c.columns, c.k, quantized, c.threads));
   run_int8_gemm(kernels, problem, rows, quantized ? &quantized_rows : nullptr, pool, workspace.span());
   EXPECT_EQ(result.values.back(), 99) << c;
@@ -321,7 +321,7 @@ TEST_P(QuantizeRowsKernel, EveryExtent) {
     const std::vector<float> x = random_floats(static_cast<size_t>(3 * (extent + 2)), 7);
     std::vector<int8_t> values(static_cast<size_t>(3 * extent + 1), 99);
     std::vector<float> scales(3);
-    GetParam().kernels->quantize_rows({x.data(), extent + 2, extent, values.data(), scales.data()}, 0, 3);
+    GetParam().kernels->quantize_rows({x.data(), extent + 2, extent, values.data(), scales.data(), nullptr, nullptr}, 0, 3);
     EXPECT_EQ(values.back(), 99);
     for (int64_t r = 0; r < 3; ++r) {
       const float* row = x.data() + r * (extent + 2);
@@ -341,7 +341,7 @@ TEST_P(QuantizeRowsKernel, ZerosTinyValuesAndThoseThatAreNotFinite) {
     x.resize(37, 0.0f);
     std::vector<int8_t> values(37, 99);
     float scale = kPoison;
-    GetParam().kernels->quantize_rows({x.data(), 37, 37, values.data(), &scale}, 0, 1);
+    GetParam().kernels->quantize_rows({x.data(), 37, 37, values.data(), &scale, nullptr, nullptr}, 0, 1);
     return std::pair(scale, values);
   };
   EXPECT_EQ(quantized({}), std::pair(0.0f, std::vector<int8_t>(37, 0)));

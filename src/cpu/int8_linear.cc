@@ -7,7 +7,7 @@
 #include "cpu/isa.h"
 #include "cpu/operands.h"
 #include "cpu/ops.h"
-#include "network/quantized_output.h"
+#include "cpu/quantized_rows.h"
 
 namespace bertie::cpu {
 namespace {
@@ -22,12 +22,15 @@ class Int8LinearKernel final : public Kernel {
         weight_scales_(operands.constant(kWeightScale, "the weight's scale")),
         activation_(activation),
         output_(request.node) {
+    if (output_.fixed) fixed_ = FixedQuantization(operands, quantization_input(request.node));
     if (operands.has(kBias)) bias_ = operands.constant(kBias, "the bias");
     if (weight.layout != TensorLayout::rows) in_place_ = weight;
     // The kernels read whole vectors of them.
     const size_t padded = static_cast<size_t>(panel_count(weight.shape[0]) * kPanelWidth);
     weight_scales_.resize(padded);
     if (!bias_.empty()) bias_.resize(padded);
+    fixed_.inverse.resize(output_.fixed ? padded : 0);
+    fixed_.offset.resize(fixed_.inverse.size());
   }
 
   void run(const KernelContext& context) const override {
@@ -45,26 +48,37 @@ class Int8LinearKernel final : public Kernel {
     problem.activation = activation_;
     problem.residual = residual.as<float>();
     problem.residual_stride = weight.n;
-    if (!output_.rows) problem.c = context.outputs[0].as<float>();
     problem.c_stride = weight.n;
-    Int8Rows rows = {};
-    if (output_.rows) rows = {context.outputs[output_.values()].as<int8_t>(), context.outputs[output_.scales()].as<float>()};
-    run_int8_gemm(kernels_, problem, row_count(x.shape), output_.rows ? &rows : nullptr, context.pool, context.workspace);
+    if (output_.floats) problem.c = context.outputs[0].as<float>();
+    QuantizeRows rows = {};
+    if (output_.fixed) {
+      problem.values = context.outputs[output_.values()].as<int8_t>();
+      problem.inverse = fixed_.inverse.data();
+      problem.offset = fixed_.offset.data();
+    } else if (output_.integers) {
+      rows.values = context.outputs[output_.values()].as<int8_t>();
+      rows.scales = context.outputs[output_.scales()].as<float>();
+    }
+    run_int8_gemm(kernels_, problem, row_count(x.shape), rows.values ? &rows : nullptr, context.pool, context.workspace);
   }
 
   // Of any number of rows: the plan's ranges are bounded.
   size_t workspace_bytes(const BatchLimits&, int threads) const override {
     constexpr int64_t kManyRows = int64_t{1} << 20;
-    return int8_gemm_workspace(kernels_, kManyRows, weight_.view().n, weight_.view().k, output_.rows, threads);
+    return int8_gemm_workspace(kernels_, kManyRows, weight_.view().n, weight_.view().k, output_.integers && !output_.fixed,
+                               threads);
   }
   bool reads_constant(size_t index) const override { return index == kWeight && in_place_.has_value(); }
-  size_t packed_bytes() const override { return weight_.bytes() + (weight_scales_.size() + bias_.size()) * sizeof(float); }
+  size_t packed_bytes() const override {
+    return weight_.bytes() + (weight_scales_.size() + bias_.size()) * sizeof(float) + fixed_.bytes();
+  }
 
  private:
   const IsaKernels& kernels_;
   std::optional<Tensor> in_place_;  // kept alive where it is not packed
   PackedInt8Weight weight_;
   std::vector<float> weight_scales_, bias_;
+  FixedQuantization fixed_;
   Activation activation_;
   QuantizedOutput output_;
 };

@@ -2,7 +2,7 @@
 #include "cpu/isa.h"
 #include "cpu/operands.h"
 #include "cpu/ops.h"
-#include "network/quantized_output.h"
+#include "cpu/quantized_rows.h"
 
 namespace bertie::cpu {
 namespace {
@@ -23,26 +23,24 @@ struct Affine {
 // Rows that are wanted as integers alone pass through a row of floats of their thread's.
 class Output {
  public:
-  Output(const Node& node, int64_t extent) : output_(node), extent_(extent) {}
+  Output(const KernelRequest& request, int64_t extent) : output_(request), extent_(extent) {}
   size_t workspace_bytes(int threads) const { return output_.floats ? 0 : row_bytes() * static_cast<size_t>(threads); }
   LayerNormOutput rows(const KernelContext& context, int worker) const {
     LayerNormOutput out = {};
+    out.quantized = output_.of(context, nullptr, extent_, extent_);
     if (output_.floats) {
       out.floats = context.outputs[0].as<float>();
       out.stride = extent_;
     } else {
       out.floats = reinterpret_cast<float*>(context.workspace.data() + row_bytes() * static_cast<size_t>(worker));
     }
-    if (output_.rows) {
-      out.values = context.outputs[output_.values()].as<int8_t>();
-      out.scales = context.outputs[output_.scales()].as<float>();
-    }
     return out;
   }
+  size_t bytes() const { return output_.bytes(); }
 
  private:
   size_t row_bytes() const { return (static_cast<size_t>(extent_) * sizeof(float) + 63) / 64 * 64; }
-  QuantizedOutput output_;
+  QuantizedRows output_;
   int64_t extent_;
 };
 
@@ -51,7 +49,7 @@ class LayerNorm final : public Kernel {
   LayerNorm(const KernelRequest& request, bool with_residual)
       : kernels_(kernels_of(request)),
         affine_(Operands(request), request.node, with_residual ? 2 : 1),
-        output_(request.node, affine_.scale().extent),
+        output_(request, affine_.scale().extent),
         with_residual_(with_residual) {}
 
   void run(const KernelContext& context) const override {
@@ -63,7 +61,7 @@ class LayerNorm final : public Kernel {
   }
   size_t workspace_bytes(const BatchLimits&, int threads) const override { return output_.workspace_bytes(threads); }
   bool reads_constant(size_t index) const override { return index < (with_residual_ ? 2 : 1); }
-  size_t packed_bytes() const override { return affine_.bytes(); }
+  size_t packed_bytes() const override { return affine_.bytes() + output_.bytes(); }
 
  private:
   const IsaKernels& kernels_;
@@ -77,7 +75,7 @@ class EmbeddingLayerNorm final : public Kernel {
   explicit EmbeddingLayerNorm(const KernelRequest& request)
       : kernels_(kernels_of(request)),
         affine_(Operands(request), request.node, 2 * kTables),
-        output_(request.node, affine_.scale().extent) {
+        output_(request, affine_.scale().extent) {
     const Operands operands(request);
     for (size_t table : {0, 1, 2}) {
       if (!operands.has(table)) continue;
@@ -103,7 +101,7 @@ class EmbeddingLayerNorm final : public Kernel {
   }
   size_t workspace_bytes(const BatchLimits&, int threads) const override { return output_.workspace_bytes(threads); }
   bool reads_constant(size_t index) const override { return index < 2 * kTables; }
-  size_t packed_bytes() const override { return affine_.bytes(); }
+  size_t packed_bytes() const override { return affine_.bytes() + output_.bytes(); }
 
  private:
   static constexpr size_t kTables = EmbeddingLayerNormRows::kMaxTables;

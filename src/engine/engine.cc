@@ -180,7 +180,8 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
   Network& network = impl->network;
   network = source;
   if (!options.outputs.empty()) network.keep_outputs(options.outputs);
-  impl->passes = run_passes(network, {options.select_rows, options.disabled_passes, options.precision, layer_precision});
+  impl->passes = run_passes(
+      network, {options.select_rows, options.disabled_passes, options.precision, layer_precision, options.calibration.get()});
   network.remove_dead_nodes();
 
   impl->pool = std::make_shared<ThreadPool>(options.threads);

@@ -1,7 +1,4 @@
 // Writes an engine file: docs/design/engine-file.md says what is in it, models/engine_model.h reads it.
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -14,13 +11,13 @@
 
 #include "backend/kernel_timings.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/panels.h"
 #include "bertie/engine.h"
 #include "bertie/model.h"
 #include "formats/engine_file.h"
 #include "models/engine_model.h"
 #include "models/model_info_json.h"
+#include "models/weights_hash.h"
 #include "network/network_json.h"
 #include "network/op.h"
 #include "passes/pass.h"
@@ -140,13 +137,6 @@ class WeightTable {
   size_t size_ = 0;
 };
 
-// XXH3-128, as `xxh128sum` prints it.
-std::string hash_of_file(const std::string& path) {
-  const auto file = MappedFile::open(path);
-  const XXH128_hash_t hash = XXH3_128bits(file->bytes().data(), file->bytes().size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-}
-
 // Names relative to the model's folder, so that the same files elsewhere give the same engine file.
 Json sources_json(const ModelInfo& info) {
   namespace fs = std::filesystem;
@@ -158,7 +148,7 @@ Json sources_json(const ModelInfo& info) {
     fs::path name = fs::path(file).lexically_relative(folder.empty() ? "." : folder);
     if (name.empty() || *name.begin() == "..") name = fs::path(file).filename();
     sources.push_back(
-        {{"file", name.generic_string()}, {"bytes", fs::file_size(file, ignored)}, {"xxh3_128", hash_of_file(file)}});
+        {{"file", name.generic_string()}, {"bytes", fs::file_size(file, ignored)}, {"xxh3_128", models::hash_of_file(file)}});
   }
   return sources;
 }

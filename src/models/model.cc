@@ -8,6 +8,7 @@
 #include "models/hugging_face.h"
 #include "models/onnx_model.h"
 #include "models/random_weights.h"
+#include "models/weights_hash.h"
 
 namespace bertie {
 
@@ -65,6 +66,8 @@ const Network& Model::network() const { return state_->loaded.network; }
 const ModelInfo& Model::info() const { return state_->loaded.info; }
 
 const std::string& Model::provenance() const { return state_->loaded.provenance; }
+
+std::string Model::weights_hash() const { return models::weights_hash(state_->loaded); }
 
 std::shared_ptr<KernelTimings> Model::timings() const { return state_->loaded.timings; }
 

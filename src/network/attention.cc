@@ -48,7 +48,7 @@ void infer(OpContext& context) {
 const OpDescriptor& attention_op() {
   static const OpDescriptor op{"attention",
                                1,
-                               {"q", "k", "v", "mask", "relative_bias", "query_rows"},
+                               {"q", "k", "v", "mask", "relative_bias", "query_rows", "quantization"},
                                {"heads", "scale", "packed_qkv", "quantize_output"},
                                infer};
   return op;

@@ -7,7 +7,7 @@ const OpDescriptor& embedding_layer_norm_op() {
   static const OpDescriptor op{
       "embedding_layer_norm",
       8,
-      {"ids", "types", "positions", "word_table", "type_table", "position_table", "gamma", "beta"},
+      {"ids", "types", "positions", "word_table", "type_table", "position_table", "gamma", "beta", "quantization"},
       {"epsilon", "quantize_output"},
       [](OpContext& context) {
         context.require_index(0);

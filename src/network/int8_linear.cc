@@ -26,15 +26,19 @@ void infer(OpContext& context) {
     context.require_float(kResidual);
     context.require(context.shape(kResidual) == shape, "a residual of the result's shape");
   }
-  context.require(context.node().text("quantize_output", "none") != "both", "floats or integers as its result");
+  const QuantizedOutput output(context.node());
+  context.require(!output.floats || !output.integers, "floats or integers as its result");
   output_rows(context, shape);
 }
 
 }  // namespace
 
 const OpDescriptor& int8_linear_op() {
-  static const OpDescriptor op{
-      "int8_linear", 4, {"x", "x_scale", "weight", "weight_scale", "bias", "residual"}, {"activation", "quantize_output"}, infer};
+  static const OpDescriptor op{"int8_linear",
+                               4,
+                               {"x", "x_scale", "weight", "weight_scale", "bias", "residual", "quantization"},
+                               {"activation", "quantize_output"},
+                               infer};
   return op;
 }
 

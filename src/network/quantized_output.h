@@ -3,6 +3,8 @@
 //   none (or absent)   floats [..., N]
 //   rows               values i8 [..., N] and scales f32 [...] in their place
 //   both               floats, values, scales
+//   fixed              values alone, by the op's last input: quantization f32 [2, N], the inverse scales and the offsets of columns
+//   fixed_both         floats, values
 #pragma once
 
 #include <cstddef>
@@ -14,24 +16,39 @@ namespace bertie {
 struct QuantizedOutput {
   explicit QuantizedOutput(const Node& node) {
     const std::string mode = node.text("quantize_output", "none");
-    floats = mode != "rows";
-    rows = mode != "none";
+    floats = mode == "none" || mode == "both" || mode == "fixed_both";
+    integers = mode != "none";
+    fixed = mode == "fixed" || mode == "fixed_both";
   }
-  bool floats, rows;
+  bool floats, integers;
+  bool fixed;  // no scales among the outputs
   // Places among the node's outputs; floats are the first.
   size_t values() const { return floats ? 1 : 0; }
   size_t scales() const { return values() + 1; }
 };
 
+// The input `quantization`, of ops that know the attribute and of quantize_rows.
+inline size_t quantization_input(const Node& node) { return find_op(node.op).inputs.size() - 1; }
+
+inline void require_quantization(const OpContext& context, const SymbolicShape& rows) {
+  const size_t input = quantization_input(context.node());
+  context.require_float(input);
+  context.require(context.shape(input) == SymbolicShape{Dim(2), rows.back()}, "quantization [2, N] for rows of N");
+}
+
 // The outputs of an op whose floats have this shape.
 inline void output_rows(OpContext& context, const SymbolicShape& shape) {
-  context.require_one_of("quantize_output", context.node().text("quantize_output", "none"), {"none", "rows", "both"});
+  context.require_one_of("quantize_output", context.node().text("quantize_output", "none"),
+                         {"none", "rows", "both", "fixed", "fixed_both"});
   const QuantizedOutput output(context.node());
+  context.require(context.has(quantization_input(context.node())) == output.fixed,
+                  "quantization where quantize_output is fixed or fixed_both, and only there");
   if (output.floats) context.output(DType::f32, shape);
-  if (!output.rows) return;
+  if (!output.integers) return;
   context.require(!shape.empty() && shape.back().is_fixed(), "rows of a fixed width, to quantise them");
+  if (output.fixed) require_quantization(context, shape);
   context.output(DType::i8, shape);
-  context.output(DType::f32, SymbolicShape(shape.begin(), shape.end() - 1));
+  if (!output.fixed) context.output(DType::f32, SymbolicShape(shape.begin(), shape.end() - 1));
 }
 
 }  // namespace bertie

@@ -1,5 +1,6 @@
 // quantize_rows moves into the op that makes the rows, which then gives integers in place of floats, or beside them where they are read
 // too: a row is quantised while it is in the cache.
+#include "network/quantized_output.h"
 #include "passes/pass.h"
 
 namespace bertie {
@@ -26,15 +27,22 @@ void fuse_quantize_rows(Network& network, const PassOptions&, PassLog& log) {
       log.refused("{}: the floats of '{}' are read too", quantize.name, source.name);
       continue;
     }
-    log.matched("{} + {} -> {} quantize_output={}", source.name, quantize.name, source.op, floats ? "both" : "rows");
+    const bool fixed = quantize.input(1) != kNone;
+    const std::string mode = fixed ? (floats ? "fixed_both" : "fixed") : floats ? "both" : "rows";
+    log.matched("{} + {} -> {} quantize_output={}", source.name, quantize.name, source.op, mode);
     Attributes attributes = source.attributes;
-    attributes["quantize_output"] = std::string(floats ? "both" : "rows");
+    attributes["quantize_output"] = mode;
+    std::vector<ValueId> inputs = source.inputs;
+    if (fixed) {
+      inputs.resize(quantization_input(source), kNone);
+      inputs.push_back(quantize.input(1));
+    }
     network.erase_node(id);
     network.erase_node(producer_id);
-    const auto fused = network.add_node(source.op, source.inputs, std::move(attributes), source.name);
+    const auto fused = network.add_node(source.op, inputs, std::move(attributes), source.name);
     if (floats) network.replace_uses(x, fused[0]);
     network.replace_uses(quantize.outputs[0], fused[floats ? 1 : 0]);
-    network.replace_uses(quantize.outputs[1], fused[floats ? 2 : 1]);
+    if (!fixed) network.replace_uses(quantize.outputs[1], fused[floats ? 2 : 1]);
   }
 }
 

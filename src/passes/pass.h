@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bertie/calibration.h"
 #include "bertie/engine.h"
 #include "bertie/network.h"
 #include "passes/layer_precision.h"
@@ -40,6 +41,7 @@ struct PassOptions {
   std::vector<std::string> disabled;     // names
   std::string precision = "fp32";        // see EngineOptions
   std::vector<LayerPrecision> layer_precision;
+  const Calibration* calibration = nullptr;  // see EngineOptions
 };
 
 struct Pass {

@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/message_of_test.h"
 #include "passes/pass.h"
+#include "quant/int8.h"
 
 namespace bertie {
 namespace {
@@ -94,6 +96,60 @@ TEST(PassesTest, InInt8LinearLayersReadRowsThatTheOpBeforeQuantised) {
     EXPECT_EQ(scales.constant->view().as<float>()[row], largest / 127.0f);
     EXPECT_EQ(values.constant->view().as<int8_t>()[16 * row + 15], 127);
   }
+}
+
+TEST(PassesTest, ACalibrationFixesTheScalesOfWhatItNames) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  Calibration calibration;
+  TensorCalibration& output = calibration.layers["output"];
+  output.scale = 0.5f;
+  output.migration.assign(16, 1.0f);
+  output.shift.assign(16, 0.0f);
+  output.mean.assign(16, 3.0f);
+  output.migration[15] = 4.0f;
+  output.shift[1] = 8.0f;
+  calibration.layers["projection"].scale = 0.25f;
+  const auto reports = run_passes(layer.network, {.precision = "int8", .calibration = &calibration});
+  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "int8_linear", "attention", "int8_linear", "skip_layer_norm",
+                                       "int8_linear", "int8_linear", "skip_layer_norm"));
+  std::vector<std::string> modes;
+  for (NodeId id : layer.network.order()) modes.push_back(layer.network.node(id).text("quantize_output", "none"));
+  EXPECT_THAT(modes, ElementsAre("both", "none", "fixed", "none", "both", "fixed", "none", "none"));
+  EXPECT_THAT(report(reports, "quantize_linear_layers").lines,
+              testing::Contains(HasSubstr("refused: intermediate: the calibration has no such layer")));
+
+  const auto constant = [&](const Node& node, size_t input) { return layer.network.value(node.input(input)).constant->view(); };
+  const Node& gelu = layer.network.node(layer.network.order()[5]);
+  const TensorView quantization = constant(gelu, 6);
+  ASSERT_EQ(quantization.shape, (Shape{2, 16}));
+  EXPECT_EQ(quantization.as<float>()[0], 2.0f);         // 1 / scale
+  EXPECT_EQ(quantization.as<float>()[15], 0.5f);        // 1 / (scale * 4)
+  EXPECT_EQ(quantization.as<float>()[16 + 1], -16.0f);  // - 8 / scale
+  EXPECT_EQ(quantization.as<float>()[16], 0.0f);
+
+  const Node& last = layer.network.node(layer.network.order()[6]);
+  EXPECT_EQ(constant(last, 1).as<float>()[0], 0.5f);
+  for (int64_t row = 0; row < 4; ++row) {
+    std::array<double, 16> w{};  // as `linear` draws them
+    for (size_t i = 0; i < 16; ++i) w[i] = layer.first - 1 + static_cast<double>(16 * row) + static_cast<double>(i);
+    const float scale = constant(last, 3).as<float>()[row];
+    EXPECT_EQ(scale, static_cast<float>(4 * w[15]) / 127.0f);
+    double bias = layer.first - 1 + static_cast<double>(row) + 8 * w[1];
+    for (size_t i = 0; i < 16; ++i) {
+      const double migration = i == 15 ? 4 : 1;
+      const int8_t value = constant(last, 2).as<int8_t>()[16 * row + static_cast<int64_t>(i)];
+      EXPECT_EQ(value, to_int8(static_cast<float>(migration * w[i]), static_cast<float>(4 * w[15])));
+      bias += (w[i] - value * static_cast<double>(scale) / migration) * (3 - (i == 1 ? 8 : 0));
+    }
+    EXPECT_EQ(constant(last, 4).as<float>()[row], static_cast<float>(bias));
+  }
+
+  calibration.layers["output"].mean.resize(15);
+  Layer other;
+  other.network.add_output("last_hidden_state", other.hidden);
+  EXPECT_THAT(message_of([&] { run_passes(other.network, {.precision = "int8", .calibration = &calibration}); }),
+              HasSubstr("calibration of layer 'output': it is of 15 columns; the layer has 16"));
 }
 
 TEST(PassesTest, InInt8AnEmbeddingsTableStaysAsItIs) {

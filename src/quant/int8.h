@@ -1,10 +1,15 @@
-// The one definition of eight-bit quantisation at run time: symmetric, values in [-127, 127], a scale for each row.
+// The one definition of eight-bit quantisation: values in [-127, 127]. At run time symmetric, with a scale for each row:
 //
 //   scale  = largest / 127        largest: the row's largest magnitude; NaN where one of its values is
 //   values = x * (127 / largest), rounded to the nearest integer, ties to even, and held within [-127, 127]
 //
 // all in float32, each operation rounded once. A row of zeros has scale 0 and values 0. Where a row is not finite its scale is not
-// either, so that every product shows it; its values are then of no meaning (NaN becomes -127). A product of rows is exact:
+// either, so that every product shows it; its values are then of no meaning (NaN becomes -127). With scales fixed by calibration,
+// one scale for all of x, and for each column k two numbers made of it (fixed_quantization):
+//
+//   values = fma(x, inverse[k], offset[k]), held within [-127, 127], rounded likewise; NaN becomes -127
+//
+// A product of rows is exact:
 //
 //   y = fma(float(sum), x_scale * w_scale, bias)      sum: of the products of values, in 32 bits; no bias: the product alone
 #pragma once
@@ -25,13 +30,15 @@ inline float largest_magnitude(std::span<const float> x) {
   return std::bit_cast<float>(largest);
 }
 
-inline int8_t to_int8(float x, float largest) {
-  if (largest == 0) return 0;
-  const float scaled = x * (kInt8Largest / largest);
+inline int8_t held_int8(float scaled) {
   const float held = scaled > -kInt8Largest ? std::min(scaled, kInt8Largest) : -kInt8Largest;  // NaN: the latter
   constexpr float kRounder = 0x1.8p23f;                                                        // leaves no bits of a fraction
   return static_cast<int8_t>((held + kRounder) - kRounder);
 }
+
+inline int8_t to_int8(float x, float largest) { return largest == 0 ? int8_t{0} : held_int8(x * (kInt8Largest / largest)); }
+
+inline int8_t to_int8_fixed(float x, float inverse, float offset) { return held_int8(std::fma(x, inverse, offset)); }
 
 // `values`: as many as `x`. Returns the scale.
 inline float quantize_int8(std::span<const float> x, int8_t* values) {

@@ -33,6 +33,19 @@ TEST(Int8, WhatIsNotFiniteShowsInTheScale) {
   EXPECT_TRUE(std::isnan(quantized({1.0f, -kNan}).first));
 }
 
+TEST(Int8, FixedScalesTakeOneRoundingAndAreHeld) {
+  EXPECT_EQ(to_int8_fixed(2.5f, 1.0f, 0.0f), 2);
+  EXPECT_EQ(to_int8_fixed(2.5f, 1.0f, 1.0f), 4);
+  EXPECT_EQ(to_int8_fixed(1.0f, 126.0f, 0.75f), 127);
+  EXPECT_EQ(to_int8_fixed(1.0f, 1000.0f, 0.0f), 127);
+  EXPECT_EQ(to_int8_fixed(-1.0f, 127.6f, 0.0f), -127);
+  EXPECT_EQ(to_int8_fixed(kInfinity, 1.0f, 0.0f), 127);
+  EXPECT_EQ(to_int8_fixed(-kInfinity, 1.0f, 0.0f), -127);
+  EXPECT_EQ(to_int8_fixed(kNan, 1.0f, 0.0f), -127);
+  // 1 + 2^-23, times 1 - 2^-24, less 0.5: with the product rounded first it would be 0.5, and so 0.
+  EXPECT_EQ(to_int8_fixed(1.0f + 0x1p-22f, 1.0f - 0x1p-24f, -0.5f), 1);
+}
+
 TEST(Int8, ResultsAreRoundedOnce) {
   const float bias = 1.0f;
   // 16777217 is no float: it becomes 16777216.

@@ -1,7 +1,7 @@
 
 #include "quant/int8.h"
-#include "reference/kernel.h"
 #include "reference/ops.h"
+#include "reference/row_output.h"
 
 namespace bertie::reference {
 
@@ -11,8 +11,13 @@ PrepareResult prepare_quantize_rows(const KernelRequest& request) {
     const TensorView& x = context.inputs[0];
     const int64_t extent = x.shape.back();
     for (int64_t row = 0; row < row_count(x.shape); ++row) {
-      context.outputs[1].as<float>()[row] = quantize_int8({x.as<float>() + row * extent, static_cast<size_t>(extent)},
-                                                          context.outputs[0].as<int8_t>() + row * extent);
+      const std::span<const float> floats(x.as<float>() + row * extent, static_cast<size_t>(extent));
+      int8_t* values = context.outputs[0].as<int8_t>() + row * extent;
+      if (context.inputs.size() > 1) {
+        quantize_fixed(floats, context.inputs[1], values);
+      } else {
+        context.outputs[1].as<float>()[row] = quantize_int8(floats, values);
+      }
     }
   });
 }

@@ -52,6 +52,7 @@ BatchRunner make_runner(const Model& model, const Network& network, const TaskOp
   engine.device = options.device;
   engine.precision = options.precision;
   engine.layer_precision = options.layer_precision;
+  engine.calibration = options.calibration;
   engine.threads = options.threads;
   engine.disabled_passes = options.disabled_passes;
   engine.outputs = std::move(outputs);

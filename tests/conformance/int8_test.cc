@@ -155,6 +155,29 @@ TEST(Int8Conformance, LinearWithQuantisedRowsHasTheReferencesBits) {
     }
 }
 
+// [2, extent]: inverse scales and offsets that put values of about [-10, 10] on both sides of the bounds.
+Operand quantization(std::mt19937& random, int64_t extent) {
+  std::vector<float> numbers(static_cast<size_t>(2 * extent));
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const float share = static_cast<float>(random() % 1000) / 1000.0f;
+    numbers[i] = i < numbers.size() / 2 ? 5 + 30 * share : 80 * share - 40;
+  }
+  return {tensor_of({2, extent}, numbers), true};
+}
+
+TEST(Int8Conformance, LinearWithResultsOfFixedScalesHasTheReferencesBits) {
+  std::mt19937 random(16);
+  for (int64_t rows : {0, 1, 2, 17, 70, 150})
+    for (int64_t n : {1, 16, 35, 80, 700}) {
+      OpCase c = int8_linear_case(random, rows, 90, n, {{"quantize_output", std::string("fixed")}}, n != 16, n == 80, true);
+      c.inputs.push_back(quantization(random, n));
+      const Result expected = run(reference_backend(), c);
+      on_each_isa(c, [&](const cpu::Isa& isa, const Result& result) {
+        EXPECT_EQ(result.outputs, expected.outputs) << isa.name << " " << rows << "x" << n;
+      });
+    }
+}
+
 TEST(Int8Conformance, LinearWithActivations) {
   std::mt19937 random(7);
   for (const char* activation : {"gelu", "gelu_tanh", "relu", "silu", "tanh"}) {
@@ -194,6 +217,26 @@ TEST(Int8Conformance, QuantizeRowsHasTheReferencesBits) {
     }
 }
 
+TEST(Int8Conformance, QuantizeRowsByFixedScalesHasTheReferencesBits) {
+  std::mt19937 random(19);
+  for (int64_t rows : {0, 1, 3, 300})
+    for (int64_t extent : {1, 15, 16, 17, 33, 384}) {
+      std::vector<float> x(static_cast<size_t>(rows * extent));
+      for (float& value : x) value = static_cast<float>(random() % 20001) / 1000.0f - 10;
+      if (x.size() > 4) {
+        x[1] = std::numeric_limits<float>::quiet_NaN();
+        x[2] = std::numeric_limits<float>::infinity();
+        x[3] = -x[2];
+      }
+      const OpCase c{"quantize_rows", {}, {{tensor_of({rows, extent}, x)}, quantization(random, extent)}, {}, {}};
+      const Result expected = run(reference_backend(), c);
+      ASSERT_EQ(expected.outputs.size(), 1u);
+      on_each_isa(c, [&](const cpu::Isa& isa, const Result& result) {
+        EXPECT_EQ(result.outputs, expected.outputs) << isa.name << " " << rows << "x" << extent;
+      });
+    }
+}
+
 TEST(Int8Conformance, QuantizeRowsOfZerosTinyValuesAndThoseThatAreNotFinite) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
   const OpCase c{"quantize_rows",
@@ -211,10 +254,43 @@ TEST(Int8Conformance, QuantizeRowsOfZerosTinyValuesAndThoseThatAreNotFinite) {
   });
 }
 
+// `floats`: what the op gives as such, in the order of on_each_isa.
+void expect_own_floats_quantised_by_fixed_scales(OpCase c, const std::vector<std::vector<float>>& floats) {
+  std::mt19937 random(20);
+  int64_t extent = c.inputs.front().tensor.shape.back();
+  if (c.op == "embedding_layer_norm") extent = c.inputs.back().tensor.shape[0];
+  if (c.op == "attention") extent /= 3;
+  const Operand scales = quantization(random, extent);
+  Node node;
+  node.op = c.op;
+  c.inputs.resize(quantization_input(node));
+  c.inputs.push_back(scales);
+  const float* numbers = scales.tensor.view().as<float>();
+  for (const char* mode : {"fixed", "fixed_both"}) {
+    c.attributes["quantize_output"] = std::string(mode);
+    const bool both = mode == std::string("fixed_both");
+    size_t turn = 0;
+    on_each_isa(c, [&](const cpu::Isa& isa, const Result& result) {
+      const std::vector<float>& x = floats[turn++];
+      if (both) {
+        EXPECT_EQ(result.floats(0), x) << c.op << " " << isa.name;
+      }
+      const std::vector<int8_t> values = result.values(both ? 1 : 0);
+      ASSERT_EQ(values.size(), x.size());
+      for (size_t i = 0; i < x.size(); ++i) {
+        const auto column = static_cast<int64_t>(i) % extent;
+        ASSERT_EQ(values[i], to_int8_fixed(x[i], numbers[column], numbers[extent + column]))
+            << c.op << " " << isa.name << " " << i;
+      }
+    });
+  }
+}
+
 // Of ops that compute in floats: what they give as integers is what int8.h makes of what they give as floats, bit for bit.
 void expect_own_floats_quantised(OpCase c) {
   std::vector<std::vector<float>> floats;
   on_each_isa(c, [&](const cpu::Isa&, const Result& result) { floats.push_back(result.floats(0)); });
+  expect_own_floats_quantised_by_fixed_scales(c, floats);
   for (const char* mode : {"rows", "both"}) {
     c.attributes["quantize_output"] = std::string(mode);
     const bool both = mode == std::string("both");

@@ -38,10 +38,10 @@ struct TileOperands {
   const std::byte* ahead;
   int64_t ahead_at_once;
   // Rows to fetch: where the tile will be finished, and what is added to it (or the former again).
-  const float* c;
-  int64_t c_stride;
-  const float* residual;
-  int64_t residual_stride;
+  const std::byte* c;
+  int64_t c_stride, c_panel;  // bytes from row to row, from panel to panel
+  const std::byte* residual;
+  int64_t residual_stride, residual_panel;
 };
 
 using TileFunction = void (*)(const TileOperands& t, int32_t* sums);
@@ -95,12 +95,12 @@ void tile(const TileOperands& t, int32_t* out) {
     };
     int64_t i = begin;
     if (begin == 0) {
-      const float *c = t.c, *residual = t.residual;
+      const std::byte *c = t.c, *residual = t.residual;
       for (; i < min(end, rows); ++i, c += t.c_stride, residual += t.residual_stride) {
 #pragma GCC unroll 16
         for (int p = 0; p < panels; ++p) {
-          prefetch_for_write(c + p * kGemmPanel);
-          prefetch(residual + p * kGemmPanel);
+          prefetch_for_write(c + p * t.c_panel);
+          prefetch(residual + p * t.residual_panel);
         }
         step(i);
       }
@@ -217,7 +217,9 @@ void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte
     t.count = panel_lines;
     t.starts = problem.weight.starts + panel * kGemmPanel;
     t.ahead_at_once = tiles >= count ? 1 : count;
-    t.c_stride = problem.c_stride;
+    const int64_t c_element = problem.values ? 1 : sizeof(float);
+    t.c_stride = problem.c_stride * c_element;
+    t.c_panel = kGemmPanel * c_element;
     const std::byte* const next = t.lines + count * panel_bytes;
     if (kForms > 1 && !direct) {
       for (int64_t p = 0; p < count; ++p) widen_panel(t.lines + p * panel_bytes, panel_lines, widened + p * panel_bytes * kForms);
@@ -230,12 +232,16 @@ void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte
       const int64_t tile_rows = (range.row_end - row) / (tiles - i);
       t.a = scratch + (row - range.row_begin) * a_stride;
       t.ahead = next + i % count * panel_bytes;
-      t.c = problem.c + row * problem.c_stride + panel * kGemmPanel;
+      const int64_t place = row * problem.c_stride + panel * kGemmPanel;
+      t.c = problem.values ? reinterpret_cast<const std::byte*>(problem.values + place)
+                           : reinterpret_cast<const std::byte*>(problem.c + place);
       t.residual = t.c;
       t.residual_stride = t.c_stride;
+      t.residual_panel = t.c_panel;
       if (problem.residual) {
-        t.residual = problem.residual + row * problem.residual_stride + panel * kGemmPanel;
-        t.residual_stride = problem.residual_stride;
+        t.residual = reinterpret_cast<const std::byte*>(problem.residual + row * problem.residual_stride + panel * kGemmPanel);
+        t.residual_stride = problem.residual_stride * static_cast<int64_t>(sizeof(float));
+        t.residual_panel = kLine;
       }
       (direct ? kTiles.direct : kTiles.at)[tile_rows][count](t, sums);
       with_activation(

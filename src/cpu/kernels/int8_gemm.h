@@ -34,8 +34,11 @@ struct Int8GemmProblem {
   Activation activation;
   const float* residual;  // [M, n] or nullptr
   int64_t residual_stride;
-  float* c;  // [M, n]
+  float* c;  // [M, n], or nullptr:
   int64_t c_stride;
+  int8_t* values;        // the result as integers by fixed scales, c_stride apart too; nullptr: floats
+  const float* inverse;  // [16 * panels]
+  const float* offset;   // [16 * panels]
 };
 
 }  // namespace bertie::cpu

@@ -32,8 +32,11 @@ BERTIE_INLINE void normalise(const LayerNormScale& scale, float* out, float sum,
   }
 }
 
-void quantize(const LayerNormOutput& out, int64_t row, int64_t extent) {
-  const QuantizeRows one = {out.floats + row * out.stride, extent, extent, out.values + row * extent, out.scales + row};
+void quantize(const LayerNormOutput& out, int64_t row) {
+  QuantizeRows one = out.quantized;
+  one.x = out.floats + row * out.stride;
+  one.values += row * one.extent;
+  if (one.scales) one.scales += row;
   quantize_rows(one, 0, 1);
 }
 
@@ -60,7 +63,7 @@ void layer_norm(const LayerNormRows& rows, int64_t begin, int64_t end) {
     } else {
       normalise(rows.scale, out, sum_row(extent, plain), plain);
     }
-    if (rows.out.values) quantize(rows.out, row, extent);
+    if (rows.out.quantized.values) quantize(rows.out, row);
   }
 }
 
@@ -82,7 +85,7 @@ void embedding_layer_norm(const EmbeddingLayerNormRows& rows, int64_t begin, int
     normalise(
         rows.scale, out,
         sum, [out](int64_t i, int64_t count) __attribute__((always_inline)) { return load_up_to_16(out + i, count); });
-    if (rows.out.values) quantize(rows.out, row, extent);
+    if (rows.out.quantized.values) quantize(rows.out, row);
   }
 }
 

@@ -17,12 +17,11 @@ struct LayerNormScale {
   float epsilon;
 };
 
-// Where rows go: floats, and where `values` is given eight-bit integers and scales too (then rows may share their floats' place).
+// Where rows go: floats, and where `quantized` has values eight-bit integers too (then rows may share their floats' place).
 struct LayerNormOutput {
   float* floats;
-  int64_t stride;  // extent, or 0: each row in the place of the one before
-  int8_t* values;  // [rows, extent] or nullptr
-  float* scales;   // [rows]
+  int64_t stride;          // extent, or 0: each row in the place of the one before
+  QuantizeRows quantized;  // its x is not used
 };
 
 struct LayerNormRows {

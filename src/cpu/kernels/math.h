@@ -12,6 +12,23 @@
 
 namespace bertie::cpu::BERTIE_ISA {
 
+// a * b + c rounded once, on every instruction set.
+BERTIE_INLINE Vec16 fused(Vec16 a, Vec16 b, Vec16 c) {
+#if defined(__FMA__)
+  return fma(a, b, c);
+#else
+  float x[16], y[16], z[16];
+  store(x, a);
+  store(y, b);
+  store(z, c);
+  for (int i = 0; i < 16; ++i) z[i] = __builtin_fmaf(x[i], y[i], z[i]);
+  return load(z);
+#endif
+}
+
+// Held within what eight bits hold (src/quant/int8.h); NaN becomes -127.
+BERTIE_INLINE Vec16 held(Vec16 x) { return min(max(x, broadcast(-127.0f)), broadcast(127.0f)); }
+
 // Coefficients are from the constant term up.
 template <int n>
 BERTIE_INLINE Vec16 polynomial(Vec16 x, const float (&coefficients)[n]) {

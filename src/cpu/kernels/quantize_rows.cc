@@ -38,9 +38,21 @@ BERTIE_INLINE void store_values(int8_t* values, int64_t extent, Value value) {
   }
 }
 
+void quantize_fixed(const QuantizeRows& rows, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    const float* x = rows.x + row * rows.x_stride;
+    store_values(
+        rows.values + row * rows.extent, rows.extent, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
+          return held(
+              fused(load_up_to_16(x + i, count), load_up_to_16(rows.inverse + i, count), load_up_to_16(rows.offset + i, count)));
+        });
+  }
+}
+
 }  // namespace
 
 void quantize_rows(const QuantizeRows& rows, int64_t begin, int64_t end) {
+  if (!rows.scales) return quantize_fixed(rows, begin, end);
   for (int64_t row = begin; row < end; ++row) {
     const float* x = rows.x + row * rows.x_stride;
     int8_t* values = rows.values + row * rows.extent;
@@ -55,11 +67,8 @@ void quantize_rows(const QuantizeRows& rows, int64_t begin, int64_t end) {
     } else if (largest == 0) {
       __builtin_memset(values, 0, static_cast<size_t>(rows.extent));
     } else {  // so small that the factor overflows, or not finite
-      const Vec16 limit = broadcast(127.0f);
       store_values(
-          values, rows.extent, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
-            return min(max(scaled(i, count), negate(limit)), limit);
-          });
+          values, rows.extent, [&](int64_t i, int64_t count) __attribute__((always_inline)) { return held(scaled(i, count)); });
     }
   }
 }

@@ -9,8 +9,10 @@ struct QuantizeRows {
   const float* x;  // [rows, extent], x_stride floats apart
   int64_t x_stride;
   int64_t extent;
-  int8_t* values;  // [rows, extent]
-  float* scales;   // [rows]
+  int8_t* values;        // [rows, extent]
+  float* scales;         // [rows], or nullptr: they are fixed beforehand, by
+  const float* inverse;  // [extent]
+  const float* offset;   // [extent]
 };
 
 }  // namespace bertie::cpu

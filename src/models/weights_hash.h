@@ -1,0 +1,16 @@
+// Hashes that say which files a model came from.
+#pragma once
+
+#include <string>
+
+#include "models/hugging_face.h"
+
+namespace bertie::models {
+
+// XXH3-128, as `xxh128sum` prints it. Throws Error(not_found, io).
+std::string hash_of_file(const std::string& path);
+
+// See Model::weights_hash.
+std::string weights_hash(const LoadedModel& model);
+
+}  // namespace bertie::models
