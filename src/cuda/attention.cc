@@ -1,7 +1,8 @@
-// attention over packed rows, whole sequences or the query rows that a network input names.
+// attention over packed rows, whole sequences or the query rows that a network input names; over padded rows by any_attention.
 #include "cuda/kernels/any_attention.h"
 #include "cuda/kernels/tile_attention.h"
 #include "cuda/kernels/wgmma_attention.h"
+#include "cuda/numbers.h"
 #include "cuda/ops.h"
 #include "cuda/step.h"
 
@@ -14,7 +15,7 @@ static_assert(sizeof(QueryTile) == sizeof(AttentionTile) && offsetof(QueryTile, 
               "kernels read the engine's tiles");
 
 struct AttentionShape {
-  bool packed_qkv;
+  bool packed_qkv, padded;
   int64_t heads, head_dim;
   float scale;
 };
@@ -22,6 +23,7 @@ struct AttentionShape {
 AttentionShape shape_of(const Operands& operands) {
   AttentionShape shape{};
   shape.packed_qkv = operands.node().integer("packed_qkv") != 0;
+  shape.padded = operands.value(kQuery).shape.size() == 3;
   shape.heads = operands.node().integer("heads");
   shape.head_dim = operands.fixed_width(kQuery, "q") / shape.heads / (shape.packed_qkv ? 3 : 1);
   shape.scale = static_cast<float>(operands.node().real("scale", 1));
@@ -34,8 +36,7 @@ void want_operands(Operands& operands, const AttentionShape& shape) {
     operands.want(kKey, operands.computed(), "k");
     operands.want(kValue, operands.computed(), "v");
   }
-  if (operands.value(kQuery).shape.size() != 2) throw Refused{"q, k and v that run padded"};
-  if (operands.has(kMask)) throw Refused{"a mask"};
+  if (operands.has(kMask)) want_number(operands, kMask, "the mask");
   if (operands.has(kRelativeBias)) operands.want(kRelativeBias, DType::f32, "the relative bias");
   if (operands.has(kQueryRows)) {
     if (operands.value(kQueryRows).dtype != DType::i32) throw Refused{"query_rows are not i32"};
@@ -52,7 +53,7 @@ class Attention final : public Step {
         queries_(queries),
         launcher_(device().launcher<AnyAttentionParams>(launcher)) {}
 
-  int64_t query_block() const override { return queries_; }
+  int64_t query_block() const override { return shape_.padded ? 0 : queries_; }
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -69,15 +70,21 @@ class Attention final : public Step {
     params.y = context.outputs[0].data;
     params.element = element_of(q.dtype);
     params.row_stride = shape_.packed_qkv ? 3 * width : width;
-    params.key_rows = shape_.packed_qkv ? q.shape[0] : input(kKey).shape[0];
+    params.key_rows = row_count(q.shape);
     params.heads = static_cast<int32_t>(shape_.heads);
     params.head_dim = static_cast<int32_t>(shape_.head_dim);
     params.scale = shape_.scale;
-    params.tiles = reinterpret_cast<const AttentionTile*>(batch.tiles);
+    params.tiles = shape_.padded ? nullptr : reinterpret_cast<const AttentionTile*>(batch.tiles);
     params.tile_capacity = static_cast<int32_t>(batch.tile_capacity);
     params.tile_count = batch.tile_count;
     params.query_rows = input(kQueryRows).as<int32_t>();
-    params.columns = context.batch.columns;
+    if (shape_.padded) {
+      params.sequences = q.shape[0];
+      params.sequence = q.shape[1];
+      params.mask = row_mask(input(kMask));
+    } else {
+      params.columns = context.batch.columns;
+    }
     params.relative_bias = input(kRelativeBias).as<float>();
     if (params.relative_bias) params.bias_entries = static_cast<int32_t>(input(kRelativeBias).shape[1]);
     params.overflow = overflow(context);
@@ -104,6 +111,7 @@ PrepareResult prepare(const KernelRequest& request, const char* launcher, int64_
 }
 
 void refuse_what_matrix_units_do_not_take(const Operands& operands, const AttentionShape& shape) {
+  if (shape.padded) throw Refused{"q, k and v that run padded"};
   if (operands.computed() == DType::f32) throw Refused{"q, k and v of f32"};
   if (!tile_attention_takes(static_cast<int>(shape.head_dim)))
     throw Refused{fmt::format("heads of {}: 32, 64 or 128", shape.head_dim)};

@@ -18,20 +18,34 @@ constexpr KernelEntry kTable[] = {
     {"attention", "cuda_tile_attention", cuda::prepare_tile_attention},
     {"attention", "cuda_any_attention", cuda::prepare_any_attention},
     {"cast", "cuda_cast", cuda::prepare_cast},
+    {"concat", "cuda_concat", cuda::prepare_concat},
     {"elementwise", "cuda_elementwise", cuda::prepare_elementwise},
     {"embedding", "cuda_embedding", cuda::prepare_embedding},
     {"embedding_layer_norm", "cuda_warp_embedding_layer_norm", cuda::prepare_warp_embedding_layer_norm},
     {"embedding_layer_norm", "cuda_any_embedding_layer_norm", cuda::prepare_any_embedding_layer_norm},
+    {"expand", "cuda_expand", cuda::prepare_expand},
+    {"gather", "cuda_gather", cuda::prepare_gather},
     {"gather_rows", "cuda_gather_rows", cuda::prepare_gather_rows},
     {"gelu", "cuda_gelu", cuda::prepare_gelu},
     {"layer_norm", "cuda_warp_layer_norm", cuda::prepare_warp_layer_norm},
     {"layer_norm", "cuda_any_layer_norm", cuda::prepare_any_layer_norm},
     {"linear", "cuda_cublaslt_linear", cuda::prepare_linear},
+    {"matmul", "cuda_cublaslt_matmul", cuda::prepare_matmul},
     {"normalize", "cuda_normalize", cuda::prepare_normalize},
+    {"pack_rows", "cuda_pack_rows", cuda::prepare_pack_rows},
     {"pool", "cuda_pool", cuda::prepare_pool},
+    {"reduce", "cuda_reduce", cuda::prepare_reduce},
+    {"reshape", "cuda_reshape", cuda::prepare_reshape},
     {"skip_layer_norm", "cuda_warp_skip_layer_norm", cuda::prepare_warp_skip_layer_norm},
     {"skip_layer_norm", "cuda_any_skip_layer_norm", cuda::prepare_any_skip_layer_norm},
+    {"slice", "cuda_slice", cuda::prepare_slice},
+    {"softmax", "cuda_softmax", cuda::prepare_softmax},
+    {"split", "cuda_split", cuda::prepare_split},
+    {"squeeze", "cuda_reshape", cuda::prepare_reshape},
+    {"transpose", "cuda_transpose", cuda::prepare_transpose},
     {"unary", "cuda_unary", cuda::prepare_unary},
+    {"unsqueeze", "cuda_reshape", cuda::prepare_reshape},
+    {"where", "cuda_where", cuda::prepare_where},
 };
 std::span<const KernelEntry> entries() { return kTable; }
 
@@ -70,7 +84,8 @@ std::shared_ptr<Device> open(std::string_view name) {
 }  // namespace
 
 const Backend& cuda_backend() {
-  static constexpr Backend kBackend{.name = "cuda", .kernels = entries, .alternatives = alternatives, .open = open, .on_device = true};
+  static constexpr Backend kBackend{
+      .name = "cuda", .kernels = entries, .alternatives = alternatives, .open = open, .on_device = true};
   return kBackend;
 }
 

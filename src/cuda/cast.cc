@@ -1,13 +1,18 @@
+#include "cuda/kernels/cast.h"
+
+#include "cuda/numbers.h"
 #include "cuda/ops.h"
 #include "cuda/step.h"
 
 namespace bertie::cuda {
 namespace {
 
+bool is_kept_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
+
 // Between floats: the network says f32 for all of them, and results in 16 bits are another step's.
-class Cast final : public Step {
+class Widen final : public Step {
  public:
-  explicit Cast(Operands&& operands)
+  explicit Widen(Operands&& operands)
       : Step(std::move(operands), DType::f32), launcher_(device().launcher<ConvertParams>("convert")) {}
 
  protected:
@@ -30,17 +35,43 @@ class Cast final : public Step {
   Launcher<ConvertParams> launcher_;
 };
 
+// Where one of the two is no float.
+class Cast final : public Step {
+ public:
+  Cast(Operands&& operands, const CastParams& params)
+      : Step(std::move(operands), DType::f32), params_(params), launcher_(device().launcher<CastParams>("cast")) {}
+
+ protected:
+  void enqueue(const KernelContext& context) const override {
+    CastParams params = params_;
+    params.x = context.inputs[0].data;
+    params.y = context.outputs[0].data;
+    params.count = context.outputs[0].shape.elements();
+    device().launch(launcher_, params, context.device->stream);
+  }
+
+ private:
+  CastParams params_;
+  Launcher<CastParams> launcher_;
+};
+
 }  // namespace
 
 PrepareResult prepare_cast(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
-    const DType from = operands.stored(0);
-    if (operands.result().dtype != DType::f32 || operands.value(0).constant ||
-        (from != DType::f32 && from != DType::f16 && from != DType::bf16))
-      throw Refused{fmt::format("from {} to {}", dtype_name(from), dtype_name(operands.result().dtype))};
-    operands.want_as_it_is(0);
-    return Preparation{std::make_unique<Cast>(std::move(operands)), "one pass"};
+    const DType from = operands.stored(0), to = operands.result().dtype;
+    if (operands.value(0).constant) throw Refused{"a constant"};
+    if (is_kept_float(from) && to == DType::f32) {
+      operands.want_as_it_is(0);
+      return Preparation{std::make_unique<Widen>(std::move(operands)), "one pass"};
+    }
+    want_number(operands, 0, "x");
+    CastParams params{};
+    params.from = is_kept_float(from) ? Number::f32 : number_of(from, "x");
+    params.to = number_of(to, "the result");
+    params.to_boolean = to == DType::boolean;
+    return Preparation{std::make_unique<Cast>(std::move(operands), params), "one element a thread"};
   });
 }
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "cuda/kernels/elementwise.h"
+#include "cuda/kernels/row_mask.h"
 #include "cuda/step.h"
 
 namespace bertie::cuda {
@@ -29,6 +30,14 @@ inline void want_number(Operands& operands, size_t input, std::string_view name)
     number_of(dtype, name);
     operands.want_as_it_is(input);
   }
+}
+
+// Of what want_number() wanted, as a run sees it; left out with null data.
+inline RowMask row_mask(const TensorView& view) {
+  return {view.data, view.dtype == DType::f32   ? Number::f32
+                     : view.dtype == DType::i32 ? Number::i32
+                     : view.dtype == DType::i64 ? Number::i64
+                                                : Number::u8};
 }
 
 // Of a dense operand against a result: 0 along axes that broadcast.

@@ -1,6 +1,7 @@
 #include "cuda/kernels/pool.h"
 
 #include "backend/mode_names.h"
+#include "cuda/numbers.h"
 #include "cuda/ops.h"
 #include "cuda/step.h"
 
@@ -26,6 +27,7 @@ class Pool final : public Step {
     params.length = packed ? 0 : x.shape[1];
     params.cumulative_lengths = packed ? context.batch.cumulative_lengths : nullptr;
     params.queries_only = packed ? context.batch.queries_only : nullptr;
+    if (!packed && context.inputs.size() > 1) params.mask = row_mask(context.inputs[1]);
     params.live_sequences = live(context);
     device().launch(launcher_, params, context.device->stream);
   }
@@ -41,7 +43,7 @@ PrepareResult prepare_pool(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     const PoolMode mode = pool_mode_named<PoolMode>(request.node.text("mode"));
-    if (operands.has(1) && mode != PoolMode::cls) throw Refused{"a mask: packed rows need none"};
+    if (operands.has(1)) want_number(operands, 1, "the mask");
     operands.want(0, operands.value(0).constant ? DType::f32 : operands.stored(0), "x");
     return Preparation{std::make_unique<Pool>(std::move(operands), mode), "a warp's lanes share columns, sums in f32"};
   });

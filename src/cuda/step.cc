@@ -9,7 +9,6 @@ namespace bertie::cuda {
 namespace {
 
 constexpr size_t kAlignment = 256;
-constexpr size_t kMostInputs = 16;
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 bool is_stored_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }

@@ -13,6 +13,8 @@
 
 namespace bertie::cuda {
 
+inline constexpr size_t kMostInputs = 16;  // of a step
+
 Element element_of(DType dtype);  // f32, f16 or bf16
 
 // Rows of a tensor seen as [rows, last extent].

@@ -427,4 +427,90 @@ std::vector<ConformanceCase> padded_op_cases() {
   return cases;
 }
 
+std::vector<ConformanceCase> copied_op_cases() {
+  std::vector<ConformanceCase> cases;
+  std::mt19937 random(9);
+  const auto add = [&](const std::string& op, Attributes attributes, std::vector<Operand> inputs, const std::string& detail) {
+    cases.push_back(plain_case(op, std::move(attributes), std::move(inputs), detail));
+    cases.back().element_bound = 0;
+  };
+  const auto numbers = [](const std::vector<int64_t>& values) {
+    return Operand{indices({static_cast<int64_t>(values.size())}, values, DType::i64), true};
+  };
+  struct {
+    Shape shape;
+    std::vector<int64_t> starts, ends, axes, steps;
+  } const kSlices[] = {{{4, 6, 16}, {1}, {5}, {1}, {1}},
+                       {{4, 6, 16}, {0, 4}, {2, 12}, {0, 2}, {1, 1}},
+                       {{4, 6, 15}, {-1}, {-7}, {1}, {-1}},
+                       {{4, 6, 16}, {1}, {1000}, {2}, {3}},
+                       {{4, 6}, {2}, {2}, {0}, {1}},
+                       {{33}, {-5}, {33}, {0}, {1}},
+                       {{2, 1, 7, 8}, {0, 0}, {1, 7}, {0, 2}, {1, 2}},
+                       {{0, 3}, {0}, {2}, {1}, {1}}};
+  for (const auto& c : kSlices) {
+    add("slice", {}, {{random_tensor(random, c.shape)}, numbers(c.starts), numbers(c.ends), numbers(c.axes), numbers(c.steps)},
+        fmt::format("{} from {} to {} by {}", c.shape.to_string(), fmt::join(c.starts, ","), fmt::join(c.ends, ","),
+                    fmt::join(c.steps, ",")));
+  }
+  for (int64_t axis : {0, 1, -1}) {
+    std::vector<Operand> parts;
+    for (int64_t extent : {3, 0, 5, 16}) {
+      std::vector<int64_t> extents{4, 3, 8};
+      extents[static_cast<size_t>(axis < 0 ? 2 : axis)] = extent;
+      parts.push_back({random_tensor(random, Shape(std::span<const int64_t>(extents))), extent == 5});
+    }
+    add("concat", {{"axis", axis}}, parts, fmt::format("along {}", axis));
+  }
+  add("concat", {{"axis", int64_t{0}}}, {{random_tensor(random, {2, 3}, DType::f16)}, {random_tensor(random, {1, 3})}}, "mixed");
+  const std::pair<Shape, std::vector<int64_t>> kExpansions[] = {{{3, 1, 5}, {3, 4, 5}}, {{5}, {2, 3, 5}}, {{1, 1, 1}, {2, 3, 17}},
+                                                                {{3, 1}, {1, 1}},       {{2, 3}, {2, 3}}, {{1, 4}, {0, 4}}};
+  for (const auto& [shape, target] : kExpansions)
+    add("expand", {}, {{random_tensor(random, shape)}, numbers(target)}, fmt::format("to {}", fmt::join(target, ",")));
+  for (int64_t axis : {0, 1, 2}) {
+    for (int64_t width : {1, 3, 8})
+      add("gather", {{"axis", axis}}, {{random_tensor(random, {4, 5, width + 3})}, numbers({2, -1, 0, 3, 3})},
+          fmt::format("along {} of {}", axis, width));
+    add("gather", {{"axis", axis}}, {{random_tensor(random, {4, 5, 6}, DType::f16)}, {indices({}, {-2}, DType::i32), true}},
+        fmt::format("one along {}", axis));
+  }
+  const auto truths = [&](const Shape& shape) {
+    const auto count = static_cast<size_t>(shape.elements());
+    std::shared_ptr<uint8_t[]> storage(new uint8_t[count + 1]);
+    for (size_t i = 0; i < count; ++i) storage[i] = random() % 2;
+    return Operand{{DType::boolean, shape, std::shared_ptr<const void>(storage, storage.get())}};
+  };
+  add("where", {}, {truths({3, 4, 5}), {random_tensor(random, {3, 4, 5})}, {random_tensor(random, {3, 4, 5})}}, "alike");
+  add("where", {}, {truths({2, 1, 1, 7}), {random_tensor(random, {2, 3, 7, 7})}, {random_tensor(random, {}), true}}, "a mask");
+  add("where", {}, {truths({4, 1}), {random_tensor(random, {1, 9})}, {random_tensor(random, {9}, DType::f16)}}, "both broadcast");
+  add("where", {}, {truths({0, 2}), {random_tensor(random, {2})}, {random_tensor(random, {1, 1})}}, "empty");
+  add("reshape", {}, {{random_tensor(random, {4, 6, 5})}, numbers({0, -1})}, "to rows");
+  add("unsqueeze", {}, {{random_tensor(random, {4, 6})}, numbers({1, 3})}, "");
+  add("squeeze", {}, {{random_tensor(random, {4, 1, 6})}, numbers({1})}, "");
+  for (DType dtype : {DType::i32, DType::i64})
+    add("cast", {{"to", std::string("f32")}}, {{indices({7}, {0, -1, 3, 16777217, -2147483647, 5, 100}, dtype)}},
+        std::string(dtype_name(dtype)));
+  add("cast", {{"to", std::string("f32")}}, {truths({3, 5})}, "bool");
+  const std::vector<std::vector<int64_t>> kAxes = {{0}, {1}, {0, 2}, {0, 1, 2}, {-2, -1}};
+  for (const char* function : {"mean", "sum", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp"}) {
+    for (const auto& axes : kAxes) {
+      const bool logarithm = function == std::string("log_sum");
+      Tensor x = random_tensor(random, {3, 40, 5}, DType::f32, logarithm ? 0.1f : 0.5f, 1);
+      cases.push_back(plain_case("reduce", {{"function", std::string(function)}, {"keep_dims", int64_t{0}}},
+                                 {{std::move(x)}, numbers(axes)}, fmt::format("{} over {}", function, fmt::join(axes, ","))));
+      cases.back().element_bound = 4 * kEpsilon * 600;
+      if (function == std::string("prod")) cases.back().element_bound *= 1e3, cases.back().whole_bound = 1e-4;
+    }
+  }
+  cases.push_back(plain_case("reduce", {{"function", std::string("max")}}, {{random_tensor(random, {70, 33})}, {}}, "of all"));
+  for (int64_t axis : {0, 1}) {
+    cases.push_back(
+        plain_case("softmax", {{"axis", axis}}, {{random_tensor(random, {5, 40, 7})}}, fmt::format("along {}", axis)));
+    cases.push_back(plain_case("softmax", {{"axis", axis}, {"logarithm", int64_t{1}}}, {{random_tensor(random, {5, 40, 7})}},
+                               fmt::format("logarithm along {}", axis)));
+    cases.back().element_bound = 64 * kEpsilon;
+  }
+  return cases;
+}
+
 }  // namespace bertie::test

@@ -37,5 +37,6 @@ std::vector<ConformanceCase> linear_cases();
 std::vector<ConformanceCase> matmul_cases();  // of two operands that the run makes
 std::vector<ConformanceCase>
 padded_op_cases();  // softmax, reduce, transpose, broadcasting elementwise: what padded networks run unfused
+std::vector<ConformanceCase> copied_op_cases();  // slice, concat, expand, gather, where, reshape, cast; every function of reduce
 
 }  // namespace bertie::test

@@ -18,9 +18,6 @@ struct Precision {
 };
 constexpr Precision kPrecisions[] = {{"fp32", 0}, {"tf32", 0x1p-11}, {"fp16", 0x1p-11}, {"bf16", 0x1p-8}};
 
-// Elementary ops of networks that run padded, which this backend does not run yet: an unexpected pass fails.
-constexpr std::string_view kNotYet[] = {"matmul", "pack_rows", "reduce", "softmax", "transpose"};
-
 void expect_close(const ConformanceCase& c, const Precision& precision, const OpResult& actual, const OpResult& expected) {
   ASSERT_EQ(actual.shape, expected.shape) << c.name;
   double squares = 0, error_squares = 0, largest = 0;
@@ -50,10 +47,6 @@ class CudaConformance : public GpuTest {
       const OpResult expected = run_op(reference_backend(), c.op, 1);
       for (const Precision& precision : kPrecisions) {
         const OpResult actual = run_device_op(cuda_backend(), device, c.op, precision.name);
-        if (std::find(std::begin(kNotYet), std::end(kNotYet), c.op.op) != std::end(kNotYet)) {
-          EXPECT_EQ(actual.kernel, "") << c.name << ": takes what it is not expected to take yet";
-          continue;
-        }
         if (actual.kernel.empty()) {
           ADD_FAILURE() << c.name << " in " << precision.name << ": " << (actual.refusal.empty() ? "no kernel" : actual.refusal);
           continue;
@@ -65,11 +58,13 @@ class CudaConformance : public GpuTest {
 };
 
 TEST_F(CudaConformance, Attention) { check_cases(attention_cases()); }
+TEST_F(CudaConformance, PaddedAttention) { check_cases(padded_attention_cases()); }
 TEST_F(CudaConformance, RowOps) { check_cases(row_op_cases()); }
 TEST_F(CudaConformance, ElementOps) { check_cases(element_op_cases()); }
 TEST_F(CudaConformance, Linear) { check_cases(linear_cases()); }
 TEST_F(CudaConformance, Matmul) { check_cases(matmul_cases()); }
 TEST_F(CudaConformance, PaddedOps) { check_cases(padded_op_cases()); }
+TEST_F(CudaConformance, CopiedOps) { check_cases(copied_op_cases()); }
 
 }  // namespace
 }  // namespace bertie::test

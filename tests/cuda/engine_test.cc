@@ -336,6 +336,112 @@ TEST_F(CudaEngine, TooLargeASessionNamesWhatThereIs) {
   }
 }
 
+// One layer in the pieces that exporters write, its scores biased as no pattern knows, so that it runs padded.
+Network network_in_pieces() {
+  constexpr int64_t kHidden = 96, kHeads = 3, kWidth = 32;
+  Network n;
+  std::mt19937 random(31);
+  const auto constant = [&](const Shape& shape, float scale, float centre = 0) {
+    std::normal_distribution<float> normal(centre, scale);
+    std::vector<float> values(static_cast<size_t>(shape.elements()));
+    for (float& value : values) value = normal(random);
+    return n.add_constant("weight", Tensor::from_floats(shape, values));
+  };
+  const auto scalar = [&](float value) { return n.add_constant("scalar", Tensor::from_floats({}, std::span(&value, 1))); };
+  const auto integers = [&](std::vector<int64_t> values) { return n.add_integers(values); };
+  const ValueId ids = n.add_input("input_ids", DType::i64, {"batch", "sequence"});
+  const ValueId mask = n.add_input("attention_mask", DType::i64, {"batch", "sequence"});
+  const ValueId far = n.add_input("far", DType::f32, {1, 1, "sequence", "sequence"});
+  const ValueId x = n.add_embedding(constant({50, kHidden}, 1), ids);
+  const ValueId qkv = n.add_linear(x, constant({3 * kHidden, kHidden}, 0.1f), constant({3 * kHidden}, 0.1f), "qkv");
+  const auto parts = n.add_node("split", {qkv}, {{"axis", int64_t{-1}}, {"parts", int64_t{3}}}, "split");
+  const auto heads = [&](ValueId value) {
+    return n.add_transpose(n.add_reshape(value, std::vector<int64_t>{0, 0, kHeads, kWidth}), {0, 2, 1, 3});
+  };
+  const ValueId scores = n.add_matmul(heads(parts[0]), n.add_transpose(heads(parts[1]), {0, 1, 3, 2}), "scores");
+  const ValueId kept = n.add_cast(n.add_node("unsqueeze", {mask, integers({1, 2})}, {})[0], DType::boolean);
+  const ValueId biased = n.add_where(kept, n.add_elementwise("add", scores, far), scalar(-1e9f), "masked");
+  const ValueId weights = n.add_softmax(n.add_elementwise("mul", biased, scalar(0.2f)), -1, "weights");
+  const ValueId context = n.add_transpose(n.add_matmul(weights, heads(parts[2])), {0, 2, 1, 3});
+  ValueId y = n.add_elementwise("add", n.add_reshape(context, std::vector<int64_t>{0, 0, kHidden}), x);
+  y = n.add_layer_norm(y, constant({kHidden}, 0.1f, 1), constant({kHidden}, 0.1f), 1e-6);
+  const ValueId halves = n.add_concat({n.add_slice(y, 2, 0, kHidden / 2), n.add_slice(y, 2, kHidden / 2, kHidden)}, 2);
+  n.add_output("attended", n.add_attention(halves, y, y, mask, kNone, kHeads, 0.3, "attention"));
+  n.add_output("first", n.add_gather(halves, integers({0}), 1));
+  const int64_t axis = 1;
+  n.add_output("norms", n.add_reduce("l2", halves, {&axis, 1}, false));
+  n.add_output("mean", n.add_pool(halves, mask, "mean"));
+  return n;
+}
+
+TEST_F(CudaEngine, WhatRunsPaddedAgreesWithFp32AndStaysOnTheDevice) {
+  const Network network = network_in_pieces();
+  const int64_t batch = 3, columns = 21;
+  std::mt19937 random(5);
+  std::vector<int64_t> ids, mask;
+  std::vector<float> far;
+  for (int64_t i = 0; i < batch * columns; ++i) {
+    ids.push_back(static_cast<int64_t>(random() % 50));
+    mask.push_back(i / columns == 2 ? 1 : random() % 3 != 0);
+  }
+  for (int64_t i = 0; i < columns * columns; ++i) far.push_back(static_cast<float>(random() % 100) / 50);
+  const std::vector<NamedTensor> given = {{"input_ids", Tensor::from_int64s({batch, columns}, ids), {}},
+                                          {"attention_mask", Tensor::from_int64s({batch, columns}, mask), {}},
+                                          {"far", Tensor::from_floats({1, 1, columns, columns}, far), {}}};
+  EngineOptions options;
+  options.disabled_passes = {"remove_padding"};
+  TensorSession reference(Engine::build(network, options));
+  const std::vector<NamedTensor> expected = reference.run(given);
+  for (const Bound& bound : kBounds) {
+    options.device = "cuda";
+    options.precision = bound.precision;
+    const auto engine = Engine::build(network, options);
+    EXPECT_FALSE(engine->execution().planned);
+    for (const StepInfo& step : engine->steps()) {
+      EXPECT_TRUE(step.device == "cuda" || step.op == "unsqueeze" || step.op == "cast")
+          << step.op << " '" << step.name << "' on " << step.device << ": " << step.reason;
+    }
+    TensorSession session(engine);
+    for (int round = 0; round < 3; ++round) {
+      const std::vector<NamedTensor> results = session.run(given);
+      for (size_t i = 0; i < results.size(); ++i) {
+        ASSERT_EQ(results[i].tensor.shape, expected[i].tensor.shape) << results[i].name;
+        EXPECT_LE(relative_error(floats(results[i].tensor.view()), floats(expected[i].tensor.view())), 2 * bound.whole)
+            << results[i].name << " in " << bound.precision;
+      }
+    }
+  }
+}
+
+// A bundled encoder with everything padded, and with attention alone left to matrix products.
+TEST_F(CudaEngine, PaddedEncodersAgreeWithPacked) {
+  const Model model = Model::load(kBundled);
+  const int64_t batch = 4, columns = 40;
+  std::mt19937 random(6);
+  std::vector<int64_t> ids, mask;
+  for (int64_t i = 0; i < batch * columns; ++i) {
+    ids.push_back(static_cast<int64_t>(random() % 30000));
+    mask.push_back(i % columns < 10 * (i / columns + 1));
+  }
+  const std::vector<NamedTensor> given = {{"input_ids", Tensor::from_int64s({batch, columns}, ids), {}},
+                                          {"attention_mask", Tensor::from_int64s({batch, columns}, mask), {}}};
+  TensorSession expected(build(model, "cpu", "fp32"));
+  const Tensor want = expected.run(given)[0].tensor;
+  for (const Bound& bound : kBounds) {
+    for (std::vector<std::string> disabled :
+         {std::vector<std::string>{"remove_padding"}, std::vector<std::string>{"remove_padding", "fuse_attention"}}) {
+      EngineOptions options;
+      options.device = "cuda";
+      options.precision = bound.precision;
+      options.outputs = {"last_hidden_state"};
+      options.disabled_passes = disabled;
+      TensorSession session(Engine::build(model.network(), options));
+      const Tensor result = session.run(given)[0].tensor;
+      EXPECT_LE(relative_error(floats(result.view()), floats(want.view())), bound.whole) << bound.precision;
+    }
+  }
+}
+
 TEST_F(CudaEngine, ProfileTimesEveryStep) {
   const Model model = Model::load(kBundled);
   const auto engine = build(model, "cuda", "fp16");

@@ -5,6 +5,7 @@
 #include "cuda/kernels/any_attention.h"
 
 #include "cuda/kernels/attention.cuh"
+#include "cuda/kernels/row_mask.cuh"
 
 namespace bertie::cuda {
 namespace {
@@ -17,11 +18,18 @@ __device__ inline float warp_max(float value) {
   return value;
 }
 
+__device__ inline AttentionTile padded_tile(const AnyAttentionParams& p, int64_t index) {
+  const int64_t blocks = (p.sequence + kAnyAttentionQueries - 1) / kAnyAttentionQueries;
+  const int64_t first = index / blocks * p.sequence, done = index % blocks * kAnyAttentionQueries;
+  return {static_cast<int32_t>(first + done), static_cast<int32_t>(min(p.sequence - done, int64_t{kAnyAttentionQueries})),
+          static_cast<int32_t>(first), static_cast<int32_t>(p.sequence)};
+}
+
 // kColumns: ceil(head_dim / 32).
 template <typename T, int kColumns>
 __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) {
-  if (static_cast<int>(blockIdx.x) >= *p.tile_count) return;
-  const AttentionTile tile = p.tiles[blockIdx.x];
+  if (p.tiles && static_cast<int>(blockIdx.x) >= *p.tile_count) return;
+  const AttentionTile tile = p.tiles ? p.tiles[blockIdx.x] : padded_tile(p, blockIdx.x);
   const int head = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32, width = p.head_dim;
   extern __shared__ float memory[];
   float* queries = memory;                               // [kAnyAttentionQueries][width]
@@ -61,6 +69,7 @@ __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) 
         score = 0;
         for (int d = 0; d < width; ++d) score += queries[query * width + d] * keys[lane * (width + 1) + d];
         if (p.relative_bias) score += relative_bias(p, head, query_row(p, tile, query), tile.key_begin + begin + lane);
+        if (!counts(p.mask, tile.key_begin + begin + lane)) score = -INFINITY;
       }
       const float larger = fmaxf(largest[i], warp_max(score));
       // All scores so far are -inf: nothing is scaled by inf - inf.
@@ -85,7 +94,7 @@ __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) 
     const int query = warp * kQueriesOfWarp + i;
     if (query >= tile.query_count) continue;
     T* y = static_cast<T*>(p.y) + (static_cast<int64_t>(tile.query_begin + query) * p.heads + head) * width;
-    const float scale = tile.key_count > 0 ? 1.0f / total[i] : 0.0f;
+    const float scale = total[i] != 0.0f ? 1.0f / total[i] : 0.0f;  // of no keys the result is 0
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
       if (c * 32 + lane >= width) continue;
@@ -104,7 +113,10 @@ cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
     const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
     if (error != cudaSuccess) return error;
   }
-  kernel<<<dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), kThreads, shared, stream>>>(p);
+  const int64_t blocks =
+      p.tiles ? p.tile_capacity : p.sequences * ((p.sequence + kAnyAttentionQueries - 1) / kAnyAttentionQueries);
+  if (blocks == 0) return cudaSuccess;
+  kernel<<<dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(p.heads)), kThreads, shared, stream>>>(p);
   return cudaGetLastError();
 }
 

@@ -1,8 +1,8 @@
-// any_attention: softmax(scale * q k^T + relative_bias) v over packed rows, heads side by side in the last axis. Any head width up to 256,
+// any_attention: softmax(scale * q k^T + relative_bias + mask) v over packed or padded rows, heads side by side in the last axis. Any head width up to 256,
 // any element, float32 arithmetic without matrix units: what the faster kernels refuse.
 #pragma once
 
-#include "cuda/kernels/launch.h"
+#include "cuda/kernels/row_mask.h"
 
 namespace bertie::cuda {
 
@@ -17,9 +17,12 @@ struct AnyAttentionParams {
   int64_t key_rows;       // that k and v have memory for
   int32_t heads, head_dim;
   float scale;
+  // Of padded rows there are no tiles: every `sequence` rows are one, and those whose mask is 0 are no keys.
   const AttentionTile* tiles;  // [tile_capacity], of at most kAnyAttentionQueries queries
   int32_t tile_capacity;
-  const int32_t* tile_count;   // how many are live
+  const int32_t* tile_count;  // how many are live
+  int64_t sequences, sequence;
+  RowMask mask;                // [sequences * sequence]
   const int32_t* query_rows;   // row of q for each query; nullptr: its own number
   const int32_t* columns;      // place of each row in its sequence, for the bias; nullptr: its row
   const float* relative_bias;  // [heads, bias_entries], entry bias_entries / 2 + (key column - query column); nullptr: none

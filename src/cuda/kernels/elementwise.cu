@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "cuda/kernels/elements.cuh"
+#include "cuda/kernels/numbers.cuh"
 
 namespace bertie::cuda {
 namespace {
@@ -168,17 +169,6 @@ __global__ void unary(UnaryParams p) {
       static_cast<float*>(p.y)[i] = apply(p, x);
     }
   }
-}
-
-template <typename Body>
-cudaError_t with_number(Number number, Body body) {
-  switch (number) {
-    case Number::f32: return body(float{});
-    case Number::i32: return body(int32_t{});
-    case Number::i64: return body(int64_t{});
-    case Number::u8: return body(uint8_t{});
-  }
-  return cudaErrorInvalidValue;
 }
 
 }  // namespace

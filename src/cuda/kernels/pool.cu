@@ -2,6 +2,7 @@
 #include "cuda/kernels/pool.h"
 
 #include "cuda/kernels/elements.cuh"
+#include "cuda/kernels/row_mask.cuh"
 
 namespace bertie::cuda {
 namespace {
@@ -20,25 +21,31 @@ __global__ void pool(const T* x, PoolParams p) {
   }
   const bool largest = p.mode == PoolMode::max;
   float own = largest ? -INFINITY : 0.0f;
+  int rows = 0;  // that count, of this warp's
   if (column < p.width) {
     const int64_t last = p.mode == PoolMode::cls ? min(begin + 1, end) : end;
     for (int64_t row = begin + threadIdx.y; row < last; row += kWarps) {
+      if (p.mode != PoolMode::cls && !counts(p.mask, row)) continue;
+      ++rows;
       const float value = load(x + row * p.width + column);
       own = largest ? (value != value || value > own ? value : own) : own + value;  // NaN wins
     }
   }
   __shared__ float sums[kWarps][32];
+  __shared__ int counted[kWarps][32];
   sums[threadIdx.y][threadIdx.x] = own;
+  counted[threadIdx.y][threadIdx.x] = rows;
   __syncthreads();
   if (threadIdx.y > 0 || column >= p.width) return;
   for (int warp = 1; warp < kWarps; ++warp) {
     const float value = sums[warp][threadIdx.x];
+    rows += counted[warp][threadIdx.x];
     own = largest ? (value != value || value > own ? value : own) : own + value;
   }
-  const float length = static_cast<float>(end - begin);
-  if (p.mode == PoolMode::mean) own = end > begin ? own / length : 0.0f;
-  if (p.mode == PoolMode::mean_sqrt_length) own = end > begin ? own / sqrtf(length) : 0.0f;
-  if (largest && end == begin) own = 0.0f;
+  const float length = static_cast<float>(rows);
+  if (p.mode == PoolMode::mean) own = rows > 0 ? own / length : 0.0f;
+  if (p.mode == PoolMode::mean_sqrt_length) own = rows > 0 ? own / sqrtf(length) : 0.0f;
+  if (largest && rows == 0) own = 0.0f;
   p.y[b * p.width + column] = own;
 }
 

@@ -1,7 +1,7 @@
 // pool: one row a sequence, over its rows that are keys (cls: its very first row). Sums in float32.
 #pragma once
 
-#include "cuda/kernels/launch.h"
+#include "cuda/kernels/row_mask.h"
 
 namespace bertie::cuda {
 
@@ -15,6 +15,7 @@ struct PoolParams {
   int64_t sequences, width, length;
   const int32_t* cumulative_lengths;  // [sequences + 1]; nullptr: padded
   const int32_t* queries_only;        // [sequences] leading rows that are no keys; nullptr: none
+  RowMask mask;                       // of padded rows: which count, for all modes but cls
   const int32_t* live_sequences;      // of `sequences`; nullptr: all
 };
 

@@ -4,14 +4,21 @@
 #include "cuda/kernels/activation.h"
 #include "cuda/kernels/any_attention.h"
 #include "cuda/kernels/any_layer_norm.h"
+#include "cuda/kernels/cast.h"
 #include "cuda/kernels/convert.h"
 #include "cuda/kernels/elementwise.h"
+#include "cuda/kernels/gather.h"
 #include "cuda/kernels/gather_rows.h"
 #include "cuda/kernels/normalize.h"
+#include "cuda/kernels/pack_rows.h"
 #include "cuda/kernels/pool.h"
+#include "cuda/kernels/reduce.h"
+#include "cuda/kernels/softmax.h"
+#include "cuda/kernels/strided_copy.h"
 #include "cuda/kernels/tile_attention.h"
 #include "cuda/kernels/warp_layer_norm.h"
 #include "cuda/kernels/wgmma_attention.h"
+#include "cuda/kernels/where.h"
 #include "cuda/library/runtime.h"
 
 namespace bertie::cuda {
@@ -31,15 +38,22 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<ActivationParams, launch_activation>("activation"),
     launcher<AnyAttentionParams, launch_any_attention>("any_attention"),
     launcher<AnyLayerNormParams, launch_any_layer_norm>("any_layer_norm"),
+    launcher<CastParams, launch_cast>("cast"),
     launcher<ConvertParams, launch_convert>("convert"),
     launcher<ElementwiseParams, launch_elementwise>("elementwise"),
+    launcher<GatherParams, launch_gather>("gather"),
     launcher<GatherRowsParams, launch_gather_rows>("gather_rows"),
     launcher<NormalizeParams, launch_normalize>("normalize"),
+    launcher<PackRowsParams, launch_pack_rows>("pack_rows"),
     launcher<PoolParams, launch_pool>("pool"),
+    launcher<ReduceParams, launch_reduce>("reduce"),
+    launcher<SoftmaxParams, launch_softmax>("softmax"),
+    launcher<StridedCopyParams, launch_strided_copy>("strided_copy"),
     launcher<AnyAttentionParams, launch_tile_attention>("tile_attention"),
     launcher<UnaryParams, launch_unary>("unary"),
     launcher<AnyLayerNormParams, launch_warp_layer_norm>("warp_layer_norm"),
     launcher<AnyAttentionParams, launch_wgmma_attention>("wgmma_attention"),
+    launcher<WhereParams, launch_where>("where"),
 };
 
 }  // namespace

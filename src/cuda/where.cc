@@ -1,0 +1,57 @@
+#include "cuda/kernels/where.h"
+
+#include "cuda/copy_step.h"
+#include "cuda/numbers.h"
+#include "cuda/ops.h"
+
+namespace bertie::cuda {
+namespace {
+
+class Where final : public Step {
+ public:
+  Where(Operands&& operands, DType kept) : Step(std::move(operands), kept), launcher_(device().launcher<WhereParams>("where")) {}
+
+ protected:
+  void enqueue(const KernelContext& context) const override {
+    const Shape& shape = context.outputs[0].shape;
+    WhereParams params{};
+    params.condition = context.inputs[0].as<uint8_t>();
+    params.a = context.inputs[1].data;
+    params.b = context.inputs[2].data;
+    params.y = context.outputs[0].data;
+    params.element_bytes = static_cast<int32_t>(dtype_size(context.outputs[0].dtype));
+    params.count = shape.elements();
+    params.axes = shape.rank();
+    std::copy(shape.begin(), shape.end(), params.extents);
+    broadcast_strides(context.inputs[0].shape, shape, params.condition_strides);
+    broadcast_strides(context.inputs[1].shape, shape, params.a_strides);
+    broadcast_strides(context.inputs[2].shape, shape, params.b_strides);
+    device().launch(launcher_, params, context.device->stream);
+  }
+
+ private:
+  Launcher<WhereParams> launcher_;
+};
+
+}  // namespace
+
+PrepareResult prepare_where(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    operands.want_as_it_is(0);
+    DType kept = operands.result().dtype;
+    if (kept == DType::f32) {
+      const auto own = [&](size_t i) { return operands.value(i).constant ? DType::f32 : operands.stored(i); };
+      kept = own(1) == own(2) ? own(1) : DType::f32;
+    }
+    for (size_t i = 1; i < 3; ++i) {
+      if (operands.result().dtype == DType::f32)
+        operands.want(i, kept, "a or b");
+      else
+        want_kept(operands, i, "a or b");
+    }
+    return Preparation{std::make_unique<Where>(std::move(operands), kept), "one element a thread"};
+  });
+}
+
+}  // namespace bertie::cuda
