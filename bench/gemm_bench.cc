@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu_affinity.h"
 #include "cpu/gemm.h"
 #include "cpu/isa.h"
 #include "cpu/peak.h"

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu_affinity.h"
 #include "base/error.h"
 #include "base/panels.h"
 #include "cpu/int8_gemm.h"

@@ -16,6 +16,9 @@ Json to_json(const DeviceInfo& device) {
   return {{"name", device.name},
           {"description", device.description},
           {"threads", device.threads},
+          {"cores", device.cores},
+          {"packages", device.packages},
+          {"numa_nodes", device.numa_nodes},
           {"instruction_sets", device.instruction_sets},
           {"precisions", device.precisions},
           {"peak_gflops", rounded(device.peak_gflops)},
@@ -28,7 +31,13 @@ Json to_json(const DeviceInfo& device) {
 
 std::string to_table(const DeviceInfo& device) {
   std::string table = fmt::format("{}: {}\n", device.name, device.description);
-  if (device.threads > 0) table += fmt::format("  threads           {}\n", device.threads);
+  if (device.cores > 0) {
+    const auto counted = [](int count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); };
+    table += fmt::format("  cores             {} with {}, {}, {}\n", device.cores, counted(device.threads, "thread"),
+                         counted(device.packages, "package"), counted(device.numa_nodes, "NUMA node"));
+  } else if (device.threads > 0) {
+    table += fmt::format("  threads           {}\n", device.threads);
+  }
   if (!device.instruction_sets.empty()) {
     table += fmt::format("  instruction sets  {} (the first is in use)\n", fmt::join(device.instruction_sets, ", "));
   }

@@ -48,6 +48,7 @@ void CommonOptions::add_device(CLI::App& command) {
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--threads", threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
+  command.add_flag("--pin", pin, "Keep each thread on a CPU of its own, distinct cores first");
   command.add_flag("--tune", tune, "Time the kernels where several take a step, and use the fastest: the results are the same");
   command.add_option("--tuning-cache", tuning_cache, "Keep the kernels' times in this file, and use those it holds");
   command.add_option("--disable-pass", disabled_passes, "Switch a pass off by its name")
@@ -115,6 +116,7 @@ EngineOptions CommonOptions::engine_options(const Model& model) const {
   options.calibration = load_calibration(model);
   options.layer_precision = layer_precision;
   options.threads = threads;
+  options.pin = pin;
   options.disabled_passes = disabled_passes;
   options.tune = tune;
   options.timings = timings();
@@ -128,6 +130,7 @@ void CommonOptions::copy_to(TaskOptions& options, const Model& model) const {
   options.calibration = load_calibration(model);
   options.layer_precision = layer_precision;
   options.threads = threads;
+  options.pin = pin;
   options.disabled_passes = disabled_passes;
   options.tune = tune;
   options.timings = timings();

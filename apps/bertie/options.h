@@ -31,6 +31,7 @@ struct CommonOptions {
   std::string calibration;  // a file
   std::vector<std::string> layer_precision;
   int threads = 0;
+  bool pin = false;
   std::vector<std::string> disabled_passes;
   bool tune = false;
   std::string tuning_cache;

@@ -61,7 +61,10 @@ struct EngineOptions {
   std::vector<std::string> layer_precision;
   // Scales of what linear layers in eight bits read, found beforehand; nullptr: each row's is found in the run.
   std::shared_ptr<const Calibration> calibration;
-  int threads = 0;                   // 0: all usable CPUs
+  int threads = 0;  // 0: all usable CPUs
+  // Keeps each thread of the engine on a CPU of its own, distinct cores first (hardware threads of one core last), and the thread that calls
+  // a session's `run` on one until it returns. For machines that do little else: a pinned thread does not make way for another program.
+  bool pin = false;
   std::vector<std::string> outputs;  // network outputs wanted; empty: all
   // Outputs of which only Batch::head_rows are computed: [R, ...] in place of [T, ...]. Work that no wanted row needs is not
   // done, in the last layer too.
@@ -232,7 +235,8 @@ struct DeviceInfo {
   std::string name;         // "cpu"
   std::string description;  // processor name
   int threads = 0;
-  std::vector<std::string> instruction_sets;  // usable ones, the one in use first
+  int cores = 0, packages = 0, numa_nodes = 0;  // of a CPU, as far as this process may use them; 0: not known
+  std::vector<std::string> instruction_sets;    // usable ones, the one in use first
   std::vector<std::string> precisions;
   double peak_gflops = 0;                                                   // measured, fp32, all threads
   double peak_tf32_gflops = 0, peak_fp16_gflops = 0, peak_bf16_gflops = 0;  // measured on a GPU; 0: not measured

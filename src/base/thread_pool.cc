@@ -1,19 +1,17 @@
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <fstream>
 #include <mutex>
-#include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
 
+#include "base/cpu_affinity.h"
 #include "base/error.h"
+#include "base/log.h"
 
 namespace bertie {
 namespace {
@@ -46,50 +44,7 @@ bool spin_until(Ready ready) {
   return ready();
 }
 
-// CPUs' worth of time that "<quota> <period>" (cgroup v2) allows; `none` where there is no limit or no such file.
-double quota_of(const std::string& path, double none) {
-  std::ifstream file(path);
-  double quota = 0, period = 0;
-  return file >> quota >> period && quota > 0 && period > 0 ? quota / period : none;
-}
-
-double cgroup_quota(double none) {
-  double least = none;
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    const size_t colon = line.rfind(':');
-    if (colon == std::string::npos) continue;
-    if (line.rfind("0::", 0) == 0) {  // v2: every ancestor's limit counts
-      std::string group = line.substr(colon + 1);
-      while (group.size() > 1 && group[0] == '/') {
-        least = std::min(least, quota_of("/sys/fs/cgroup" + group + "/cpu.max", none));
-        group.resize(group.rfind('/'));
-      }
-      least = std::min(least, quota_of("/sys/fs/cgroup/cpu.max", none));
-    }
-  }
-  std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), period_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us");  // v1
-  double quota = 0, period = 0;
-  if (quota_file >> quota && period_file >> period && quota > 0 && period > 0) least = std::min(least, quota / period);
-  return least;
-}
-
 }  // namespace
-
-int usable_cpus() {
-  int count = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-#if defined(__linux__)
-  for (size_t cpus = 1024; cpus <= (1u << 16); cpus *= 2) {  // grows until it holds the machine's highest CPU number
-    cpu_set_t* set = CPU_ALLOC(cpus);
-    if (set == nullptr) break;
-    const bool known = sched_getaffinity(0, CPU_ALLOC_SIZE(cpus), set) == 0;
-    if (known) count = CPU_COUNT_S(CPU_ALLOC_SIZE(cpus), set);
-    CPU_FREE(set);
-    if (known) break;
-  }
-#endif
-  return std::max(1, static_cast<int>(cgroup_quota(count)));
-}
 
 // One loop at a time. `remaining` is the tasks not yet taken: whoever lowers it from r to r-1 owns task `tasks - r`. The loop
 // cannot end before an owned task is done, so its owner may read the fields above; a thread that comes late finds 0 and
@@ -146,15 +101,21 @@ struct ThreadPool::Impl {
   }
 };
 
-ThreadPool::ThreadPool(int threads) : threads_(threads >= 1 ? threads : usable_cpus()), impl_(std::make_unique<Impl>()) {
+ThreadPool::ThreadPool(int threads, std::span<const int> cpus)
+    : threads_(threads >= 1 ? threads : usable_cpus()), impl_(std::make_unique<Impl>()) {
+  bool pinned = true;
   try {
-    for (int worker = 1; worker < threads_; ++worker)
+    for (int worker = 1; worker < threads_; ++worker) {
       impl_->workers.emplace_back([impl = impl_.get(), worker] { impl->worker_loop(worker); });
+      if (cpus.empty()) continue;
+      pinned &= pin_thread(impl_->workers.back().native_handle(), cpus[static_cast<size_t>(worker) % cpus.size()]);
+    }
   } catch (const std::system_error& error) {
     const size_t started = impl_->workers.size() + 1;
     impl_->stop();
     fail(ErrorCode::limit_exceeded, "{} threads: the system allows no more than {} ({})", threads_, started, error.what());
   }
+  if (!pinned) log(LogLevel::warning, "the system does not let threads be pinned to CPUs: they run where it puts them");
 }
 
 ThreadPool::~ThreadPool() { impl_->stop(); }

@@ -3,17 +3,16 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <type_traits>
 
 namespace bertie {
 
-// CPUs that this process may keep busy: the affinity mask's, at most the cgroup's quota (rounded down), at least 1.
-int usable_cpus();
-
 class ThreadPool {
  public:
-  // threads >= 1 counts the calling thread; 0 takes the machine's usable CPUs (affinity mask and cgroup quota counted).
-  explicit ThreadPool(int threads);
+  // threads >= 1 counts the calling thread; 0 takes usable_cpus(). Worker i runs on cpus[i] alone, from the first again where they are too few;
+  // the calling thread, as worker 0, is not pinned here (PinnedScope). No cpus: nothing is pinned.
+  explicit ThreadPool(int threads, std::span<const int> cpus = {});
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
   ~ThreadPool();

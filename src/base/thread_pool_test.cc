@@ -1,12 +1,13 @@
 #include "base/thread_pool.h"
 
 #include <gtest/gtest.h>
-#include <sched.h>
 
 #include <atomic>
 #include <chrono>
 #include <thread>
 #include <vector>
+
+#include "base/cpu_affinity.h"
 
 namespace bertie {
 namespace {
@@ -89,22 +90,32 @@ TEST(ThreadPool, CallersTakeTurns) {
   EXPECT_EQ(total.load(), 4 * 500 * 36);
 }
 
-TEST(ThreadPool, UsableCpusFollowsTheAffinityMask) {
-  cpu_set_t before;
-  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
-  EXPECT_GE(usable_cpus(), 1);
-  EXPECT_LE(usable_cpus(), CPU_COUNT(&before));
-  cpu_set_t one;
-  CPU_ZERO(&one);
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &before)) continue;
-    CPU_SET(cpu, &one);
-    break;
+TEST(ThreadPool, WorkersStayOnTheirCpus) {
+  const std::vector<int> allowed = allowed_cpus();
+  ASSERT_FALSE(allowed.empty());
+  for (size_t count : {size_t{1}, allowed.size()}) {
+    const std::vector<int> cpus(allowed.rbegin(), allowed.rbegin() + static_cast<std::ptrdiff_t>(count));
+    constexpr int kThreads = 4;
+    ThreadPool pool(kThreads, cpus);
+    std::vector<std::vector<int>> seen(kThreads);
+    std::atomic<int> arrived = 0;
+    pool.parallel_for(kThreads, [&](int64_t, int worker) {
+      seen[static_cast<size_t>(worker)] = allowed_cpus();
+      ++arrived;
+      while (arrived.load() < kThreads) std::this_thread::yield();  // so that each task is another worker's
+    });
+    EXPECT_EQ(seen[0], allowed) << "the calling thread is not the pool's";
+    for (size_t worker = 1; worker < kThreads; ++worker) EXPECT_EQ(seen[worker], std::vector<int>{cpus[worker % count]});
   }
-  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
-  EXPECT_EQ(usable_cpus(), 1);
-  EXPECT_EQ(ThreadPool(0).threads(), 1);
-  ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+}
+
+// What the system refuses leaves the pool working.
+TEST(ThreadPool, CpusThatAreNotThere) {
+  const std::vector<int> cpus = {8000};
+  ThreadPool pool(3, cpus);
+  std::atomic<int> ran = 0;
+  pool.parallel_for(10, [&](int64_t, int) { ++ran; });
+  EXPECT_EQ(ran.load(), 10);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <fstream>
 
+#include "base/cpu_affinity.h"
+#include "base/cpu_topology.h"
 #include "base/thread_pool.h"
 #include "bertie/engine.h"
 #include "cpu/isa.h"
@@ -23,11 +25,15 @@ std::string processor_name() {
 
 DeviceInfo cpu_info(int threads) {
   ThreadPool pool(threads);
+  const CpuTopology topology = read_cpu_topology(allowed_cpus());
   const cpu::Isa& active = cpu::active_isa();
   DeviceInfo cpu;
   cpu.name = "cpu";
   cpu.description = processor_name();
   cpu.threads = pool.threads();
+  cpu.cores = topology.cores();
+  cpu.packages = topology.packages();
+  cpu.numa_nodes = static_cast<int>(topology.nodes().size());
   cpu.instruction_sets.emplace_back(active.name);
   const auto available = cpu::available_isas();
   for (auto isa = available.rbegin(); isa != available.rend(); ++isa) {

@@ -2,6 +2,8 @@
 #include <mutex>
 #include <set>
 
+#include "base/cpu_affinity.h"
+#include "base/cpu_topology.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mapped_file.h"
@@ -184,7 +186,8 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
       network, {options.select_rows, options.disabled_passes, options.precision, layer_precision, options.calibration.get()});
   network.remove_dead_nodes();
 
-  impl->pool = std::make_shared<ThreadPool>(options.threads);
+  if (options.pin) impl->pinned_cpus = pinning_order(read_cpu_topology(allowed_cpus()));
+  impl->pool = std::make_shared<ThreadPool>(options.threads, impl->pinned_cpus);
   Tuning tuning{options.timings, options.tune};
   if (options.tune && !tuning.timings) tuning.timings = std::make_shared<KernelTimings>();
   for (size_t i = 1; i < target.devices.size(); ++i) {
@@ -204,7 +207,7 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
   return std::shared_ptr<const Engine>(new Engine(std::move(impl)));
 }
 
-const Engine::Impl& Engine::Impl::of_new_session(const Engine& engine, std::shared_ptr<const void>& use) {
+Engine::Impl::Place Engine::Impl::of_new_session(const Engine& engine) {
   // Two sessions made at the same moment must not take the same place.
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
@@ -212,8 +215,7 @@ const Engine::Impl& Engine::Impl::of_new_session(const Engine& engine, std::shar
   for (const auto& replica : engine.impl_->replicas) {
     if (replica->uses.use_count() < best->uses.use_count()) best = replica.get();
   }
-  use = best->uses;
-  return *best;
+  return {best, best->uses, best->device || best->pinned_cpus.empty() ? -1 : best->pinned_cpus.front()};
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -22,12 +22,19 @@ struct Target;
 // An engine on one device; the first of several holds the others.
 struct Engine::Impl {
   static std::shared_ptr<const Engine> build(const Network& network, const EngineOptions& options, const Target& target);
-  // The replica with the fewest sessions; the session that is to run there gives `use` back when it ends.
-  static const Impl& of_new_session(const Engine& engine, std::shared_ptr<const void>& use);
+  // Where a session runs.
+  struct Place {
+    const Impl* plan;
+    std::shared_ptr<const void> use;  // held for as long as the session is there
+    int cpu = -1;                     // that a run keeps its calling thread on; below 0: none
+  };
+  // On the replica with the fewest sessions.
+  static Place of_new_session(const Engine& engine);
 
   Network network;
   EngineOptions options;
   std::shared_ptr<ThreadPool> pool;
+  std::vector<int> pinned_cpus;    // of the pool's threads in turn; empty: none is pinned
   std::shared_ptr<Device> device;  // nullptr: steps run on the CPU
   std::vector<DType> stored;       // how each value lies in memory, by its id
   std::vector<EngineStep> steps;

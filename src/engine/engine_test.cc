@@ -11,6 +11,7 @@
 #include <random>
 #include <thread>
 
+#include "base/cpu_affinity.h"
 #include "base/error.h"
 #include "base/message_of_test.h"
 #include "engine/counting_new_test.h"
@@ -243,6 +244,27 @@ TEST_P(EngineTest, ProfilesCountEveryProduct) {
   const double layers = 2.0 * (2.0 * 10 * (4 * kHidden * kHidden + 2 * kHidden * kFeedForward) + 4.0 * 10 * 10 * kHidden);
   const double heads = 2.0 * 10 * (kHidden * kHidden + kVocabulary * kHidden) + 2.0 * (kHidden * kHidden + kLabels * kHidden);
   EXPECT_DOUBLE_EQ(flops, layers + heads);
+}
+
+// Pinned or not, the values are the same, and the caller has its own mask back.
+TEST_P(EngineTest, PinnedThreads) {
+  EngineOptions pinned = options();
+  pinned.pin = true;
+  pinned.threads = 3;
+  Session session(Engine::build(encoder(), pinned), kLimits), free(Engine::build(encoder(), options()), kLimits);
+  Packed batch;
+  std::mt19937 random(10);
+  for (size_t length : {1u, 30u}) batch.add(random_sequence(random, length));
+  const std::vector<int> before = allowed_cpus();
+  session.run(batch.view());
+  EXPECT_EQ(allowed_cpus(), before);
+  free.run(batch.view());
+  for (const char* output : {"last_hidden_state", "logits"})
+    EXPECT_EQ(values(session.output(output)), values(free.output(output)));
+  Packed wrong;
+  wrong.add({kVocabulary});
+  EXPECT_THROW(session.run(wrong.view()), Error);
+  EXPECT_EQ(allowed_cpus(), before);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, EngineTest, testing::Values("reference", "cpu"), [](const auto& info) { return info.param; });

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/cpu_affinity.h"
 #include "base/error.h"
 #include "engine/batch_check.h"
 #include "engine/batch_inputs.h"
@@ -8,19 +9,18 @@
 namespace bertie {
 
 struct Session::Impl {
-  Impl(std::shared_ptr<const Engine> owner, const Engine::Impl& replica, std::shared_ptr<const void> used,
-       const SessionLimits& wanted)
+  Impl(std::shared_ptr<const Engine> owner, const SessionLimits& wanted)
       : engine(std::move(owner)),
-        plan(replica),
-        use(std::move(used)),
+        place(Engine::Impl::of_new_session(*engine)),
+        plan(*place.plan),
         limits(wanted),
         inputs(plan, wanted),
         run(make_run(plan, wanted)),
         times(plan.steps.size()) {}
 
   std::shared_ptr<const Engine> engine;
-  const Engine::Impl& plan;  // of the device that this session runs on
-  std::shared_ptr<const void> use;
+  Engine::Impl::Place place;
+  const Engine::Impl& plan;
   SessionLimits limits;
   BatchInputs inputs;
   std::unique_ptr<EngineRun> run;
@@ -35,9 +35,7 @@ Session::Session(std::shared_ptr<const Engine> engine, const SessionLimits& limi
   }
   SessionLimits whole = limits;
   if (whole.rows == 0) whole.rows = limits.tokens;
-  std::shared_ptr<const void> use;
-  const Engine::Impl& plan = Engine::Impl::of_new_session(*engine, use);
-  impl_ = std::make_unique<Impl>(std::move(engine), plan, std::move(use), whole);
+  impl_ = std::make_unique<Impl>(std::move(engine), whole);
 }
 
 Session::~Session() = default;
@@ -47,6 +45,7 @@ Session& Session::operator=(Session&&) noexcept = default;
 void Session::run(const Batch& batch) {
   check_batch(batch, impl_->limits, impl_->plan);
   const PackedBatch packed = packed_batch(batch);
+  const PinnedScope pinned(impl_->place.cpu);
   impl_->run->run(packed, impl_->inputs.bind(batch, packed), impl_->profiling ? std::span(impl_->times) : std::span<StepTime>());
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "base/cpu_affinity.h"
 #include "base/error.h"
 #include "base/float_element.h"
 #include "engine/engine_run.h"
@@ -75,8 +76,8 @@ struct TensorSession::Impl {
   Shape shape_of(const SymbolicShape& symbolic, const std::string& label) const;
 
   std::shared_ptr<const Engine> engine;
-  const Engine::Impl* plan;  // of the device that this session runs on
-  std::shared_ptr<const void> use;
+  Engine::Impl::Place place;
+  const Engine::Impl* plan;
   std::vector<Port> input_ports, output_ports;
   std::vector<bool> encoder_outputs;  // see comes_from_encoder
   bool independent = false;
@@ -89,7 +90,8 @@ struct TensorSession::Impl {
   std::vector<uint8_t> mask;  // [batch, columns]
 };
 
-TensorSession::Impl::Impl(std::shared_ptr<const Engine> owner) : engine(std::move(owner)) {
+TensorSession::Impl::Impl(std::shared_ptr<const Engine> owner)
+    : engine(std::move(owner)), place(Engine::Impl::of_new_session(*engine)), plan(place.plan) {
   const Network& network = engine->network();
   if (!engine->options().select_rows.empty()) {
     fail(ErrorCode::unsupported, "the engine was built with select_rows: padded tensors do not say which rows are wanted");
@@ -320,6 +322,7 @@ void TensorSession::Impl::run_group(int64_t first, int64_t last, std::vector<Nam
     engine_run.reset();
     engine_run = make_run(*plan, limits);
   }
+  const PinnedScope pinned(place.cpu);
   engine_run->run(packed, views, {});
   for (size_t i = 0; i < results.size(); ++i) take_output(i, first, rows, results[i].tensor);
 }
@@ -387,13 +390,7 @@ std::vector<NamedTensor> TensorSession::Impl::run(std::span<const NamedTensor> g
   return results;
 }
 
-TensorSession::TensorSession(std::shared_ptr<const Engine> engine) {
-  std::shared_ptr<const void> use;
-  const Engine::Impl& plan = Engine::Impl::of_new_session(*engine, use);
-  impl_ = std::make_unique<Impl>(std::move(engine));
-  impl_->plan = &plan;
-  impl_->use = std::move(use);
-}
+TensorSession::TensorSession(std::shared_ptr<const Engine> engine) : impl_(std::make_unique<Impl>(std::move(engine))) {}
 TensorSession::~TensorSession() = default;
 TensorSession::TensorSession(TensorSession&&) noexcept = default;
 TensorSession& TensorSession::operator=(TensorSession&&) noexcept = default;

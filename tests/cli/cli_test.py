@@ -593,6 +593,14 @@ class Reports(Case):
         names = [row["name"] for row in rows(output)]
         self.assertIn("cpu", names)
         self.assertIn("reference", names)
+        [cpu] = [row for row in rows(output) if row["name"] == "cpu"]
+        self.assertTrue(1 <= cpu["packages"] <= cpu["cores"] <= len(os.sched_getaffinity(0)), cpu)
+        self.assertGreaterEqual(cpu["numa_nodes"], 1)
+
+    def test_devices_counts_what_the_process_may_use(self):
+        one = min(os.sched_getaffinity(0))
+        done = subprocess.run([BERTIE, "devices"], capture_output=True, preexec_fn=lambda: os.sched_setaffinity(0, {one}))
+        self.assertIn(b"  cores             1 with 1 thread, 1 package, 1 NUMA node\n", done.stdout)
 
     def test_verbose(self):
         code, output, error = run("run", MASKED, "--task", "fill-mask", "--text", "[MASK]", "--json", "--verbose")
