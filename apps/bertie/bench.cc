@@ -1,6 +1,7 @@
 // `bertie bench`: how long Session::run takes, from packed ids to the outputs.
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <memory>
 #include <optional>
 #include <random>
@@ -64,6 +65,12 @@ bool predicts_tokens(const Model& model) {
   return std::find(tasks.begin(), tasks.end(), "fill-mask") != tasks.end();
 }
 
+// What a case took.
+struct Measured {
+  std::vector<double> milliseconds;  // of each run of all its batches, ascending
+  double runs_per_s = 0;             // of all sessions together
+};
+
 class Bench {
  public:
   explicit Bench(const BenchOptions& options)
@@ -75,13 +82,15 @@ class Bench {
     if (selects_rows_) engine.select_rows = {"logits"};
     engine_ = Engine::build(model_.network(), engine);
     device_ = device_info(engine.device, engine_->threads());
+    if (engine.mode == Mode::throughput && device_.cores > 0) sessions_ = engine_->threads();
   }
 
   void run() {
     if (!options_.common.json) {
-      write_line(fmt::format("{} on {} in {}, {} threads; output {}{}", model_.info().source, engine_->options().device,
-                             engine_->options().precision, engine_->threads(), fmt::join(engine_->options().outputs, ", "),
-                             selects_rows_ ? " (one row a sequence)" : ""));
+      write_line(fmt::format("{} on {} in {}, {} threads{}; output {}{}", model_.info().source, engine_->options().device,
+                             engine_->options().precision, engine_->threads(),
+                             sessions_ > 1 ? fmt::format(", {} sessions at once", sessions_) : "",
+                             fmt::join(engine_->options().outputs, ", "), selects_rows_ ? " (one row a sequence)" : ""));
       write_line(fmt::format("{:>6} {:>8} {:>8} {:>10} {:>10} {:>10} {:>10} {:>12} {:>12} {:>6}", "batch", "sequence", "tokens",
                              "p50 ms", "p90 ms", "p99 ms", "gpu ms", "tokens/s", "sequences/s", "peak"));
     }
@@ -116,26 +125,14 @@ class Bench {
       sequences += static_cast<int64_t>(each.size());
     }
     if (tokens == 0) fail(ErrorCode::invalid_argument, "nothing to run: no tokens");
-    Session session(engine_, limits);
-    const auto run_all = [&] {
-      for (const BenchBatch& batch : batches) session.run(batch.batch());
-    };
-
-    const auto warm_up = Clock::now();
-    do run_all();
-    while (seconds_since(warm_up) < std::min(kWarmUpSeconds, options_.seconds) && !interrupted());
-    std::vector<double> times;
-    const auto start = Clock::now();
-    while ((times.size() < kFewestRuns || seconds_since(start) < options_.seconds) && !interrupted()) {
-      const auto begin = Clock::now();
-      run_all();
-      times.push_back(seconds_since(begin) * 1e3);
-    }
-    if (times.empty()) return;
-    std::sort(times.begin(), times.end());
+    std::vector<Session> sessions;
+    for (int i = 0; i < sessions_; ++i) sessions.emplace_back(engine_, limits);
+    Session& session = sessions.front();
+    const Measured measured = measure(sessions, batches);
+    if (measured.milliseconds.empty()) return;
     double device_ms = 0;
     for (const BenchBatch& batch : batches) {
-      std::vector<double> own = session.device_times(batch.batch(), device_runs(percentile(times, 0.5)));
+      std::vector<double> own = session.device_times(batch.batch(), device_runs(percentile(measured.milliseconds, 0.5)));
       std::sort(own.begin(), own.end());
       if (!own.empty()) device_ms += percentile(own, 0.5);
     }
@@ -153,9 +150,48 @@ class Bench {
         flops += session.step_times()[i].flops;
       }
     }
-    report(static_cast<int64_t>(lengths.front().size()), limits.longest, tokens, sequences, times, device_ms, flops);
+    report(static_cast<int64_t>(lengths.front().size()), limits.longest, tokens, sequences, measured, device_ms, flops);
     if (options_.profile) print_profile(profile);
     if (!options_.trace.empty()) write_trace(options_.trace, engine_->steps(), profile, device_);
+  }
+
+  // Runs all batches again and again, on each session; of several each has a thread.
+  Measured measure(std::vector<Session>& sessions, const std::vector<BenchBatch>& batches) const {
+    const auto measure_one = [&](Session& session) {
+      const auto run_all = [&] {
+        for (const BenchBatch& batch : batches) session.run(batch.batch());
+      };
+      const auto warm_up = Clock::now();
+      do run_all();
+      while (seconds_since(warm_up) < std::min(kWarmUpSeconds, options_.seconds) && !interrupted());
+      Measured own;
+      const auto start = Clock::now();
+      while ((own.milliseconds.size() < kFewestRuns || seconds_since(start) < options_.seconds) && !interrupted()) {
+        const auto begin = Clock::now();
+        run_all();
+        own.milliseconds.push_back(seconds_since(begin) * 1e3);
+      }
+      own.runs_per_s = static_cast<double>(own.milliseconds.size()) / seconds_since(start);
+      return own;
+    };
+    Measured all;
+    if (sessions.size() == 1) {
+      all = measure_one(sessions.front());
+      std::sort(all.milliseconds.begin(), all.milliseconds.end());
+      if (!all.milliseconds.empty()) all.runs_per_s = 1e3 / percentile(all.milliseconds, 0.5);
+      return all;
+    }
+    std::vector<std::future<Measured>> running;
+    for (Session& session : sessions) {
+      running.push_back(std::async(std::launch::async, [&measure_one, &session] { return measure_one(session); }));
+    }
+    for (std::future<Measured>& one : running) {
+      const Measured own = one.get();
+      all.milliseconds.insert(all.milliseconds.end(), own.milliseconds.begin(), own.milliseconds.end());
+      all.runs_per_s += own.runs_per_s;
+    }
+    std::sort(all.milliseconds.begin(), all.milliseconds.end());
+    return all;
   }
 
   // As many repeats as fit into a quarter of the time.
@@ -164,18 +200,21 @@ class Bench {
     return static_cast<int>(std::clamp(options_.seconds * 250 / milliseconds, kFewest, kMost));
   }
 
-  void report(int64_t batch, int64_t longest, int64_t tokens, int64_t sequences, const std::vector<double>& times,
-              double device_ms, double flops) const {
+  void report(int64_t batch, int64_t longest, int64_t tokens, int64_t sequences, const Measured& measured, double device_ms,
+              double flops) const {
+    const std::vector<double>& times = measured.milliseconds;
     const double p50 = percentile(times, 0.5), p90 = percentile(times, 0.9), p99 = percentile(times, 0.99);
-    const double tokens_per_s = static_cast<double>(tokens) / p50 * 1e3,
-                 sequences_per_s = static_cast<double>(sequences) / p50 * 1e3;
-    const double peak = peak_of(device_, engine_->options().precision), milliseconds = device_ms > 0 ? device_ms : p50;
-    const double share = peak > 0 ? flops / (milliseconds * 1e-3) / peak : 0;
+    const double tokens_per_s = static_cast<double>(tokens) * measured.runs_per_s,
+                 sequences_per_s = static_cast<double>(sequences) * measured.runs_per_s;
+    const double peak = peak_of(device_, engine_->options().precision);
+    const double share = peak > 0 ? flops * (device_ms > 0 ? 1e3 / device_ms : measured.runs_per_s) / peak : 0;
     if (options_.common.json) {
       Json row = {{"model", model_.info().source},
                   {"device", engine_->options().device},
                   {"precision", engine_->options().precision},
                   {"threads", engine_->threads()},
+                  {"mode", engine_->options().mode == Mode::throughput ? "throughput" : "latency"},
+                  {"sessions", sessions_},
                   {"batch", batch},
                   {"sequence", longest},
                   {"tokens", tokens},
@@ -207,6 +246,7 @@ class Bench {
   Model model_;
   std::shared_ptr<const Engine> engine_;
   bool selects_rows_ = false;
+  int sessions_ = 1;  // at once
   DeviceInfo device_;
 };
 
@@ -214,7 +254,8 @@ constexpr const char* kFooter =
     R"(Times Session::run alone: no tokenizer, no reading of outputs. Of a masked-language model one head row a sequence is
 computed. gpu_p50_ms, on a GPU, is of its steps alone: by its own events, without copies and without the host. peak_share is the
 operations of matrix products, in that time, over the device's measured peak in this precision (in int8: over that of eight-bit products, though
-attention's are fp32); a profiled step's is of that peak or of the memory's, whichever is nearer. --lengths runs all its lines
+attention's are fp32); a profiled step's is of that peak or of the memory's, whichever is nearer. --mode throughput has a session and
+a caller for each thread: the times are of one run among the others, tokens/s and sequences/s of all together. --lengths runs all its lines
 as one batch, or, with --batch N, sorted and N at a time; the time is of all of them together.)";
 
 }  // namespace
@@ -247,6 +288,7 @@ void add_bench(CLI::App& app, Action& action) {
                      "Write the steps' times to this file for chrome://tracing or Perfetto, of the last case");
   o.common.add_tokenizer(command);
   o.common.add_device(command);
+  o.common.add_mode(command);
   o.common.add_output(command);
   command.callback([options, batch, &action] {
     if (options->common.model.empty() == options->random.empty()) throw UsageError("bench needs MODEL or --random");

@@ -48,12 +48,18 @@ void CommonOptions::add_device(CLI::App& command) {
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--threads", threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
-  command.add_flag("--pin", pin, "Keep each thread on a CPU of its own, distinct cores first");
   command.add_flag("--tune", tune, "Time the kernels where several take a step, and use the fastest: the results are the same");
   command.add_option("--tuning-cache", tuning_cache, "Keep the kernels' times in this file, and use those it holds");
   command.add_option("--disable-pass", disabled_passes, "Switch a pass off by its name")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void CommonOptions::add_mode(CLI::App& command) {
+  command
+      .add_option("--mode", mode, "latency (default): all threads on each batch; throughput: as many batches at once as threads")
+      ->check(CLI::IsMember({"latency", "throughput"}));
+  command.add_flag("--pin", pin, "Keep each thread on a CPU of its own, distinct cores first");
 }
 
 void CommonOptions::add_output(CLI::App& command) {
@@ -116,6 +122,7 @@ EngineOptions CommonOptions::engine_options(const Model& model) const {
   options.calibration = load_calibration(model);
   options.layer_precision = layer_precision;
   options.threads = threads;
+  options.mode = mode == "throughput" ? Mode::throughput : Mode::latency;
   options.pin = pin;
   options.disabled_passes = disabled_passes;
   options.tune = tune;
@@ -130,6 +137,7 @@ void CommonOptions::copy_to(TaskOptions& options, const Model& model) const {
   options.calibration = load_calibration(model);
   options.layer_precision = layer_precision;
   options.threads = threads;
+  options.mode = mode == "throughput" ? Mode::throughput : Mode::latency;
   options.pin = pin;
   options.disabled_passes = disabled_passes;
   options.tune = tune;

@@ -31,6 +31,7 @@ struct CommonOptions {
   std::string calibration;  // a file
   std::vector<std::string> layer_precision;
   int threads = 0;
+  std::string mode = "latency";
   bool pin = false;
   std::vector<std::string> disabled_passes;
   bool tune = false;
@@ -42,6 +43,8 @@ struct CommonOptions {
   void add_plugins(CLI::App& command);
   void add_tokenizer(CLI::App& command);
   void add_device(CLI::App& command);
+  // --mode and --pin, of what runs batch after batch.
+  void add_mode(CLI::App& command);
   void add_output(CLI::App& command);
 
   // Sends log lines to standard error under --verbose.

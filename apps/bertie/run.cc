@@ -82,6 +82,7 @@ void add_run(CLI::App& app, Action& action) {
   command.add_option("--output-dir", o.output_dir, "Where every network output goes, as NAME.npy");
   o.common.add_tokenizer(command);
   o.common.add_device(command);
+  o.common.add_mode(command);
   o.common.add_output(command);
   command.callback([options, question, context, query, pair, &action] {
     options->has_question = question->count() > 0;

@@ -51,6 +51,12 @@ class BERTIE_API KernelTimings {
   std::unique_ptr<Impl> impl_;
 };
 
+// What the threads of an engine on the CPU do. The answers are the same bits.
+enum class Mode {
+  latency,     // all work on each run; runs of several sessions take turns, loop by loop
+  throughput,  // each run is the calling thread's alone: as many sessions as threads, on as many callers, keep the machine busy
+};
+
 struct EngineOptions {
   // cpu, cuda (the first GPU), cuda:N, reference. Several GPUs, "cuda:0,cuda:1": the engine has a replica on each, with weights of its
   // own, and a new session goes where the fewest are.
@@ -61,9 +67,10 @@ struct EngineOptions {
   std::vector<std::string> layer_precision;
   // Scales of what linear layers in eight bits read, found beforehand; nullptr: each row's is found in the run.
   std::shared_ptr<const Calibration> calibration;
-  int threads = 0;  // 0: all usable CPUs
+  int threads = 0;            // 0: all usable CPUs
+  Mode mode = Mode::latency;  // of a GPU it changes nothing
   // Keeps each thread of the engine on a CPU of its own, distinct cores first (hardware threads of one core last), and the thread that calls
-  // a session's `run` on one until it returns. For machines that do little else: a pinned thread does not make way for another program.
+  // a session's `run` on one until it returns: in throughput mode each session's caller on another. For machines that do little else: a pinned thread does not make way for another program.
   bool pin = false;
   std::vector<std::string> outputs;  // network outputs wanted; empty: all
   // Outputs of which only Batch::head_rows are computed: [R, ...] in place of [T, ...]. Work that no wanted row needs is not
@@ -122,8 +129,8 @@ class BERTIE_API Engine {
   const EngineOptions& options() const;
   const Execution& execution() const;
   size_t weight_bytes() const;  // held for running, packed or mapped; of several devices, on each
-  int threads() const;
-  int replicas() const;  // devices that sessions are spread over, 1 as a rule
+  int threads() const;          // of all sessions together
+  int replicas() const;         // devices that sessions are spread over, 1 as a rule
   // The times that decided among kernels, on this machine; nullptr where all was chosen by rule.
   std::shared_ptr<KernelTimings> timings() const;
 

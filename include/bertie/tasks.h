@@ -28,6 +28,7 @@ struct TaskOptions {
   std::vector<std::string> layer_precision;        // see EngineOptions; names of steps that the task needs
   std::shared_ptr<const Calibration> calibration;  // see EngineOptions
   int threads = 0;                                 // 0: all usable CPUs
+  Mode mode = Mode::latency;                       // throughput: as many batches at once as threads
   bool pin = false;                                // see EngineOptions
   int64_t token_budget = 0;  // tokens packed into one batch; 0: the task's own choice. A longer text is a batch by itself
   // Cut a text that is longer than the model's positions; otherwise it is an error. Models whose folder states a maximum

@@ -119,11 +119,12 @@ void check_precisions(const EngineOptions& options, const std::vector<LayerPreci
 }
 
 // Opens the device, and chooses a kernel for each node of the network.
-void choose_kernels(Engine::Impl& impl, const Target& target, const std::string& device, const Tuning& tuning) {
+void choose_kernels(Engine::Impl& impl, const Target& target, const std::string& device, const Tuning& tuning,
+                    ThreadPool& packing) {
   Network& network = impl.network;
   const Backend& first = *target.backends.front();
   if (first.open) impl.device = first.open(device);
-  KernelChooser chooser(network, target.backends, *impl.pool, tuning, impl.device);
+  KernelChooser chooser(network, target.backends, packing, *impl.pool, tuning, impl.device);
   expand_plugins(network, chooser, device == "reference");
   impl.execution = choose_execution(network);
   impl.position_rule = network.position_rule().value_or(PositionRule{});
@@ -186,8 +187,16 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
       network, {options.select_rows, options.disabled_passes, options.precision, layer_precision, options.calibration.get()});
   network.remove_dead_nodes();
 
-  if (options.pin) impl->pinned_cpus = pinning_order(read_cpu_topology(allowed_cpus()));
-  impl->pool = std::make_shared<ThreadPool>(options.threads, impl->pinned_cpus);
+  const std::vector<int> cpus = options.pin ? pinning_order(read_cpu_topology(allowed_cpus())) : std::vector<int>();
+  const auto all_threads = std::make_shared<ThreadPool>(options.threads, cpus);
+  impl->threads = all_threads->threads();
+  const bool on_cpu = !target.backends.front()->open, alone = on_cpu && options.mode == Mode::throughput;
+  impl->pool = alone ? std::make_shared<ThreadPool>(1) : all_threads;
+  if (on_cpu && !cpus.empty()) {
+    const size_t callers = alone ? std::min(cpus.size(), static_cast<size_t>(impl->threads)) : 1;
+    impl->caller_cpus.assign(cpus.begin(), cpus.begin() + static_cast<std::ptrdiff_t>(callers));
+    for (size_t i = 0; i < callers; ++i) impl->caller_cpu_uses.push_back(std::make_shared<int>());
+  }
   Tuning tuning{options.timings, options.tune};
   if (options.tune && !tuning.timings) tuning.timings = std::make_shared<KernelTimings>();
   for (size_t i = 1; i < target.devices.size(); ++i) {
@@ -196,14 +205,15 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
     replica->options = options;
     replica->pool = impl->pool;
   }
-  choose_kernels(*impl, target, target.devices.front(), tuning);
-  for (size_t i = 0; i < impl->replicas.size(); ++i) choose_kernels(*impl->replicas[i], target, target.devices[i + 1], tuning);
+  choose_kernels(*impl, target, target.devices.front(), tuning, *all_threads);
+  for (size_t i = 0; i < impl->replicas.size(); ++i)
+    choose_kernels(*impl->replicas[i], target, target.devices[i + 1], tuning, *all_threads);
   release_packed_constants(network, impl->steps);
   for (auto& replica : impl->replicas) release_packed_constants(replica->network, replica->steps);
   log(LogLevel::info, "engine: {}: {}", impl->execution.planned ? "planned" : "step by step", impl->execution.reason);
   if (tuning.timings) tuning.timings->impl().flush();
   log(LogLevel::info, "engine: {} steps on {}, {:.1f} MB of weights, {} threads", impl->steps.size(), options.device,
-      static_cast<double>(impl->weight_bytes) / 1e6, impl->pool->threads());
+      static_cast<double>(impl->weight_bytes) / 1e6, impl->threads);
   return std::shared_ptr<const Engine>(new Engine(std::move(impl)));
 }
 
@@ -215,7 +225,11 @@ Engine::Impl::Place Engine::Impl::of_new_session(const Engine& engine) {
   for (const auto& replica : engine.impl_->replicas) {
     if (replica->uses.use_count() < best->uses.use_count()) best = replica.get();
   }
-  return {best, best->uses, best->device || best->pinned_cpus.empty() ? -1 : best->pinned_cpus.front()};
+  if (best->caller_cpus.empty()) return {best, best->uses};
+  const auto& uses = best->caller_cpu_uses;
+  const auto fewest =
+      std::min_element(uses.begin(), uses.end(), [](const auto& a, const auto& b) { return a.use_count() < b.use_count(); });
+  return {best, *fewest, best->caller_cpus[static_cast<size_t>(fewest - uses.begin())]};
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -227,7 +241,7 @@ const EngineOptions& Engine::options() const { return impl_->options; }
 const Execution& Engine::execution() const { return impl_->execution; }
 size_t Engine::weight_bytes() const { return impl_->weight_bytes; }
 std::shared_ptr<KernelTimings> Engine::timings() const { return impl_->timings; }
-int Engine::threads() const { return impl_->pool->threads(); }
+int Engine::threads() const { return impl_->threads; }
 int Engine::replicas() const { return static_cast<int>(impl_->replicas.size()) + 1; }
 
 }  // namespace bertie

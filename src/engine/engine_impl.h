@@ -28,13 +28,16 @@ struct Engine::Impl {
     std::shared_ptr<const void> use;  // held for as long as the session is there
     int cpu = -1;                     // that a run keeps its calling thread on; below 0: none
   };
-  // On the replica with the fewest sessions.
+  // On the replica with the fewest sessions; where each run has a CPU to itself, on the CPU with the fewest.
   static Place of_new_session(const Engine& engine);
 
   Network network;
   EngineOptions options;
-  std::shared_ptr<ThreadPool> pool;
-  std::vector<int> pinned_cpus;    // of the pool's threads in turn; empty: none is pinned
+  int threads = 1;                   // of all sessions together
+  std::shared_ptr<ThreadPool> pool;  // that runs use: of `threads`, or in throughput mode of the caller alone
+  // That runs keep their callers on, and the sessions on each (one reference a session, and its own). Empty: none is pinned.
+  std::vector<int> caller_cpus;
+  std::vector<std::shared_ptr<const int>> caller_cpu_uses;
   std::shared_ptr<Device> device;  // nullptr: steps run on the CPU
   std::vector<DType> stored;       // how each value lies in memory, by its id
   std::vector<EngineStep> steps;

@@ -6,15 +6,19 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "base/cpu_affinity.h"
 #include "base/error.h"
 #include "base/message_of_test.h"
 #include "engine/counting_new_test.h"
+#include "engine/engine_impl.h"
 #include "engine/packed_test.h"
 #include "passes/pass.h"
 
@@ -244,6 +248,88 @@ TEST_P(EngineTest, ProfilesCountEveryProduct) {
   const double layers = 2.0 * (2.0 * 10 * (4 * kHidden * kHidden + 2 * kHidden * kFeedForward) + 4.0 * 10 * 10 * kHidden);
   const double heads = 2.0 * 10 * (kHidden * kHidden + kVocabulary * kHidden) + 2.0 * (kHidden * kHidden + kLabels * kHidden);
   EXPECT_DOUBLE_EQ(flops, layers + heads);
+}
+
+// Threads of this process. One that was joined is listed for a moment more.
+int64_t thread_count() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), std::filesystem::directory_iterator());
+}
+
+TEST_P(EngineTest, ThroughputModeGivesTheSameBits) {
+  EngineOptions alone = options();
+  alone.mode = Mode::throughput;
+  const int64_t before = thread_count();
+  const auto engine = Engine::build(encoder(), alone);
+  EXPECT_EQ(engine->threads(), 2);
+  EXPECT_EQ(thread_count(), before) << "the threads that packed the weights are gone";
+  Packed batch;
+  std::mt19937 random(12);
+  for (size_t length : {1u, 7u, 40u}) batch.add(random_sequence(random, length));
+  Session shared(Engine::build(encoder(), options()), kLimits);
+  shared.run(batch.view());
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 3; ++caller) {
+    callers.emplace_back([&] {
+      Session session(engine, kLimits);
+      for (int i = 0; i < 5; ++i) {
+        session.run(batch.view());
+        for (const char* output : {"last_hidden_state", "logits", "embedding"})
+          wrong += values(session.output(output)) != values(shared.output(output));
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+// However many sessions run at once, the engine has its workers and no more threads.
+TEST_P(EngineTest, SessionsShareOnePool) {
+  const int64_t before = thread_count();
+  EngineOptions three = options();
+  three.threads = 3;
+  const auto engine = Engine::build(encoder(), three);
+  EXPECT_EQ(thread_count(), before + 2);
+  Packed batch;
+  std::mt19937 random(13);
+  batch.add(random_sequence(random, 30));
+  constexpr int kCallers = 5;
+  std::atomic<int> running{0};
+  std::atomic<bool> stop{false};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < kCallers; ++caller) {
+    callers.emplace_back([&] {
+      Session session(engine, kLimits);
+      session.run(batch.view());
+      ++running;
+      while (!stop) session.run(batch.view());
+    });
+  }
+  while (running < kCallers) std::this_thread::yield();
+  EXPECT_EQ(thread_count(), before + 2 + kCallers);
+  stop = true;
+  for (std::thread& caller : callers) caller.join();
+}
+
+// In throughput mode each session's caller has a CPU of its own, given back with the session; otherwise all share the first.
+TEST_P(EngineTest, PinnedCallers) {
+  const size_t cpus = allowed_cpus().size();
+  for (const Mode mode : {Mode::latency, Mode::throughput}) {
+    EngineOptions pinned = options();
+    pinned.pin = true;
+    pinned.mode = mode;
+    pinned.threads = static_cast<int>(cpus) + 1;  // no CPU twice before all are taken
+    const auto engine = Engine::build(encoder(), pinned);
+    std::vector<Engine::Impl::Place> places;
+    std::set<int> taken;
+    for (size_t i = 0; i < cpus; ++i) taken.insert(places.emplace_back(Engine::Impl::of_new_session(*engine)).cpu);
+    EXPECT_EQ(taken.size(), mode == Mode::throughput ? cpus : 1);
+    const int freed = places.back().cpu;
+    places.pop_back();
+    EXPECT_EQ(Engine::Impl::of_new_session(*engine).cpu, freed);
+  }
+  EXPECT_EQ(Engine::Impl::of_new_session(*Engine::build(encoder(), options())).cpu, -1);
 }
 
 // Pinned or not, the values are the same, and the caller has its own mask back.

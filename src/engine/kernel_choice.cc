@@ -36,9 +36,14 @@ size_t fastest(std::span<const std::optional<double>> times) {
 
 }  // namespace
 
-KernelChooser::KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& pool, Tuning tuning,
-                             std::shared_ptr<Device> device)
-    : network_(network), backends_(std::move(backends)), pool_(pool), tuning_(std::move(tuning)), device_(std::move(device)) {
+KernelChooser::KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& packing, ThreadPool& running,
+                             Tuning tuning, std::shared_ptr<Device> device)
+    : network_(network),
+      backends_(std::move(backends)),
+      packing_(packing),
+      running_(running),
+      tuning_(std::move(tuning)),
+      device_(std::move(device)) {
   if (!tuning_.timings) return;
   const std::vector<std::string> known = tuning_.timings->impl().machines();
   if (known.empty() || tuning_.measure) return;
@@ -54,7 +59,8 @@ KernelChooser::KernelChooser(Network& network, std::vector<const Backend*> backe
 // Beside a device, only its kernels' times are looked at.
 std::string KernelChooser::machine_of(const Backend& backend) const {
   if (backend.on_device) return fmt::format("{} {}", backend.name, device_->description());
-  return backend.hardware && !device_ ? fmt::format("{} {}, {} threads", backend.name, backend.hardware(), pool_.threads()) : "";
+  return backend.hardware && !device_ ? fmt::format("{} {}, {} threads", backend.name, backend.hardware(), running_.threads())
+                                      : "";
 }
 
 const std::vector<DType>& KernelChooser::stored() {
@@ -87,7 +93,7 @@ void KernelChooser::make_row_major(const Node& node) {
 }
 
 PrepareResult KernelChooser::prepare(const KernelEntry& entry, const Node& node, bool by_timing) {
-  return entry.prepare({network_, node, pool_, entry.variant, by_timing, device_, stored()});
+  return entry.prepare({network_, node, packing_, entry.variant, by_timing, device_, stored()});
 }
 
 std::optional<KernelChooser::Offer> KernelChooser::choose_by_rule(const Node& node, std::string& refusals, bool on_host) {
@@ -163,8 +169,8 @@ KernelChoice KernelChooser::choose_by_time(const Node& node, Offer rule) {
   if (!times) {
     std::vector<NamedKernel> kernels;
     for (const Offer& offer : offers) kernels.push_back({offer.choice.name, offer.choice.kernel.get()});
-    times = device_ ? time_device_kernels(network_, node, kernels, stored(), device_, pool_)
-                    : time_kernels(network_, node, kernels, pool_);
+    times = device_ ? time_device_kernels(network_, node, kernels, stored(), device_, running_)
+                    : time_kernels(network_, node, kernels, running_);
     if (!times) return std::move(offers.front().choice);
     tuning_.timings->impl().add(problem, *times);
   }

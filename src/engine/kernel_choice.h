@@ -29,10 +29,10 @@ struct Tuning {
 // Nodes of one op with the same constants and attributes share one kernel (ALBERT's layers).
 class KernelChooser {
  public:
-  // Gives kernels that do not read panels row-major constants, in `network` itself.
-  // `device`: of backends that have one.
-  KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& pool, Tuning tuning = {},
-                std::shared_ptr<Device> device = nullptr);
+  // Gives kernels that do not read panels row-major constants, in `network` itself. `packing`: what packs weights; `running`: what kernels
+  // will run on, and are timed on. `device`: of backends that have one.
+  KernelChooser(Network& network, std::vector<const Backend*> backends, ThreadPool& packing, ThreadPool& running,
+                Tuning tuning = {}, std::shared_ptr<Device> device = nullptr);
 
   // Throws Error(unsupported) with every kernel's reason where none takes the node. `on_host`: kernels of the device are
   // asked last.
@@ -67,7 +67,7 @@ class KernelChooser {
 
   Network& network_;
   std::vector<const Backend*> backends_;
-  ThreadPool& pool_;
+  ThreadPool &packing_, &running_;
   Tuning tuning_;
   std::shared_ptr<Device> device_;
   std::vector<DType> stored_;

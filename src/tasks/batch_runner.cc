@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
-#include <thread>
 
 #include "base/error.h"
 #include "tasks/stopwatch.h"
@@ -16,6 +15,9 @@ namespace {
 constexpr int64_t kTokensPerThread = 512;
 constexpr int64_t kLeastTokens = 1024, kMostTokens = 16384;
 constexpr int64_t kMaxSequences = 512;
+// Where several lanes share the work: enough batches for them to end at about the same time, none too small to be worth its overhead.
+constexpr int64_t kBatchesPerLane = 4;
+constexpr int64_t kFewestTokens = 128;
 constexpr int64_t kRowBytes = int64_t{64} << 20;  // of head outputs in one batch
 
 int64_t width_of(const Network& network, const Network::Output& output) {
@@ -29,6 +31,15 @@ int64_t grown(int64_t current, int64_t needed, int64_t cap) {
   if (needed <= current) return current;
   const auto rounded = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(needed)));
   return std::max(needed, std::min(rounded, cap));
+}
+
+// Whether each of several sessions runs on one thread.
+bool runs_alone(const Engine& engine) {
+  return engine.options().mode == Mode::throughput && !engine.options().device.starts_with("cuda");
+}
+
+int64_t default_budget(const Engine& engine) {
+  return std::clamp(kTokensPerThread * (runs_alone(engine) ? 1 : engine.threads()), kLeastTokens, kMostTokens);
 }
 
 }  // namespace
@@ -49,11 +60,11 @@ std::span<const float> SequenceOutputs::values(std::string_view output) const {
 
 BatchRunner::BatchRunner(std::shared_ptr<const Engine> engine, int64_t token_budget, int64_t max_length)
     : engine_(std::move(engine)),
-      token_budget_(token_budget > 0 ? token_budget
-                                     : std::clamp(kTokensPerThread * engine_->threads(), kLeastTokens, kMostTokens)),
+      token_budget_(token_budget > 0 ? token_budget : default_budget(*engine_)),
       max_length_(max_length),
       row_budget_(kMaxSequences),
-      lanes_(static_cast<size_t>(engine_->replicas())) {
+      chosen_budget_(token_budget <= 0 && runs_alone(*engine_)),
+      lanes_(static_cast<size_t>(runs_alone(*engine_) ? engine_->threads() : engine_->replicas())) {
   const auto& selected = engine_->options().select_rows;
   for (const Network::Output& output : engine_->network().outputs()) {
     const SymbolicShape& shape = engine_->network().value(output.value).shape;
@@ -92,16 +103,16 @@ void BatchRunner::reserve(Lane& lane, const SessionLimits& needed) const {
   lane.session.emplace(engine_, limits);
 }
 
-void BatchRunner::run_lane(Lane& lane, std::span<const Sequence* const> sequences) const {
+// `lane.members` are what is run.
+void BatchRunner::run_batch(Lane& lane, std::span<const size_t> members, Run& run) {
+  lane.members = members;
   lane.ids.clear();
   lane.type_ids.clear();
   lane.rows.clear();
   lane.starts.assign(1, 0);
-  lane.error.reset();
-  lane.broken = nullptr;
-  SessionLimits needed{0, static_cast<int64_t>(lane.members.size()), 0, 0};
-  for (size_t member : lane.members) {
-    const Sequence& sequence = *sequences[member];
+  SessionLimits needed{0, static_cast<int64_t>(members.size()), 0, 0};
+  for (size_t member : members) {
+    const Sequence& sequence = *run.sequences[member];
     for (int32_t row : sequence.rows) lane.rows.push_back(lane.starts.back() + row);
     lane.ids.insert(lane.ids.end(), sequence.ids.begin(), sequence.ids.end());
     lane.type_ids.insert(lane.type_ids.end(), sequence.type_ids.begin(), sequence.type_ids.end());
@@ -110,6 +121,7 @@ void BatchRunner::run_lane(Lane& lane, std::span<const Sequence* const> sequence
   }
   needed.tokens = static_cast<int64_t>(lane.ids.size());
   needed.rows = static_cast<int64_t>(lane.rows.size());
+  std::optional<Error> refused;
   try {
     reserve(lane, needed);
     Batch batch;
@@ -119,84 +131,106 @@ void BatchRunner::run_lane(Lane& lane, std::span<const Sequence* const> sequence
     batch.head_rows = lane.rows;
     lane.session->run(batch);
   } catch (const Error& error) {
-    lane.error = error;
-  } catch (...) {
-    lane.broken = std::current_exception();
+    refused = error;
   }
-}
-
-void BatchRunner::read_lane(Lane& lane, std::span<const Sequence* const> sequences, const Read& read, const Failed& failed) {
-  if (lane.broken) std::rethrow_exception(lane.broken);
-  if (lane.error && lane.members.size() == 1) return failed(lane.members[0], *lane.error);
-  if (lane.error) {
-    const std::span<const size_t> members = lane.members;
-    for (const size_t& member : members) {
-      lane.members = {&member, 1};
-      {
-        const Stopwatch running(times_.run_ms);
-        run_lane(lane, sequences);
-      }
-      read_lane(lane, sequences, read, failed);
-    }
+  if (refused && members.size() > 1) {
+    for (const size_t& member : members) run_batch(lane, {&member, 1}, run);
     return;
   }
+  const std::lock_guard lock(run.mutex);
+  if (run.stopped) return;
+  const Stopwatch reading(run.read_ms);
+  if (refused) return run.failed(members[0], *refused);
+  read_outputs(lane, run);
+}
+
+void BatchRunner::read_outputs(Lane& lane, Run& run) {
   times_.batches += 1;
   times_.tokens += static_cast<int64_t>(lane.ids.size());
   times_.sequences += static_cast<int64_t>(lane.members.size());
-
-  const Stopwatch reading(times_.read_ms);
-  for (auto& output : outputs_) {
+  lane.outputs = outputs_;
+  for (auto& output : lane.outputs) {
     const TensorView view = lane.session->output(output.name);
     output.data = view.as<float>();
     output.columns = output.padded ? view.shape[1] : 0;
   }
   SequenceOutputs view;
-  view.outputs_ = outputs_;
+  view.outputs_ = lane.outputs;
   for (size_t i = 0; i < lane.members.size(); ++i) {
     view.index_ = static_cast<int64_t>(i);
     view.first_token_ = lane.starts[i];
     view.tokens_ = lane.starts[i + 1] - lane.starts[i];
-    view.rows_ = static_cast<int64_t>(sequences[lane.members[i]]->rows.size());
-    read(lane.members[i], view);
+    view.rows_ = static_cast<int64_t>(run.sequences[lane.members[i]]->rows.size());
+    run.read(lane.members[i], view);
     view.first_row_ += view.rows_;
   }
 }
 
+std::span<const size_t> BatchRunner::take(Run& run, bool on_calling_thread) const {
+  const std::lock_guard lock(run.mutex);
+  if (run.stopped || run.next == run.order.size()) return {};
+  if (on_calling_thread && run.cancelled && run.cancelled()) {
+    run.stopped = run.was_cancelled = true;
+    return {};
+  }
+  const size_t begin = run.next;
+  int64_t tokens = 0, rows = 0;
+  for (; run.next < run.order.size() && static_cast<int64_t>(run.next - begin) < kMaxSequences; ++run.next) {
+    const Sequence& sequence = *run.sequences[run.order[run.next]];
+    tokens += static_cast<int64_t>(sequence.ids.size());
+    rows += static_cast<int64_t>(sequence.rows.size());
+    if (run.next > begin && (tokens > run.token_budget || rows > row_budget_)) break;
+  }
+  return std::span<const size_t>(run.order).subspan(begin, run.next - begin);
+}
+
+void BatchRunner::run_lane(Lane& lane, Run& run, bool on_calling_thread) {
+  try {
+    while (true) {
+      const std::span<const size_t> members = take(run, on_calling_thread);
+      if (members.empty()) return;
+      run_batch(lane, members, run);
+    }
+  } catch (...) {
+    const std::lock_guard lock(run.mutex);
+    if (!run.broken) run.broken = std::current_exception();
+    run.stopped = true;
+  }
+}
+
+ThreadPool& BatchRunner::pool() {
+  if (!pool_) pool_ = std::make_unique<ThreadPool>(std::max(engine_->threads(), static_cast<int>(lanes_.size())));
+  return *pool_;
+}
+
 bool BatchRunner::run(std::span<const Sequence* const> sequences, const Read& read, const Failed& failed,
                       const Cancelled& cancelled) {
-  std::vector<size_t> order(sequences.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
+  Run run{.sequences = sequences, .read = read, .failed = failed, .cancelled = cancelled, .token_budget = token_budget_};
+  run.order.resize(sequences.size());
+  std::iota(run.order.begin(), run.order.end(), size_t{0});
+  std::stable_sort(run.order.begin(), run.order.end(),
                    [&](size_t a, size_t b) { return sequences[a]->ids.size() > sequences[b]->ids.size(); });
-  // The next batch behind `begin`.
-  const auto take = [&](size_t begin) {
-    int64_t tokens = 0, rows = 0;
-    size_t end = begin;
-    for (; end < order.size() && static_cast<int64_t>(end - begin) < kMaxSequences; ++end) {
-      const Sequence& sequence = *sequences[order[end]];
-      tokens += static_cast<int64_t>(sequence.ids.size());
-      rows += static_cast<int64_t>(sequence.rows.size());
-      if (end > begin && (tokens > token_budget_ || rows > row_budget_)) break;
-    }
-    return std::span<const size_t>(order).subspan(begin, end - begin);
-  };
-  for (size_t begin = 0; begin < order.size();) {
-    if (cancelled && cancelled()) return false;
-    size_t used = 0;
-    {
-      const Stopwatch running(times_.run_ms);
-      std::vector<std::jthread> others;  // each lane but the first has a thread of its own
-      for (; used < lanes_.size() && begin < order.size(); ++used) {
-        Lane& lane = lanes_[used];
-        lane.members = take(begin);
-        begin += lane.members.size();
-        if (used > 0) others.emplace_back([this, &lane, sequences] { run_lane(lane, sequences); });
-      }
-      run_lane(lanes_[0], sequences);
-    }
-    for (size_t i = 0; i < used; ++i) read_lane(lanes_[i], sequences, read, failed);
+  if (chosen_budget_ && lanes_.size() > 1) {
+    int64_t tokens = 0;
+    for (const Sequence* sequence : sequences) tokens += static_cast<int64_t>(sequence->ids.size());
+    const int64_t batches = kBatchesPerLane * static_cast<int64_t>(lanes_.size());
+    run.token_budget = std::clamp((tokens + batches - 1) / batches, kFewestTokens, token_budget_);
   }
-  return true;
+  double all_ms = 0;
+  {
+    const Stopwatch running(all_ms);
+    if (lanes_.size() == 1) {
+      run_lane(lanes_[0], run, true);
+    } else {
+      pool().parallel_for(static_cast<int64_t>(lanes_.size()),
+                          [&](int64_t lane, int worker) { run_lane(lanes_[static_cast<size_t>(lane)], run, worker == 0); });
+    }
+  }
+  const double read_ms = run.read_ms / static_cast<double>(lanes_.size());
+  times_.read_ms += read_ms;
+  times_.run_ms += all_ms - read_ms;
+  if (run.broken) std::rethrow_exception(run.broken);
+  return !run.was_cancelled;
 }
 
 }  // namespace bertie::tasks

@@ -1,17 +1,19 @@
-// Packs sequences into batches by a token budget and runs them on sessions that grow with what they meet, one on each of the engine's
-// devices.
+// Packs sequences into batches by a token budget and runs them on sessions that grow with what they meet: one, one on each of the engine's
+// devices, or in throughput mode one for each of its threads.
 #pragma once
 
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "bertie/engine.h"
 #include "bertie/tasks.h"
 
@@ -51,8 +53,9 @@ class BatchRunner {
 
   using Read = std::function<void(size_t index, const SequenceOutputs& outputs)>;
   using Failed = std::function<void(size_t index, const Error& error)>;
-  // Runs all, longest first, and calls `read` or `failed` once for each. A batch that the engine refuses is run again one
-  // sequence at a time, so that only those at fault fail. False: cancelled before the last batch.
+  // Runs all, longest first, and calls `read` or `failed` once for each, one call at a time, but with several sessions not always on
+  // the calling thread. A batch that the engine refuses is run again one sequence at a time, so that only those at fault fail.
+  // `cancelled` is asked on the calling thread alone. False: cancelled before the last batch. Throws what the calls throw.
   bool run(std::span<const Sequence* const> sequences, const Read& read, const Failed& failed, const Cancelled& cancelled);
 
   const Engine& engine() const { return *engine_; }
@@ -60,6 +63,8 @@ class BatchRunner {
   size_t workspace_bytes() const;
   TaskTimes& times() { return times_; }
   const TaskTimes& times() const { return times_; }
+  // Threads for what goes on between runs, as many as the engine has or more. Made when first asked for.
+  ThreadPool& pool();
 
  private:
   // A session with the batch that it runs.
@@ -67,21 +72,39 @@ class BatchRunner {
     std::optional<Session> session;
     std::span<const size_t> members;  // of the batch
     std::vector<int32_t> ids, type_ids, starts, rows;
-    std::optional<Error> error;  // of the run
-    std::exception_ptr broken;   // anything else that it threw
+    std::vector<SequenceOutputs::Output> outputs;
+  };
+  // What the lanes of one run share.
+  struct Run {
+    std::span<const Sequence* const> sequences;
+    const Read& read;
+    const Failed& failed;
+    const Cancelled& cancelled;
+    int64_t token_budget;
+    std::vector<size_t> order;
+    std::mutex mutex;  // of what follows, of `read` and `failed`, and of the times
+    size_t next = 0;   // in `order`
+    bool stopped = false, was_cancelled = false;
+    std::exception_ptr broken;
+    double read_ms = 0;
   };
 
   void reserve(Lane& lane, const SessionLimits& needed) const;
-  void run_lane(Lane& lane, std::span<const Sequence* const> sequences) const;
-  // Hands on what a lane's run gave.
-  void read_lane(Lane& lane, std::span<const Sequence* const> sequences, const Read& read, const Failed& failed);
+  // Batches, one after the other, until none is left.
+  void run_lane(Lane& lane, Run& run, bool on_calling_thread);
+  // The next batch's members; empty: none is left.
+  std::span<const size_t> take(Run& run, bool on_calling_thread) const;
+  void run_batch(Lane& lane, std::span<const size_t> members, Run& run);
+  void read_outputs(Lane& lane, Run& run);
 
   std::shared_ptr<const Engine> engine_;
   int64_t token_budget_;
   int64_t max_length_;
   int64_t row_budget_;
+  bool chosen_budget_;  // by nobody but this
   std::vector<Lane> lanes_;
   std::vector<SequenceOutputs::Output> outputs_;
+  std::unique_ptr<ThreadPool> pool_;
   TaskTimes times_;
 };
 

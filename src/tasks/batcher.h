@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/thread_pool.h"
 #include "bertie/tasks.h"
 #include "tasks/batch_runner.h"
 #include "tasks/stopwatch.h"
@@ -65,7 +64,6 @@ class Batcher : public TaskDriver<Item, Answer> {
 
   BatchRunner runner_;
   std::vector<Slot> window_;
-  std::unique_ptr<ThreadPool> pool_;  // made for the first window that is worth it
 };
 
 // False where the source has ended.
@@ -107,8 +105,7 @@ void Batcher<Item, Answer, TaskWork>::tokenize() {
   };
   const auto count = static_cast<int64_t>(window_.size());
   if (window_.size() >= kItemsWorthThreads && runner_.engine().threads() > 1) {
-    if (!pool_) pool_ = std::make_unique<ThreadPool>(runner_.engine().threads());
-    pool_->parallel_for(count, prepare_one);
+    runner_.pool().parallel_for(count, prepare_one);
   } else {
     for (int64_t index = 0; index < count; ++index) prepare_one(index, 0);
   }

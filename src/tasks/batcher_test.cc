@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <stdexcept>
+
 #include "bertie/bertie.h"
 #include "tasks/task_model.h"
 
@@ -95,8 +98,88 @@ TEST(Batcher, CancelledAfterWhatIsReady) {
   EXPECT_TRUE(embed.run("still usable").size() == 32);
 }
 
-TEST(BatchRunner, OneBadSequenceFailsAlone) {
-  BatchRunner runner = make_runner(embed_model(), embed_model().network(), {}, {"last_hidden_state"});
+TEST(Batcher, ThroughputModeGivesTheSameAnswersInOrder) {
+  std::vector<std::string> texts;
+  for (size_t i = 0; i < 300; ++i) texts.push_back(i == 7 ? "\xff" : numbered(i));
+  Embed together(embed_model());
+  const auto expected = together.run(std::span<const std::string>(texts));
+  for (int threads : {1, 2, 5}) {
+    for (bool pin : {false, true}) {
+      EmbedOptions options;
+      options.threads = threads;
+      options.pin = pin;
+      options.mode = Mode::throughput;
+      Embed alone(embed_model(), options);
+      const auto found = alone.run(std::span<const std::string>(texts));
+      ASSERT_EQ(found.size(), expected.size());
+      for (size_t i = 0; i < found.size(); ++i) {
+        ASSERT_EQ(found[i].ok(), expected[i].ok()) << i;
+        if (!found[i].ok()) continue;
+        EXPECT_EQ(found[i].value(), expected[i].value()) << i << " on " << threads;
+      }
+      EXPECT_EQ(alone.times().sequences, 299);
+    }
+  }
+}
+
+TEST(Batcher, ThroughputModeIsCancelledToo) {
+  EmbedOptions options;
+  options.threads = 3;
+  options.mode = Mode::throughput;
+  Embed embed(embed_model(), options);
+  int answered = 0;
+  const auto endless = [](std::string& text, bool) {
+    text = "again";
+    return Pull::item;
+  };
+  EXPECT_THROW(embed.stream(
+                   endless, [&](std::string&&, Embedding&&) { ++answered; }, [&] { return answered > 100; }),
+               Error);
+  EXPECT_GT(answered, 100);
+  EXPECT_EQ(embed.run("still usable").size(), 32u);
+}
+
+// Several sessions: each sequence is read once, one at a time, in the mode's own batches; what a reader throws ends the run.
+TEST(BatchRunner, ReadersTakeTurns) {
+  TaskOptions options;
+  options.threads = 4;
+  options.mode = Mode::throughput;
+  BatchRunner runner = make_runner(embed_model(), embed_model().network(), options, {"last_hidden_state"});
+  std::vector<Sequence> sequences(200);
+  for (size_t i = 0; i < sequences.size(); ++i) sequences[i].ids.assign(1 + i % 50, 7);
+  std::vector<const Sequence*> pointers;
+  for (const Sequence& sequence : sequences) pointers.push_back(&sequence);
+  std::vector<int> reads(sequences.size(), 0);
+  std::atomic<int> readers = 0;
+  const auto read = [&](size_t index, const SequenceOutputs& outputs) {
+    EXPECT_EQ(++readers, 1);
+    EXPECT_EQ(outputs.values("last_hidden_state").size(), sequences[index].ids.size() * 32);
+    ++reads[index];
+    --readers;
+  };
+  const auto failed = [](size_t, const Error& error) { FAIL() << error.what(); };
+  EXPECT_TRUE(runner.run(pointers, read, failed, {}));
+  EXPECT_EQ(reads, std::vector<int>(sequences.size(), 1));
+  EXPECT_GE(runner.times().batches, 8);  // more than sessions: 5,100 tokens
+
+  int before = 0;
+  const auto broken = [&](size_t, const SequenceOutputs&) {
+    if (++before == 20) throw std::runtime_error("the reader's own");
+  };
+  EXPECT_THROW(runner.run(pointers, broken, failed, {}), std::runtime_error);
+  EXPECT_EQ(before, 20);
+  EXPECT_TRUE(runner.run({}, read, failed, {}));
+}
+
+class BatchRunnerTest : public testing::TestWithParam<Mode> {};
+INSTANTIATE_TEST_SUITE_P(Modes, BatchRunnerTest, testing::Values(Mode::latency, Mode::throughput),
+                         [](const auto& info) { return info.param == Mode::latency ? "latency" : "throughput"; });
+
+TEST_P(BatchRunnerTest, OneBadSequenceFailsAlone) {
+  TaskOptions options;
+  options.threads = 2;
+  options.mode = GetParam();
+  BatchRunner runner = make_runner(embed_model(), embed_model().network(), options, {"last_hidden_state"});
   std::vector<Sequence> sequences(5);
   for (size_t i = 0; i < sequences.size(); ++i) sequences[i].ids.assign(3 + i, 7);
   sequences[2].ids[1] = 700;  // out of the vocabulary

@@ -54,6 +54,7 @@ BatchRunner make_runner(const Model& model, const Network& network, const TaskOp
   engine.layer_precision = options.layer_precision;
   engine.calibration = options.calibration;
   engine.threads = options.threads;
+  engine.mode = options.mode;
   engine.pin = options.pin;
   engine.disabled_passes = options.disabled_passes;
   engine.outputs = std::move(outputs);

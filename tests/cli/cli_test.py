@@ -108,6 +108,7 @@ class Usage(Case):
         self.fails(2, "run", MASKED, "--task", "tag", "--group", "odd", says="odd")
         self.fails(2, "run", MASKED, "--input", "input_ids", "--output-dir", "/tmp", says="NAME=FILE")
         self.fails(2, "run", MASKED, "--input", "input_ids=x.npy", says="--output-dir")
+        self.fails(2, "run", MASKED, "--task", "fill-mask", "--mode", "fast", says="fast")
         self.fails(2, "bench", says="MODEL")
         self.fails(2, "tokenize", MASKED, "--what", says="--what")
 
@@ -269,6 +270,9 @@ class Answers(Case):
         small = self.answers(MASKED, "--task", "fill-mask", "--top-k", "3", "--batch-tokens", "1", "--threads", "1",
                              stdin="\n".join(texts).encode())
         self.assertEqual(small, together)
+        throughput = self.answers(MASKED, "--task", "fill-mask", "--top-k", "3", "--mode", "throughput", "--threads", "3", "--pin",
+                                  stdin="\n".join(texts).encode())
+        self.assertEqual(throughput, together)
 
 
 class BadText(Case):
@@ -556,6 +560,12 @@ class Reports(Case):
             self.assertLessEqual(row["p50_ms"], row["p99_ms"])
             for field in ("model", "device", "precision", "p90_ms", "tokens_per_s", "sequences_per_s", "peak_share"):
                 self.assertIn(field, row)
+        code, output, error = run("bench", MASKED, "--sequence", "8", "--seconds", "0.02", "--json", "--mode", "throughput", "--threads", "3", "--pin")
+        self.assertEqual((code, error), (0, ""))
+        [row] = rows(output)
+        self.assertEqual((row["mode"], row["sessions"], row["threads"], row["sequences"]), ("throughput", 3, 3, 1))
+        self.assertGreaterEqual(row["runs"], 15)
+        self.assertGreater(row["sequences_per_s"], 0)
         code, output, error = run("bench", "--random", "1,32,2,64", "--batch", "2", "--sequence", "8", "--seconds", "0.02", "--profile")
         self.assertEqual(code, 0, error)
         self.assertIn(b"attention", output)
