@@ -133,16 +133,13 @@ PrepareResult prepare_tile_attention(const KernelRequest& request) {
 }
 
 PrepareResult prepare_wgmma_attention(const KernelRequest& request) {
-  return prepare(
-      request, "wgmma_attention", kWgmmaAttentionQueries,
-      "16-bit products by warpgroups, K and V by the copy engine, softmax in f32",
-      [](const Operands& operands, const AttentionShape& shape) {
-        refuse_what_matrix_units_do_not_take(operands, shape);
-        const int capability = operands.device()->capability();
-        if (capability != 90)
-          throw Refused{fmt::format("compute capability {}.{}: 9.0 alone has wgmma", capability / 10, capability % 10)};
-        if (operands.has(kQueryRows)) throw Refused{"few queries a sequence: smaller tiles waste less"};
-      });
+  return prepare(request, "wgmma_attention", kWgmmaAttentionQueries,
+                 "16-bit products by warpgroups, K and V by the copy engine, softmax in f32",
+                 [](const Operands& operands, const AttentionShape& shape) {
+                   refuse_what_matrix_units_do_not_take(operands, shape);
+                   refuse_without_wgmma(*operands.device());
+                   if (operands.has(kQueryRows)) throw Refused{"few queries a sequence: smaller tiles waste less"};
+                 });
 }
 
 }  // namespace bertie::cuda

@@ -29,6 +29,7 @@ constexpr KernelEntry kTable[] = {
     {"gelu", "cuda_gelu", cuda::prepare_gelu},
     {"layer_norm", "cuda_warp_layer_norm", cuda::prepare_warp_layer_norm},
     {"layer_norm", "cuda_any_layer_norm", cuda::prepare_any_layer_norm},
+    {"linear", "cuda_wgmma_linear", cuda::prepare_wgmma_linear},
     {"linear", "cuda_cublaslt_linear", cuda::prepare_linear},
     {"matmul", "cuda_cublaslt_matmul", cuda::prepare_matmul},
     {"normalize", "cuda_normalize", cuda::prepare_normalize},

@@ -1,6 +1,10 @@
-// linear: x [..., K] times weight [N, K] transposed, + bias, by cuBLASLt; an activation as a kernel of its own behind it.
+// linear: x [..., K] times weight [N, K] transposed, + bias: by cuBLASLt, with an activation as a kernel of its own behind it, or by
+// wgmma_linear, which does both.
+#include <optional>
+
 #include "backend/mode_names.h"
 #include "cuda/kernels/activation.h"
+#include "cuda/kernels/wgmma_linear.h"
 #include "cuda/ops.h"
 #include "cuda/step.h"
 
@@ -12,12 +16,21 @@ enum Input : size_t { kX, kWeight, kBias };
 // Room for the partial sums of products that are split over K; cuBLASLt's own recommendation for Hopper.
 constexpr size_t kProductWorkspace = size_t{32} << 20;
 
+// Results from which on wgmma_linear is the faster also without an activation: a tile for nearly every multiprocessor.
+constexpr int64_t kWgmmaResults = int64_t{128} * 128 * 192;
+
+struct Wgmma {
+  Launcher<WgmmaLinearParams> launcher;
+  std::shared_ptr<const DeviceBuffer> bias;  // f32
+};
+
 class Linear final : public Step {
  public:
-  Linear(Operands&& operands, Activation activation, int algorithm)
+  Linear(Operands&& operands, Activation activation, int algorithm, std::optional<Wgmma> wgmma = std::nullopt)
       : Step(std::move(operands), operands.computed()),
         activation_(activation),
         algorithm_(algorithm),
+        wgmma_(std::move(wgmma)),
         launcher_(device().launcher<ActivationParams>("activation")) {
     product_.element = product_.result = static_cast<int32_t>(element_of(operands.computed()));
     product_.tf32 = operands.tf32();
@@ -37,6 +50,7 @@ class Linear final : public Step {
     product.k = x.shape.back();
     product.n = y.shape.back();
     if (product.m == 0) return;
+    if (wgmma_ && (activation_ != Activation::none || product.m * product.n >= kWgmmaResults)) return run_wgmma(context);
     BertieCudaOperands operands{};
     operands.a = x.data;
     operands.b = context.inputs[kWeight].data;
@@ -62,20 +76,46 @@ class Linear final : public Step {
   }
 
  private:
+  void run_wgmma(const KernelContext& context) const {
+    const TensorView& x = context.inputs[kX];
+    const MutableTensorView& y = context.outputs[0];
+    WgmmaLinearParams params{};
+    params.x = x.data;
+    params.weight = context.inputs[kWeight].data;
+    if (wgmma_->bias) params.bias = reinterpret_cast<const float*>(wgmma_->bias->data());
+    params.y = y.data;
+    params.element = element_of(y.dtype);
+    params.activation = activation_;
+    params.rows = row_count(x.shape);
+    params.columns = y.shape.back();
+    params.depth = x.shape.back();
+    params.live_rows = y.shape.rank() == 2 ? live(context) : nullptr;
+    params.overflow = overflow(context);
+    params.step = context.device->step;
+    device().launch(wgmma_->launcher, params, context.device->stream);
+  }
+
   Activation activation_;
   int32_t algorithm_;  // which of cuBLASLt's candidates; its heuristics' first where there are fewer
+  std::optional<Wgmma> wgmma_;
   BertieCudaProduct product_{};
   Launcher<ActivationParams> launcher_;
 };
 
+void want_operands(Operands& operands) {
+  operands.want(kX, operands.computed(), "x");
+  if (!operands.value(kWeight).constant) throw Refused{"the weight is not constant"};
+  operands.want(kWeight, operands.computed(), "the weight");
+  if (operands.has(kBias)) operands.want(kBias, operands.computed(), "the bias");
+}
+
+Activation activation_of(const Node& node) { return activation_named<Activation>(node.text("activation", "none")); }
+
 PrepareResult prepare(const KernelRequest& request, int algorithm) {
   return prepare_or_refuse([&] {
     Operands operands(request);
-    const Activation activation = activation_named<Activation>(request.node.text("activation", "none"));
-    operands.want(kX, operands.computed(), "x");
-    if (!operands.value(kWeight).constant) throw Refused{"the weight is not constant"};
-    operands.want(kWeight, operands.computed(), "the weight");
-    if (operands.has(kBias)) operands.want(kBias, operands.computed(), "the bias");
+    const Activation activation = activation_of(request.node);
+    want_operands(operands);
     const char* reason = operands.tf32() ? "cuBLASLt, f32 rounded to tf32" : "cuBLASLt, sums in f32";
     return Preparation{std::make_unique<Linear>(std::move(operands), activation, algorithm), reason};
   });
@@ -84,6 +124,32 @@ PrepareResult prepare(const KernelRequest& request, int algorithm) {
 }  // namespace
 
 PrepareResult prepare_linear(const KernelRequest& request) { return prepare(request, 0); }
+
+PrepareResult prepare_wgmma_linear(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    refuse_without_wgmma(*operands.device());
+    const Activation activation = activation_of(request.node);
+    if (activation != Activation::none && activation != Activation::gelu) throw Refused{"another activation than GELU (erf)"};
+    if (operands.computed() == DType::f32) throw Refused{"operands of f32"};
+    want_operands(operands);
+    const SymbolicShape& weight = operands.value(kWeight).shape;
+    const int64_t columns = weight[0].size, depth = weight[1].size;
+    if (!wgmma_linear_takes(element_of(operands.computed()), columns, depth)) {
+      throw Refused{
+          fmt::format("{} columns, {} deep: multiples of 8, and at least {} deep", columns, depth, kWgmmaLinearLeastDepth)};
+    }
+    Wgmma wgmma{operands.device()->launcher<WgmmaLinearParams>("wgmma_linear"), nullptr};
+    if (operands.has(kBias)) {
+      const std::optional<Tensor>& bias = operands.value(kBias).constant;
+      if (!bias) throw Refused{"the bias is not constant"};
+      wgmma.bias = operands.device()->upload(*bias, DType::f32);
+    }
+    const char* reason =
+        activation == Activation::none ? "sums in f32; few results: cuBLASLt" : "sums in f32, GELU beside products";
+    return Preparation{std::make_unique<Linear>(std::move(operands), activation, 0, std::move(wgmma)), reason};
+  });
+}
 
 template <int kAlgorithm>
 PrepareResult prepare_linear_candidate(const KernelRequest& request) {

@@ -25,6 +25,12 @@ int64_t row_count(const Shape& shape) {
   return rows;
 }
 
+void refuse_without_wgmma(const CudaDevice& device) {
+  const int capability = device.capability();
+  if (capability != 90)
+    throw Refused{fmt::format("compute capability {}.{}: 9.0 alone has wgmma", capability / 10, capability % 10)};
+}
+
 const int32_t* live_rows(const DeviceBatch& batch, const SymbolicShape& shape) {
   if (shape.empty()) return nullptr;
   if (shape[0] == Dim("tokens")) return batch.tokens;

@@ -20,6 +20,9 @@ Element element_of(DType dtype);  // f32, f16 or bf16
 // Rows of a tensor seen as [rows, last extent].
 int64_t row_count(const Shape& shape);
 
+// Throws Refused where the device is no Hopper.
+void refuse_without_wgmma(const CudaDevice& device);
+
 // How many rows of a tensor are live, as the device reads it; nullptr: all.
 const int32_t* live_rows(const DeviceBatch& batch, const SymbolicShape& shape);
 

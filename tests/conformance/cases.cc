@@ -338,6 +338,8 @@ std::vector<ConformanceCase> linear_cases() {
   for (const char* activation : {"none", "gelu", "gelu_tanh", "relu", "silu", "tanh"}) {
     for (DType dtype : {DType::f32, DType::f16, DType::bf16}) cases.push_back(linear_case(20, 64, 50, dtype, activation, true));
   }
+  for (int64_t rows : {0, 1, 127, 128, 129}) cases.push_back(linear_case(rows, 384, 264, DType::f32, "gelu", true));
+  for (int64_t columns : {8, 32, 40, 512}) cases.push_back(linear_case(130, 520, columns, DType::f32, "gelu", columns != 40));
   return cases;
 }
 

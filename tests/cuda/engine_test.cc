@@ -23,9 +23,10 @@ constexpr const char* kBundled = "models/minilm-l6-mlm";
 
 struct Bound {
   const char* precision;
-  double whole;  // relative Frobenius error of the last hidden state against fp32
+  double whole;   // relative Frobenius error of the last hidden state against fp32
+  double random;  // of random weights, which damp rounding less than trained ones
 };
-constexpr Bound kBounds[] = {{"fp32", 1e-5}, {"tf32", 3e-3}, {"fp16", 3e-3}, {"bf16", 2e-2}};
+constexpr Bound kBounds[] = {{"fp32", 1e-5, 1e-5}, {"tf32", 3e-3, 3e-3}, {"fp16", 3e-3, 3e-3}, {"bf16", 2e-2, 2.5e-2}};
 
 // Random ids, in sequences of these lengths.
 struct OwnBatch : Packed {
@@ -90,7 +91,8 @@ class CudaEngine : public GpuTest {
         }
       }
       fmt::print("{} {}: {:.2e}\n", model.info().source, bound.precision, worst);
-      EXPECT_LE(worst, bound.whole) << model.info().source << " in " << bound.precision;
+      EXPECT_LE(worst, model.info().source.starts_with("random:") ? bound.random : bound.whole)
+          << model.info().source << " in " << bound.precision;
     }
   }
 };

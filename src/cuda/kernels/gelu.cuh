@@ -6,15 +6,57 @@
 
 namespace bertie::cuda {
 
+__device__ inline float inverse(float x) {  // the special function unit's
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// As a stage for each of kCount values after the other: special functions take long to answer, so that many must be asked at a time.
+template <int kCount>
+__device__ inline void gelu_exponents(const float (&x)[kCount], float (&exponents)[kCount]) {  // -q(x)
+  constexpr float kTerms[] = {-3.2103746e-6f, 8.7909713e-5f, 3.6204807e-4f, -0.10522997f, -2.3020437f};
+  float squares[kCount];
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) squares[i] = x[i] * x[i];
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) exponents[i] = fmaf(kTerms[0], squares[i], kTerms[1]);
+#pragma unroll
+  for (int term = 2; term < 5; ++term) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) exponents[i] = fmaf(exponents[i], squares[i], kTerms[term]);
+  }
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) exponents[i] *= x[i];
+}
+
 __device__ inline float gelu_in_16_bits(float x) {
-  const float t = x * x;
-  float q = fmaf(3.2103746e-6f, t, -8.7909713e-5f);
-  q = fmaf(q, t, -3.6204807e-4f);
-  q = fmaf(q, t, 0.10522997f);
-  q = fmaf(q, t, 2.3020437f);
-  float inverse;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + power_of_two(-q * x)));
-  return x * inverse;
+  float exponent[1];
+  gelu_exponents({x}, exponent);
+  return x * inverse(1.0f + power_of_two(exponent[0]));
+}
+
+// Of values from -6 on, below which |y| < 6e-9: two share a division, and what they divide by stays finite.
+template <int kCount>
+__device__ inline void gelu_in_16_bits(float (&x)[kCount]) {
+  static_assert(kCount % 2 == 0);
+  float e[kCount];
+  gelu_exponents(x, e);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) e[i] = power_of_two(e[i]);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) e[i] += 1.0f;
+#pragma unroll
+  for (int i = 0; i < kCount; i += 2) {
+    const float first = x[i] * e[i + 1];
+    x[i + 1] *= e[i];
+    x[i] = first;
+    e[i] *= e[i + 1];
+  }
+#pragma unroll
+  for (int i = 0; i < kCount; i += 2) e[i] = inverse(e[i]);
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) x[i] *= e[i / 2 * 2];
 }
 
 }  // namespace bertie::cuda

@@ -38,6 +38,45 @@ __device__ inline void copy_box(void* to, const void* map, int column, int row, 
                : "memory");
 }
 
+// `bytes` that lie together, a multiple of 16 at addresses that are.
+__device__ inline void copy_bytes(void* to, const void* from, int bytes, uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(barrier))
+      : "memory");
+}
+// From shared memory to the map's box there; a group of stores is read out of shared memory once wait_stores says so, in order.
+__device__ inline void store_box(const void* map, int column, int row, const void* from) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
+               "r"(shared_address(from)), "r"(column), "r"(row)
+               : "memory");
+}
+__device__ inline void commit_stores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+template <int kPending>
+__device__ inline void wait_stores() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kPending) : "memory");
+}
+
+__device__ inline void arrive(uint64_t* barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
+}
+// Registers of each of the warpgroup's threads from here on: a multiple of 8.
+template <int kRegisters>
+__device__ inline void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+template <int kRegisters>
+__device__ inline void leave_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+// Four matrices of 8 x 8 elements of 16 bits, of which each lane holds two neighbours as mma.sync has them, to rows of 16 bytes: lane l
+// gives the address of row l % 8 of matrix l / 8.
+__device__ inline void store_matrices(void* row, const uint32_t (&matrices)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)), "r"(matrices[0]),
+               "r"(matrices[1]), "r"(matrices[2]), "r"(matrices[3])
+               : "memory");
+}
+
 // Descriptor of a matrix in shared memory. `group`: bytes from eight rows to the next eight; `panel`: bytes between panels of one
 // swizzled line's width, where the long way is not along k. `swizzle`: 1 for lines of 128 bytes, 2 for 64.
 __device__ inline uint64_t describe(const void* matrix, int group, int panel, int swizzle) {
@@ -51,7 +90,7 @@ __device__ inline void wait_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
-// d[64, n] (+)= a b for n = 32, 64 or 128 and k = 16; `d` as mma.sync lays rows out: lane / 4 and that + 8 of a warp's 16 rows. Starts the
+// d[64, n] (+)= a b for n = 32, 64, 128, 192 or 256 and k = 16; `d` as mma.sync lays rows out: lane / 4 and that + 8 of a warp's 16 rows. Starts the
 // product: begin_products before the first, commit_products and wait_products after the last.
 template <typename T, int N>
 struct WarpgroupProduct;
@@ -60,6 +99,8 @@ struct WarpgroupProduct;
 #define BERTIE_D16(i) BERTIE_D4(i), BERTIE_D4(i + 4), BERTIE_D4(i + 8), BERTIE_D4(i + 12)
 #define BERTIE_D32(i) BERTIE_D16(i), BERTIE_D16(i + 16)
 #define BERTIE_D64(i) BERTIE_D32(i), BERTIE_D32(i + 32)
+#define BERTIE_D96(i) BERTIE_D64(i), BERTIE_D32(i + 64)
+#define BERTIE_D128(i) BERTIE_D64(i), BERTIE_D64(i + 64)
 #define BERTIE_LIST16 "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
 #define BERTIE_LIST32                                                       \
   "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
@@ -69,6 +110,23 @@ struct WarpgroupProduct;
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
   "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+
+#define BERTIE_LIST96                                                                \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "          \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, " \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95}, "
+#define BERTIE_LIST128                                                                           \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                      \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "             \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "             \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "             \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "             \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "             \
+  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, " \
+  "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
 
 #define BERTIE_PRODUCT(TYPE, NAME, N, COUNT, A, B, FLAG, A0, A1, A2, A3, RB)                                                    \
   template <>                                                                                                                   \
@@ -93,18 +151,26 @@ struct WarpgroupProduct;
 BERTIE_PRODUCT(__half, "f16", 32, 16, 16, 17, 18, 16, 17, 18, 19, 20)
 BERTIE_PRODUCT(__half, "f16", 64, 32, 32, 33, 34, 32, 33, 34, 35, 36)
 BERTIE_PRODUCT(__half, "f16", 128, 64, 64, 65, 66, 64, 65, 66, 67, 68)
+BERTIE_PRODUCT(__half, "f16", 192, 96, 96, 97, 98, 96, 97, 98, 99, 100)
+BERTIE_PRODUCT(__half, "f16", 256, 128, 128, 129, 130, 128, 129, 130, 131, 132)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 32, 16, 16, 17, 18, 16, 17, 18, 19, 20)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 64, 32, 32, 33, 34, 32, 33, 34, 35, 36)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 128, 64, 64, 65, 66, 64, 65, 66, 67, 68)
+BERTIE_PRODUCT(__nv_bfloat16, "bf16", 192, 96, 96, 97, 98, 96, 97, 98, 99, 100)
+BERTIE_PRODUCT(__nv_bfloat16, "bf16", 256, 128, 128, 129, 130, 128, 129, 130, 131, 132)
 
 #undef BERTIE_PRODUCT
 #undef BERTIE_LIST16
 #undef BERTIE_LIST32
 #undef BERTIE_LIST64
+#undef BERTIE_LIST96
+#undef BERTIE_LIST128
 #undef BERTIE_D4
 #undef BERTIE_D16
 #undef BERTIE_D32
 #undef BERTIE_D64
+#undef BERTIE_D96
+#undef BERTIE_D128
 
 // The compiler moves no use of `d` before this.
 template <int N>

@@ -18,6 +18,7 @@
 #include "cuda/kernels/tile_attention.h"
 #include "cuda/kernels/warp_layer_norm.h"
 #include "cuda/kernels/wgmma_attention.h"
+#include "cuda/kernels/wgmma_linear.h"
 #include "cuda/kernels/where.h"
 #include "cuda/library/runtime.h"
 
@@ -53,6 +54,7 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<UnaryParams, launch_unary>("unary"),
     launcher<AnyLayerNormParams, launch_warp_layer_norm>("warp_layer_norm"),
     launcher<AnyAttentionParams, launch_wgmma_attention>("wgmma_attention"),
+    launcher<WgmmaLinearParams, launch_wgmma_linear>("wgmma_linear"),
     launcher<WhereParams, launch_where>("where"),
 };
 

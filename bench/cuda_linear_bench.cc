@@ -1,0 +1,145 @@
+// Linear kernels of the cuda backend beside cuBLASLt's, at the shapes of BERT-base: microseconds a product, medians of interleaved turns, each a
+// graph of several on random numbers. "activation" is cuBLASLt and GELU as a kernel of its own.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <random>
+#include <vector>
+
+#include "bertie/base.h"
+#include "cuda/backend.h"
+#include "cuda/cuda_device.h"
+#include "cuda/kernels/wgmma_linear.h"
+
+namespace {
+
+using namespace bertie;
+using cuda::Activation;
+using cuda::CudaDevice;
+using cuda::Element;
+
+constexpr size_t kWorkspace = size_t{32} << 20;
+constexpr int kTurns = 7;
+constexpr const char* kPurpose = "a benchmark";
+
+struct Shape2 {
+  int64_t columns, depth;
+  Activation activation;
+};
+constexpr Shape2 kShapes[] = {
+    {2304, 768, Activation::none}, {768, 768, Activation::none}, {3072, 768, Activation::gelu}, {768, 3072, Activation::none}};
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// Of each work, in turns.
+std::vector<double> microseconds(Stream& stream, const std::vector<std::function<void()>>& works, int count) {
+  std::vector<std::unique_ptr<DeviceGraph>> graphs;
+  for (const auto& work : works) {
+    work();  // what is made when it is first wanted
+    stream.begin_capture();
+    for (int i = 0; i < count; ++i) work();
+    graphs.push_back(stream.end_capture());
+  }
+  std::vector<std::vector<double>> times(works.size());
+  const auto timeline = stream.make_timeline(2);
+  for (int turn = 0; turn < kTurns; ++turn) {
+    for (size_t i = 0; i < works.size(); ++i) {
+      stream.launch(*graphs[i]);
+      stream.mark(*timeline, 0);
+      stream.launch(*graphs[i]);
+      stream.mark(*timeline, 1);
+      stream.synchronize();
+      times[i].push_back(timeline->milliseconds(0, 1) * 1e3 / count);
+    }
+  }
+  std::vector<double> result;
+  for (auto& own : times) result.push_back(median(std::move(own)));
+  return result;
+}
+
+void run() {
+  const auto device = std::static_pointer_cast<CudaDevice>(cuda_backend().open("cuda"));
+  const auto stream = device->make_stream();
+  constexpr int64_t kMostRows = 49152, kWidest = 3072;
+  const size_t bytes = static_cast<size_t>(kMostRows * kWidest) * 2;
+  const DeviceBuffer x(device, bytes, kPurpose), y(device, bytes, kPurpose), workspace(device, kWorkspace, kPurpose);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(size_t{1} << 22);
+  for (float& value : values) value = normal(random);
+  const Tensor own = Tensor::from_floats({static_cast<int64_t>(values.size())}, values);
+  const auto numbers = device->upload(own, DType::f16), bias = device->upload(own, DType::f32);
+  for (size_t at = 0; at < bytes; at += numbers->bytes())
+    stream->copy(x.data() + at, numbers->data(), std::min(numbers->bytes(), bytes - at));
+  const auto linear = device->launcher<cuda::WgmmaLinearParams>("wgmma_linear");
+  const auto activation = device->launcher<cuda::ActivationParams>("activation");
+  fmt::print("f16 on {}\n{:>24} {:>9} {:>10} {:>9}   by tile: 32 64 128 192 256\n", device->description(),
+             "rows x columns x depth", "cuBLASLt", "activation", "wgmma");
+  for (const int64_t rows : {128, 1024, 4096, 16384, 49152}) {
+    for (const Shape2& shape : kShapes) {
+      BertieCudaProduct product{};
+      product.element = product.result = BERTIE_CUDA_F16;
+      product.transposed = product.has_bias = product.batch = 1;
+      product.m = rows;
+      product.n = shape.columns;
+      product.k = shape.depth;
+      BertieCudaOperands operands{};
+      operands.a = x.data();
+      operands.b = numbers->data();
+      operands.bias = numbers->data();
+      operands.d = y.data();
+      operands.workspace = workspace.data();
+      operands.workspace_bytes = kWorkspace;
+      const auto multiply = [&] {
+        device->check(device->api().run_product(device->index(), &product, &operands, stream->handle()), "a product");
+      };
+      const auto activate = [&] {
+        multiply();
+        cuda::ActivationParams params{};
+        params.x = params.y = y.data();
+        params.x_element = params.y_element = Element::f16;
+        params.function = shape.activation;
+        params.rows = rows;
+        params.width = shape.columns;
+        device->launch(activation, params, *stream);
+      };
+      const auto tile = [&](int32_t columns) {
+        return [&, columns] {
+          cuda::WgmmaLinearParams params{};
+          params.x = x.data();
+          params.weight = numbers->data();
+          params.bias = reinterpret_cast<const float*>(bias->data());
+          params.y = y.data();
+          params.element = Element::f16;
+          params.activation = shape.activation;
+          params.rows = rows;
+          params.columns = shape.columns;
+          params.depth = shape.depth;
+          params.tile_columns = columns;
+          device->launch(linear, params, *stream);
+        };
+      };
+      const std::vector<double> times = microseconds(
+          *stream, {multiply, activate, tile(0), tile(32), tile(64), tile(128), tile(192), tile(256)}, rows < 16384 ? 20 : 4);
+      fmt::print("{:>24} {:>9.2f} {:>10.2f} {:>9.2f}  ", fmt::format("{} x {} x {}", rows, shape.columns, shape.depth), times[0],
+                 shape.activation == Activation::none ? 0.0 : times[1], times[2]);
+      for (size_t i = 3; i < times.size(); ++i) fmt::print(" {:.2f}", times[i]);
+      fmt::print("\n");
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  try {
+    run();
+  } catch (const Error& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  }
+}

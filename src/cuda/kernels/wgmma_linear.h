@@ -1,0 +1,33 @@
+// wgmma_linear: y = activation(x weight^T + bias) on Hopper (9.0a): operands by the bulk tensor copy engine, products by warpgroups, sums in
+// float32. Elements have 16 bits.
+#pragma once
+
+#include "cuda/kernels/activation.h"
+#include "cuda/kernels/launch.h"
+
+namespace bertie::cuda {
+
+struct WgmmaLinearParams {
+  const void* x;          // [rows, depth]
+  const void* weight;     // [columns, depth]
+  const float* bias;      // [columns]; nullptr: none
+  void* y;                // [rows, columns]; all four are 16-byte aligned
+  Element element;        // of x, weight and y
+  Activation activation;  // none or gelu
+  int64_t rows, columns, depth;
+  const int32_t* live_rows;  // of `rows`; nullptr: all
+  int32_t* overflow;         // gets min(*overflow, step) where a live y is not finite; nullptr: not looked for
+  int32_t step;
+  int32_t tile_columns;  // of a block's tile: 32, 64, 128, 192 or 256; 0: what the sizes suggest
+};
+
+constexpr int kWgmmaLinearLeastDepth = 384;  // every tile has as many pieces as wait in shared memory
+
+inline bool wgmma_linear_takes(Element element, int64_t columns, int64_t depth) {
+  return element != Element::f32 && columns % 8 == 0 && depth % 8 == 0 && depth >= kWgmmaLinearLeastDepth;
+}
+
+// The device must be of compute capability 9.0.
+cudaError_t launch_wgmma_linear(const WgmmaLinearParams& params, cudaStream_t stream);
+
+}  // namespace bertie::cuda
