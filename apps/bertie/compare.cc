@@ -12,10 +12,10 @@
 #include "base/error.h"
 #include "interrupt.h"
 #include "json.h"
-#include "line_reader.h"
 #include "options.h"
 #include "output.h"
 #include "progress.h"
+#include "text_data.h"
 
 namespace bertie::cli {
 namespace {
@@ -29,10 +29,8 @@ struct Requirement {
 struct CompareCommand {
   CommonOptions common;  // plugins, threads and output; the rest is of each side
   std::string a, b;
-  std::string data;
+  TextData data;
   std::string require;
-  size_t max_texts = 10000;
-  uint64_t seed = 0;
   bool truncate = false;
   double fallen = 20;
 };
@@ -111,25 +109,6 @@ calibration::Side load_side(const CompareCommand& command, const std::string& te
   return {text, std::move(model), std::move(options)};
 }
 
-std::vector<calibration::SampledText> read_texts(const CompareCommand& command) {
-  LineReader reader(command.data);
-  calibration::TextSample sample(command.max_texts, command.seed);
-  std::string text;
-  for (size_t line = 1;; ++line) {
-    try {
-      if (reader.next(text, true) == Pull::end) break;
-    } catch (const Error& error) {
-      if (error.code() != ErrorCode::invalid_text) throw;
-      fail(error.code(), "{}: line {}: {}", command.data, line, error.what());
-    }
-    sample.offer(line, text);
-  }
-  const size_t offered = sample.offered();
-  if (offered == 0 && !interrupted()) fail(ErrorCode::invalid_argument, "{}: there is no text in it", command.data);
-  if (offered > command.max_texts) note(fmt::format("bertie: {} of {} texts, seed {}", command.max_texts, offered, command.seed));
-  return sample.take();
-}
-
 Json to_json(const calibration::Comparison& comparison, const CompareCommand& command, std::span<const std::string> missed) {
   Json row{{"a", command.a},
            {"b", command.b},
@@ -193,7 +172,7 @@ int compare_models(const CompareCommand& command) {
   command.common.start_log();
   command.common.load_plugins();
   const std::vector<Requirement> requirements = parse_requirements(command.require);
-  const std::vector<calibration::SampledText> texts = read_texts(command);
+  const std::vector<calibration::SampledText> texts = command.data.read();
   const calibration::Side a = load_side(command, command.a), b = load_side(command, command.b);
   calibration::CompareOptions options;
   options.fallen = command.fallen;
@@ -232,12 +211,8 @@ void add_compare(CLI::App& app, Action& action) {
   CompareCommand& o = *options;
   command.add_option("A", o.a, "What B is measured against: MODEL[,device=D][,precision=P][,calibration=F]")->required();
   command.add_option("B", o.b, "MODEL[,device=D][,precision=P][,calibration=F]")->required();
-  command.add_option("--data", o.data, "A file of one text a line, or - for standard input; empty lines are passed over")
-      ->required();
+  o.data.add(command);
   command.add_option("--require", o.require, "FIGURE=NUMBER,...: exit status 1 where one is missed");
-  command.add_option("--max-texts", o.max_texts, "Of more texts a random sample of so many (default 10000)")
-      ->check(CLI::Range(1, 1 << 30));
-  command.add_option("--seed", o.seed, "Of that sample (default 0)");
   command.add_flag("--truncate", o.truncate, "Cut texts that are longer than the models take");
   command.add_option("--fallen", o.fallen, "dB below which a layer is reported as fallen (default 20)")
       ->check(CLI::Range(-200.0, 200.0));

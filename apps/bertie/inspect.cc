@@ -1,4 +1,4 @@
-// `bertie inspect`: a model's network, steps, kernels, weights and memory.
+// `bertie inspect`: a model's network, steps, kernels, weights and memory; what a calibration cache holds.
 #include <memory>
 #include <optional>
 
@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "bertie/plugin.h"
+#include "inspect_calibration.h"
 #include "inspect_engine_file.h"
 #include "inspect_graph.h"
 #include "json.h"
@@ -167,6 +168,10 @@ void print(const Model& model, const std::shared_ptr<const Engine>& built, bool 
 
 int inspect(const InspectOptions& options) {
   options.common.start_log();
+  if (is_calibration_file(options.common.model)) {
+    inspect_calibration(options.common.model, options.common.json);
+    return 0;
+  }
   const Model model = options.common.load_model();
   const auto engine = Engine::build(model.network(), options.common.engine_options(model));
   if (!options.graph.empty()) write_graph(options.graph, model, *engine);
@@ -181,7 +186,8 @@ int inspect(const InspectOptions& options) {
 
 void add_inspect(CLI::App& app, Action& action) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App& command = *app.add_subcommand("inspect", "Network, steps, kernels with reasons, weights and memory of a model");
+  CLI::App& command = *app.add_subcommand(
+      "inspect", "Network, steps, kernels with reasons, weights and memory of a model; or a calibration cache");
   options->common.add_model(command);
   command.add_flag("--network", options->network, "Print the network too, before and after the passes");
   command.add_option("--graph", options->graph, "Draw the network before and after the passes: a .svg, .dot or .html file")

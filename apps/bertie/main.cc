@@ -65,6 +65,7 @@ int run_program(int argc, char** argv) {
   add_inspect(app, action);
   add_export(app, action);
   add_bench(app, action);
+  add_calibrate(app, action);
   add_compare(app, action);
   add_devices(app, action);
   try {

@@ -7,12 +7,11 @@
 #include <limits>
 
 #include "base/error.h"
+#include "calibration/encode_texts.h"
 #include "calibration/layer_noise.h"
 #include "calibration/masked_words.h"
 #include "calibration/model_task.h"
 #include "calibration/paired_run.h"
-#include "tasks/characters.h"
-#include "tasks/task_model.h"
 
 namespace bertie::calibration {
 namespace {
@@ -31,29 +30,6 @@ void require_same_vocabulary(const Side& a, const Side& b) {
     if (x.id_to_token(id) != y.id_to_token(id))
       differ(fmt::format("token {} is '{}' and '{}'", id, x.id_to_token(id), y.id_to_token(id)));
   }
-}
-
-std::vector<EncodedText> encode(const Side& a, const Side& b, std::span<const SampledText> texts) {
-  int64_t longest = std::numeric_limits<int64_t>::max();
-  bool truncate = a.options.truncate;
-  for (const Side* side : {&a, &b}) {
-    const ModelInfo& info = side->model.info();
-    longest = std::min({longest, tasks::longest_text(side->model), info.max_sequence_length.value_or(longest)});
-    truncate = truncate || info.max_sequence_length.has_value();
-  }
-  const tasks::TextEncoder encoder(a.model, longest, truncate);
-  std::vector<EncodedText> encoded;
-  for (const SampledText& text : texts) {
-    try {
-      Encoding encoding = encoder.encode(a.model.info().lower_case ? tasks::lower_case(text.text) : text.text);
-      encoding.offsets = {};  // never read, and most of the memory
-      encoding.sequence_ids = encoding.word_ids = {};
-      encoded.push_back({text.line, std::move(encoding)});
-    } catch (const Error& error) {
-      fail(error.code(), "line {}: {}", text.line, error.what());
-    }
-  }
-  return encoded;
 }
 
 class Progress {
@@ -268,7 +244,8 @@ Comparison compare(const Side& a, const Side& b, std::span<const SampledText> te
   if (const std::string other = task_of(b.model); other != result.task)
     fail(ErrorCode::unsupported, "{} is for {}, {} for {}", a.name, result.task, b.name, other);
   require_same_vocabulary(a, b);
-  const std::vector<EncodedText> encoded = encode(a, b, texts);
+  const std::vector<EncodedText> encoded =
+      encode_texts(std::array{a.model, b.model}, texts, a.options.truncate || b.options.truncate);
   result.texts = texts.size();
   if (result.task == "fill-mask")
     compare_words(a, b, encoded, options, result);

@@ -1,7 +1,9 @@
 #include "calibration/masked_words.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <random>
 #include <utility>
 
 #include "base/error.h"
@@ -26,6 +28,24 @@ WordScore score_word(std::span<const float> logits, int32_t stood) {
   score.lead = (1 - std::exp(second - best)) / sum;
   score.loss = std::log(sum) + best - logits[static_cast<size_t>(stood)];
   return score;
+}
+
+std::vector<int32_t> mask_some_words(const Model& model, const EncodedText& text, uint64_t every, uint64_t seed,
+                                     tasks::Sequence& sequence) {
+  constexpr uint64_t kLineFactor = 0x9e3779b97f4a7c15u;  // 2^64 by the golden ratio: neighbouring lines' seeds lie far apart
+  const std::optional<int32_t> mask = model.tokenizer()->mask_id();
+  std::vector<int32_t> places, stood;
+  for (size_t at = 0; at < sequence.ids.size(); ++at)
+    if (text.encoding.special_tokens_mask[at] == 0) places.push_back(static_cast<int32_t>(at));
+  if (!mask || every == 0 || places.empty()) return stood;
+  std::mt19937_64 random(seed ^ (text.line * kLineFactor));
+  // The first lies anywhere in the first stretch, or in a shorter text.
+  for (size_t at = random() % std::min<uint64_t>(every, places.size()); at < places.size();
+       at += 1 + random() % (2 * every - 1)) {
+    stood.push_back(std::exchange(sequence.ids[static_cast<size_t>(places[at])], *mask));
+    sequence.rows.push_back(places[at]);
+  }
+  return stood;
 }
 
 MaskedWords::MaskedWords(const Side& side)

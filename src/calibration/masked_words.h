@@ -19,6 +19,11 @@ struct WordScore {
 // `logits` [V]; the scores are NaN where a logit is. `stood` is below V.
 WordScore score_word(std::span<const float> logits, int32_t stood);
 
+// Masks about one word piece in `every` of a text, one at least, and wants its rows; which ones, `seed` and the text's line say. What stood
+// there; nothing where the model has no mask token, or `every` is 0.
+std::vector<int32_t> mask_some_words(const Model& model, const EncodedText& text, uint64_t every, uint64_t seed,
+                                     tasks::Sequence& sequence);
+
 class MaskedWords {
  public:
   // Throws Error(unsupported) where there is no head or no mask token.

@@ -6,16 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "bertie/tokenizer.h"
 #include "calibration/compare.h"
+#include "calibration/encode_texts.h"
 #include "tasks/batch_runner.h"
 
 namespace bertie::calibration {
-
-struct EncodedText {
-  size_t line = 0;
-  Encoding encoding;
-};
 
 // Runs an engine over sequences of texts, and names the text where one fails.
 class SideRunner {

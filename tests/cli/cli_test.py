@@ -74,6 +74,20 @@ class Case(unittest.TestCase):
         for part in [says] if isinstance(says, str) else says:
             self.assertIn(part, error)
 
+    def changed(self, folder, tensor, change):
+        """bert_masked with one float16 tensor changed."""
+        for file in MASKED.iterdir():
+            if file.name != "model.safetensors":
+                os.symlink(file, Path(folder) / file.name)
+        data = bytearray((MASKED / "model.safetensors").read_bytes())
+        size = struct.unpack("<Q", data[:8])[0]
+        entry = json.loads(data[8:8 + size])[tensor]
+        self.assertEqual(entry["dtype"], "F16")
+        begin, end = (8 + size + at for at in entry["data_offsets"])
+        values = [change(value) for [value] in struct.iter_unpack("<e", data[begin:end])]
+        data[begin:end] = struct.pack(f"<{len(values)}e", *values)
+        (Path(folder) / "model.safetensors").write_bytes(data)
+
     def answers(self, *arguments, stdin=None, status=0):
         code, output, error = run("run", *arguments, "--json", stdin=stdin)
         self.assertEqual(code, status, error)
@@ -85,7 +99,7 @@ class Usage(Case):
         code, output, error = run("--version")
         self.assertEqual((code, error), (0, ""))
         self.assertRegex(output.decode(), r"^bertie \d+\.\d+\.\d+\n$")
-        for command in ([], ["run"], ["tokenize"], ["inspect"], ["bench"], ["compare"], ["devices"]):
+        for command in ([], ["run"], ["tokenize"], ["inspect"], ["bench"], ["calibrate"], ["compare"], ["devices"]):
             code, output, error = run(*command, "--help")
             self.assertEqual((code, error), (0, ""))
             self.assertIn(b"--help", output)

@@ -4,9 +4,6 @@
     compare_test.py PATH_OF_BERTIE [unittest arguments]
 """
 
-import json
-import os
-import struct
 import tempfile
 import unittest
 from pathlib import Path
@@ -24,20 +21,6 @@ class Compare(Case):
         self.assertEqual(code, status, error)
         [row] = rows(output)
         return row, error
-
-    def changed(self, folder, tensor, change):
-        """bert_masked with one float16 tensor changed."""
-        for file in MASKED.iterdir():
-            if file.name != "model.safetensors":
-                os.symlink(file, Path(folder) / file.name)
-        data = bytearray((MASKED / "model.safetensors").read_bytes())
-        size = struct.unpack("<Q", data[:8])[0]
-        entry = json.loads(data[8:8 + size])[tensor]
-        self.assertEqual(entry["dtype"], "F16")
-        begin, end = (8 + size + at for at in entry["data_offsets"])
-        values = [change(value) for [value] in struct.iter_unpack("<e", data[begin:end])]
-        data[begin:end] = struct.pack(f"<{len(values)}e", *values)
-        (Path(folder) / "model.safetensors").write_bytes(data)
 
     def test_itself(self):
         row, _ = self.row(MASKED, MASKED, "--data", self.DATA, "--max-texts", 10, "--truncate", "--require", "agreement=1,loss=0,snr=200")

@@ -1,0 +1,166 @@
+// `bertie calibrate`: texts to a calibration cache, the scales of eight-bit activations.
+#include "calibration/calibrate.h"
+
+#include <memory>
+#include <optional>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+#include "interrupt.h"
+#include "json.h"
+#include "options.h"
+#include "output.h"
+#include "progress.h"
+#include "text_data.h"
+
+namespace bertie::cli {
+namespace {
+
+using calibration::ObservedTensor;
+using calibration::Shift;
+
+struct CalibrateCommand {
+  CommonOptions common;
+  TextData data{.max_texts = 1000};
+  std::string output;
+  std::string method = "minmax";
+  std::optional<double> percentile;
+  std::string migration = "on";
+  std::string shift = "auto";
+  uint64_t mask_every = 8;
+  bool truncate = false;
+};
+
+calibration::CalibrateOptions options_of(const CalibrateCommand& command) {
+  calibration::CalibrateOptions options;
+  options.method = command.method;
+  if (command.percentile) {
+    options.method = fmt::format("percentile {}", *command.percentile);
+    options.calibrator = percentile_calibrator(*command.percentile);
+  }
+  if (command.migration == "off") options.migration.alphas.clear();
+  for (const Shift shift : {Shift::none, Shift::tensor, Shift::channel}) {
+    if (shift_name(shift) == command.shift) options.migration.shifts = {shift};
+  }
+  options.mask_every = command.mask_every;
+  options.seed = command.data.seed;
+  options.engine.device = command.common.device;
+  options.engine.threads = command.common.threads;
+  options.engine.truncate = command.truncate;
+  options.cancelled = interrupted;
+  return options;
+}
+
+// The share of the values that are clipped.
+double clipped(const ObservedTensor& tensor) {
+  const auto counts = tensor.histogram.counts();
+  uint64_t above = 0;
+  for (size_t bin = 0; bin < counts.size(); ++bin)
+    above += static_cast<double>(bin) * tensor.histogram.width() >= tensor.threshold ? counts[bin] : 0;
+  return tensor.threshold > 0 ? static_cast<double>(above) / static_cast<double>(tensor.histogram.total()) : 0;
+}
+
+Json to_json(const calibration::CalibrationRun& run, const CalibrateCommand& command) {
+  Json tensors = Json::array();
+  for (const ObservedTensor& tensor : run.tensors) {
+    const auto& scheme = tensor.scheme;
+    tensors.push_back({{"layers", tensor.layers},
+                       {"lowest", tensor.lowest},
+                       {"highest", tensor.highest},
+                       {"channels", scheme.shift.size()},
+                       {"dead", tensor.dead},
+                       {"shift", std::string(shift_name(scheme.kind))},
+                       {"alpha", scheme.alpha ? Json(rounded(*scheme.alpha)) : Json()},
+                       {"error", rounded(scheme.error)},
+                       {"range", scheme.range},
+                       {"threshold", rounded(tensor.threshold)},
+                       {"clipped", rounded(clipped(tensor))},
+                       {"counts", std::vector<uint64_t>(tensor.histogram.counts().begin(), tensor.histogram.counts().end())}});
+  }
+  return {{"model", command.common.model},          {"cache", command.output},
+          {"method", run.calibration.method},       {"model_hash", run.calibration.model_hash},
+          {"data_hash", run.calibration.data_hash}, {"texts", run.calibration.texts},
+          {"tokens", run.calibration.tokens},       {"masked", run.masked},
+          {"unknown", rounded(run.unknown)},        {"tensors", std::move(tensors)}};
+}
+
+void print(const calibration::CalibrationRun& run, const CalibrateCommand& command) {
+  write_line(fmt::format("{}: {} layers read {} tensors, by {} over {} texts ({} tokens, {} masked)", command.output,
+                         run.calibration.layers.size(), run.tensors.size(), run.calibration.method, run.calibration.texts,
+                         run.calibration.tokens, run.masked));
+  write_line(fmt::format("  {:>9} {:>9} {:>8} {:>5} {:>9} {:>9} {:>8} {:>6}  {}", "lowest", "highest", "shift", "alpha", "error",
+                         "clipped", "channels", "dead", "layers"));
+  for (const ObservedTensor& tensor : run.tensors) {
+    const auto& scheme = tensor.scheme;
+    write_line(fmt::format("  {:>9.3g} {:>9.3g} {:>8} {:>5} {:>9.3g} {:>9.2g} {:>8} {:>6}  {}", tensor.lowest, tensor.highest,
+                           shift_name(scheme.kind), scheme.alpha ? fmt::format("{:.2g}", *scheme.alpha) : "-", scheme.error,
+                           clipped(tensor), scheme.shift.size(), tensor.dead, fmt::join(tensor.layers, ", ")));
+  }
+}
+
+int run_calibrate(const CalibrateCommand& command) {
+  command.common.start_log();
+  calibration::CalibrateOptions options = options_of(command);
+  if (!options.calibrator) options.calibrator = find_calibrator(options.method);
+  const std::vector<calibration::SampledText> texts = command.data.read();
+  const Model model = command.common.load_model();
+  calibration::CalibrationRun run;
+  {
+    Progress progress(0, false);
+    options.progress = [&](std::string_view stage, size_t done, size_t total) { progress.update_share(stage, done, total); };
+    run = calibration::calibrate(model, texts, options);
+  }
+  run.calibration.save(command.output);
+  constexpr double kManyUnknown = 0.1;
+  if (run.unknown > kManyUnknown) {
+    complain(fmt::format("{}: {:.0f}% of the words are unknown to the model: are the texts in its language?", command.data.path,
+                         100 * run.unknown));
+  }
+  if (command.common.json)
+    write_line(to_line(to_json(run, command)));
+  else
+    print(run, command);
+  return 0;
+}
+
+constexpr const char* kFooter =
+    R"(Runs MODEL in fp32 over the texts, observes what each linear layer reads, and writes the cache that --calibration CACHE takes: for
+each such tensor one scale, and for each of its channels a centre (its middle goes into the bias) and a migration (SmoothQuant: a part of its magnitude goes
+into the weights), chosen by the error of the layers' outputs on rows that are kept. --method says what the scale is made from: minmax
+(the whole range), percentile, mse (least squared error) or entropy (least relative entropy, as TensorRT's). The texts should be like those
+that the model will meet. The same texts give the same cache, whatever the number of threads.)";
+
+}  // namespace
+
+void add_calibrate(CLI::App& app, Action& action) {
+  auto options = std::make_shared<CalibrateCommand>();
+  CLI::App& command = *app.add_subcommand("calibrate", "Find the scales of eight-bit activations by running texts");
+  command.footer(kFooter);
+  CalibrateCommand& o = *options;
+  o.common.add_model(command);
+  o.data.add(command);
+  command.add_option("-o,--output", o.output, "The cache, a JSON file")->required();
+  command.add_option("--method", o.method, "minmax (default), percentile, mse or entropy")
+      ->check(CLI::IsMember(calibrator_names()));
+  command.add_option("--percentile", o.percentile, "The share of values, in percent, that is not clipped (default 99.99)")
+      ->check(CLI::Range(1.0, 100.0));
+  command.add_option("--migration", o.migration, "on (default) or off: magnitudes of channels move into the weights")
+      ->check(CLI::IsMember({"on", "off"}));
+  command.add_option("--shift", o.shift, "auto (default), none, tensor or channel: what is counted from its middle")
+      ->check(CLI::IsMember({"auto", "none", "tensor", "channel"}));
+  command.add_option("--mask-every", o.mask_every, "Of a fill-mask model's words one in so many is masked (default 8; 0: none)");
+  command.add_flag("--truncate", o.truncate, "Cut texts that are longer than the model takes");
+  o.common.add_tokenizer(command);
+  command.add_option("--device", o.common.device, "cpu (default), reference or cuda")
+      ->check(CLI::IsMember({"cpu", "reference", "cuda"}));
+  command.add_option("--threads", o.common.threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
+  o.common.add_output(command);
+  command.callback([options, &action] {
+    if (options->percentile && options->method != "percentile") throw UsageError("--percentile is of --method percentile");
+    action = [options] { return run_calibrate(*options); };
+  });
+}
+
+}  // namespace bertie::cli

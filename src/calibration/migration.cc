@@ -1,0 +1,183 @@
+#include "calibration/migration.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/panels.h"
+#include "cpu/gemm.h"
+#include "cpu/isa.h"
+#include "quant/int8.h"
+
+namespace bertie::calibration {
+namespace {
+
+// Ranges below this share of the tensor's largest count as this: what a channel never showed in the texts must not be amplified
+// without bound.
+constexpr float kLeastShare = 1e-4f;
+constexpr int64_t kWeightRows = 16;  // of one task
+
+// Products of rows with weights, and the differences that quantised ones make.
+class OutputError {
+ public:
+  OutputError(std::span<const float> rows, const std::vector<float>& mean, std::span<const float> weights, ThreadPool& pool)
+      : weights_(weights),
+        depth_(mean.size()),
+        outputs_(weights.size() / std::max<size_t>(mean.size(), 1)),
+        pool_(pool),
+        scratch_(cpu::gemm_scratch_bytes(false, pool.threads())) {
+    rows_.assign(rows.begin(), rows.end());
+    rows_.insert(rows_.end(), mean.begin(), mean.end());  // the last row: its difference is what the bias is corrected by
+    exact_ = product(rows_, weights_);
+    for (size_t i = 0; i + outputs_ < exact_.size(); ++i) energy_ += static_cast<double>(exact_[i]) * exact_[i];
+  }
+
+  // Of x as `scheme` and its range quantise it.
+  double of(const ChannelScheme& scheme) const {
+    const float step = scheme.range / kInt8Largest;
+    std::vector<float> rows = rows_, inverse(depth_);
+    for (size_t k = 0; k < depth_; ++k) inverse[k] = 1 / (step * scheme.migration[k]);
+    for (size_t row = 0; step > 0 && row < rows.size() - depth_; row += depth_) {  // the last one stays as it is
+      for (size_t k = 0; k < depth_; ++k) {
+        const float q = held_int8((rows[row + k] - scheme.shift[k]) * inverse[k]);
+        rows[row + k] = q * step * scheme.migration[k] + scheme.shift[k];
+      }
+    }
+    const std::vector<float> found = product(rows, quantized_weights(scheme.migration));
+    const float *exact_mean = exact_.data() + exact_.size() - outputs_, *mean = found.data() + found.size() - outputs_;
+    double error = 0;
+    for (size_t row = 0; row + outputs_ < found.size(); row += outputs_) {
+      for (size_t n = 0; n < outputs_; ++n) {
+        const double difference = static_cast<double>(exact_[row + n] - found[row + n]) - (exact_mean[n] - mean[n]);
+        error += difference * difference;
+      }
+    }
+    return energy_ > 0 ? error / energy_ : error;
+  }
+
+ private:
+  // What is left of the weights: columns times the migration, rows rounded to eight bits, and back.
+  std::vector<float> quantized_weights(const std::vector<float>& migration) const {
+    std::vector<float> result(weights_.size()), inverse(depth_);
+    for (size_t k = 0; k < depth_; ++k) inverse[k] = 1 / migration[k];
+    const auto count = static_cast<int64_t>(outputs_);
+    pool_.parallel_for((count + kWeightRows - 1) / kWeightRows, [&](int64_t task, int) {
+      for (int64_t n = task * kWeightRows; n < std::min(count, (task + 1) * kWeightRows); ++n) {
+        const float* from = weights_.data() + static_cast<size_t>(n) * depth_;
+        float* to = result.data() + static_cast<size_t>(n) * depth_;
+        for (size_t k = 0; k < depth_; ++k) to[k] = from[k] * migration[k];
+        const float largest = largest_magnitude({to, depth_});
+        if (largest == 0) continue;
+        const float scale = largest / kInt8Largest, inverse_scale = kInt8Largest / largest;
+        constexpr float kRounder = 0x1.8p23f;  // leaves no bits of a fraction
+        for (size_t k = 0; k < depth_; ++k) to[k] = ((to[k] * inverse_scale + kRounder) - kRounder) * scale * inverse[k];
+      }
+    });
+    return result;
+  }
+
+  // [R + 1, N]
+  std::vector<float> product(const std::vector<float>& rows, std::span<const float> weights) const {
+    const auto n = static_cast<int64_t>(outputs_), k = static_cast<int64_t>(depth_);
+    std::vector<float> result(rows.size() / depth_ * outputs_);
+    cpu::GemmProblem problem = {};
+    problem.a = rows.data();
+    problem.a_stride = k;
+    problem.weight = {weights.data(), cpu::FloatType::f32, n, k};
+    problem.c = result.data();
+    problem.c_stride = n;
+    cpu::run_gemm(*cpu::active_isa().kernels, problem, static_cast<int64_t>(rows.size()) / k, pool_, scratch_.bytes());
+    return result;
+  }
+
+  // As kernels want it.
+  class Scratch {
+   public:
+    explicit Scratch(size_t size) : storage_(size + 64), size_(size) {}
+    std::span<std::byte> bytes() const {
+      void* begin = storage_.data();
+      size_t space = storage_.size();
+      return {static_cast<std::byte*>(std::align(64, size_, begin, space)), size_};
+    }
+
+   private:
+    mutable std::vector<std::byte> storage_;
+    size_t size_;
+  };
+
+  std::span<const float> weights_;
+  size_t depth_, outputs_;
+  ThreadPool& pool_;
+  Scratch scratch_;
+  std::vector<float> rows_, exact_;
+  double energy_ = 0;
+};
+
+std::vector<float> shifts(const ChannelStatistics& statistics, Shift kind) {
+  std::vector<float> result(statistics.channels());
+  const auto middle = [](float lowest, float highest) { return lowest / 2 + highest / 2; };
+  if (kind == Shift::tensor) {
+    const auto lowest = statistics.lowest(), highest = statistics.highest();
+    std::fill(result.begin(), result.end(),
+              middle(*std::min_element(lowest.begin(), lowest.end()), *std::max_element(highest.begin(), highest.end())));
+  } else if (kind == Shift::channel) {
+    for (size_t k = 0; k < result.size(); ++k) result[k] = middle(statistics.lowest()[k], statistics.highest()[k]);
+  }
+  return result;
+}
+
+// Of SmoothQuant, with a geometric mean of 1; 1 for dead channels.
+std::vector<float> migrations(const std::vector<float>& ranges, const std::vector<float>& columns, double alpha) {
+  const float widest = *std::max_element(ranges.begin(), ranges.end());
+  const float heaviest = *std::max_element(columns.begin(), columns.end());
+  std::vector<double> logarithms(ranges.size());
+  double sum = 0, count = 0;
+  for (size_t k = 0; k < ranges.size(); ++k) {
+    if (ranges[k] == 0 || heaviest == 0) continue;
+    const double range = std::max(ranges[k], widest * kLeastShare), column = std::max(columns[k], heaviest * kLeastShare);
+    logarithms[k] = alpha * std::log(range) - (1 - alpha) * std::log(column);
+    sum += logarithms[k];
+    ++count;
+  }
+  std::vector<float> result(ranges.size(), 1.0f);
+  for (size_t k = 0; k < ranges.size(); ++k) {
+    if (ranges[k] != 0 && heaviest != 0) result[k] = static_cast<float>(std::exp(logarithms[k] - sum / count));
+  }
+  return result;
+}
+
+}  // namespace
+
+std::string_view shift_name(Shift shift) { return shift == Shift::none ? "none" : shift == Shift::tensor ? "tensor" : "channel"; }
+
+ChannelScheme choose_channels(const ChannelStatistics& statistics, std::span<const float> rows, std::span<const float> weights,
+                              const MigrationOptions& options, ThreadPool& pool) {
+  const size_t depth = statistics.channels();
+  std::vector<float> columns(depth);  // largest magnitudes
+  for (size_t row = 0; row < weights.size(); row += depth)
+    for (size_t k = 0; k < depth; ++k) columns[k] = std::max(columns[k], std::abs(weights[row + k]));
+
+  const OutputError error(rows, statistics.mean(), weights, pool);
+  std::optional<ChannelScheme> best;
+  for (const Shift kind : options.shifts) {
+    const std::vector<float> shift = shifts(statistics, kind);
+    std::vector<float> ranges(depth);
+    for (size_t k = 0; k < depth; ++k)
+      ranges[k] = std::max(statistics.highest()[k] - shift[k], shift[k] - statistics.lowest()[k]);
+    std::vector<std::optional<double>> alphas = {std::nullopt};
+    alphas.insert(alphas.end(), options.alphas.begin(), options.alphas.end());
+    for (const std::optional<double>& alpha : alphas) {
+      ChannelScheme scheme;
+      scheme.kind = kind;
+      scheme.alpha = alpha;
+      scheme.shift = shift;
+      scheme.migration = alpha ? migrations(ranges, columns, *alpha) : std::vector<float>(depth, 1.0f);
+      for (size_t k = 0; k < depth; ++k) scheme.range = std::max(scheme.range, ranges[k] / scheme.migration[k]);
+      scheme.error = error.of(scheme);
+      if (!best || scheme.error < best->error) best = std::move(scheme);
+    }
+  }
+  return std::move(*best);
+}
+
+}  // namespace bertie::calibration
