@@ -68,7 +68,7 @@ class Int8LinearKernel final : public Kernel {
     return int8_gemm_workspace(kernels_, kManyRows, weight_.view().n, weight_.view().k, output_.integers && !output_.fixed,
                                threads);
   }
-  bool reads_constant(size_t index) const override { return index == kWeight && in_place_.has_value(); }
+  bool reads_constant(size_t index) const override { return index == kXScale || (index == kWeight && in_place_.has_value()); }
   size_t packed_bytes() const override {
     return weight_.bytes() + (weight_scales_.size() + bias_.size()) * sizeof(float) + fixed_.bytes();
   }
