@@ -121,10 +121,11 @@ void on_each_isa(const OpCase& op_case, Check check) {
 OpCase int8_linear_case(std::mt19937& random, int64_t rows, int64_t k, int64_t n, Attributes attributes = {}, bool bias = true,
                         bool residual = false, bool one_scale = false) {
   OpCase c{"int8_linear", std::move(attributes), {}, {}, {}};
-  c.inputs = {{random_bytes(random, {rows, k})},
-              {one_scale ? tensor_of({}, {0.01f}) : random_tensor(random, {rows}, DType::f32, 0.001f, 0.01f)},
-              {random_bytes(random, {n, k}), true},
-              {random_tensor(random, {n}, DType::f32, 0.001f, 0.01f), true}};
+  c.inputs = {
+      {random_bytes(random, {rows, k})},
+      one_scale ? Operand{tensor_of({}, {0.01f}), true} : Operand{random_tensor(random, {rows}, DType::f32, 0.001f, 0.01f)},
+      {random_bytes(random, {n, k}), true},
+      {random_tensor(random, {n}, DType::f32, 0.001f, 0.01f), true}};
   c.inputs.push_back(bias ? Operand{random_tensor(random, {n}), true} : Operand{});
   c.inputs.push_back(residual ? Operand{random_tensor(random, {rows, n})} : Operand{});
   return c;
