@@ -20,6 +20,8 @@ bench:
 	@cmake --build --preset release
 	@.venv/bin/python bench/rivals.py
 	@.venv/bin/python bench/startup.py
+	@.venv/bin/python bench/scaling.py
+	@.venv/bin/python bench/roofline.py -o build/roofline.svg
 	@build/release/bench/layer_norm_plugin_bench build/release/examples/layer_norm_plugin/layer_norm_plugin.so
 
 format:

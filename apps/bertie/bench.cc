@@ -3,6 +3,7 @@
 #include <chrono>
 #include <future>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <random>
 
@@ -24,6 +25,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kFewestRuns = 5;
 constexpr double kWarmUpSeconds = 0.2;
+constexpr int kProfileRuns = 9;
 
 struct BenchOptions {
   CommonOptions common;
@@ -137,21 +139,12 @@ class Bench {
       if (!own.empty()) device_ms += percentile(own, 0.5);
     }
 
-    // Operations are counted by one more run, under the profile.
-    session.set_profiling(true);
-    double flops = 0;
-    std::vector<StepTime> profile(engine_->steps().size());
-    for (const BenchBatch& batch : batches) {
-      session.run(batch.batch());
-      for (size_t i = 0; i < profile.size(); ++i) {
-        profile[i].milliseconds += session.step_times()[i].milliseconds;
-        profile[i].flops += session.step_times()[i].flops;
-        profile[i].bytes += session.step_times()[i].bytes;
-        flops += session.step_times()[i].flops;
-      }
+    const bool shown = options_.profile || !options_.trace.empty();
+    const std::vector<StepTime> profile = profile_of(session, batches, shown ? kProfileRuns : 1);
+    report(static_cast<int64_t>(lengths.front().size()), limits.longest, tokens, sequences, measured, device_ms, profile);
+    if (options_.profile && !options_.common.json) {
+      for (const std::string& line : profile_table(engine_->steps(), profile, device_)) write_line(line);
     }
-    report(static_cast<int64_t>(lengths.front().size()), limits.longest, tokens, sequences, measured, device_ms, flops);
-    if (options_.profile) print_profile(profile);
     if (!options_.trace.empty()) write_trace(options_.trace, engine_->steps(), profile, device_);
   }
 
@@ -194,6 +187,30 @@ class Bench {
     return all;
   }
 
+  // Each step's median time, operations and bytes, of all batches together.
+  std::vector<StepTime> profile_of(Session& session, const std::vector<BenchBatch>& batches, int runs) const {
+    session.set_profiling(true);
+    std::vector<StepTime> profile(engine_->steps().size());
+    std::vector<std::vector<double>> times(profile.size());
+    for (int run = 0; run < runs; ++run) {
+      profile.assign(profile.size(), {});
+      for (const BenchBatch& batch : batches) {
+        session.run(batch.batch());
+        for (size_t i = 0; i < profile.size(); ++i) {
+          profile[i].milliseconds += session.step_times()[i].milliseconds;
+          profile[i].flops += session.step_times()[i].flops;
+          profile[i].bytes += session.step_times()[i].bytes;
+        }
+      }
+      for (size_t i = 0; i < profile.size(); ++i) times[i].push_back(profile[i].milliseconds);
+    }
+    for (size_t i = 0; i < profile.size(); ++i) {
+      std::sort(times[i].begin(), times[i].end());
+      profile[i].milliseconds = percentile(times[i], 0.5);
+    }
+    return profile;
+  }
+
   // As many repeats as fit into a quarter of the time.
   int device_runs(double milliseconds) const {
     constexpr double kFewest = 32, kMost = 512;
@@ -201,11 +218,13 @@ class Bench {
   }
 
   void report(int64_t batch, int64_t longest, int64_t tokens, int64_t sequences, const Measured& measured, double device_ms,
-              double flops) const {
+              const std::vector<StepTime>& profile) const {
     const std::vector<double>& times = measured.milliseconds;
     const double p50 = percentile(times, 0.5), p90 = percentile(times, 0.9), p99 = percentile(times, 0.99);
     const double tokens_per_s = static_cast<double>(tokens) * measured.runs_per_s,
                  sequences_per_s = static_cast<double>(sequences) * measured.runs_per_s;
+    const double flops =
+        std::accumulate(profile.begin(), profile.end(), 0.0, [](double sum, const StepTime& step) { return sum + step.flops; });
     const double peak = peak_of(device_, engine_->options().precision);
     const double share = peak > 0 ? flops * (device_ms > 0 ? 1e3 / device_ms : measured.runs_per_s) / peak : 0;
     if (options_.common.json) {
@@ -227,6 +246,7 @@ class Bench {
                   {"sequences_per_s", rounded(sequences_per_s)},
                   {"peak_share", rounded(share)}};
       if (device_ms > 0) row["gpu_p50_ms"] = rounded(device_ms);
+      if (options_.profile) row.update(profile_json(engine_->steps(), profile, device_));
       write_line(to_line(row));
     } else {
       write_line(fmt::format("{:>6} {:>8} {:>8} {:>10.3f} {:>10.3f} {:>10.3f} {:>10} {:>12.0f} {:>12.1f} {:>5.1f}%", batch,
@@ -234,12 +254,6 @@ class Bench {
                              sequences_per_s, 100 * share));
     }
     flush_output();
-  }
-
-  // On standard error with --json, so that the rows stay rows.
-  void print_profile(const std::vector<StepTime>& profile) const {
-    const auto put = [&](const std::string& line) { options_.common.json ? note(line) : write_line(line); };
-    for (const std::string& line : profile_table(engine_->steps(), profile, device_)) put(line);
   }
 
   const BenchOptions& options_;
@@ -283,7 +297,8 @@ void add_bench(CLI::App& app, Action& action) {
   command.add_option("--outputs", o.outputs, "Network outputs to compute, a comma-separated list")->delimiter(',');
   command.add_option("--seconds", o.seconds, "Seconds of measuring a case (default 2), at least 5 runs")
       ->check(CLI::Range(0.0, 1e6));
-  command.add_flag("--profile", o.profile, "Time each step; on a GPU also name it to an attached profiler (NVTX)");
+  command.add_flag("--profile", o.profile,
+                   "Time each step, the median of 9 runs; on a GPU also name it to an attached profiler (NVTX)");
   command.add_option("--trace", o.trace,
                      "Write the steps' times to this file for chrome://tracing or Perfetto, of the last case");
   o.common.add_tokenizer(command);

@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "base/atomic_file.h"
-#include "json.h"
 
 namespace bertie::cli {
 namespace {
@@ -44,6 +43,25 @@ std::vector<std::string> profile_table(std::span<const StepInfo> steps, std::spa
                                 step.kernel, step.name));
   }
   return lines;
+}
+
+Json profile_json(std::span<const StepInfo> steps, std::span<const StepTime> times, const DeviceInfo& device) {
+  Json list = Json::array();
+  for (size_t i = 0; i < times.size(); ++i) {
+    list.push_back({{"name", steps[i].name},
+                    {"op", steps[i].op},
+                    {"kernel", steps[i].kernel},
+                    {"precision", steps[i].precision},
+                    {"ms", rounded(times[i].milliseconds)},
+                    {"flops", times[i].flops},
+                    {"bytes", times[i].bytes},
+                    {"peak_share", rounded(roofline_share(steps[i], times[i], device))}});
+  }
+  Json peaks = {{"bandwidth_gbs", rounded(device.bandwidth_gbs)}};
+  for (const char* precision : {"fp32", "tf32", "fp16", "bf16", "int8"}) {
+    if (const double peak = peak_of(device, precision); peak > 0) peaks["gflops"][precision] = rounded(peak / 1e9);
+  }
+  return {{"peaks", std::move(peaks)}, {"steps", std::move(list)}};
 }
 
 void write_trace(const std::string& path, std::span<const StepInfo> steps, std::span<const StepTime> times,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bertie/engine.h"
+#include "json.h"
 
 namespace bertie::cli {
 
@@ -15,6 +16,9 @@ double peak_of(const DeviceInfo& device, std::string_view precision);
 // One line a step under a heading: time, operations, bytes, and the share of the device's roofline that they reach.
 std::vector<std::string> profile_table(std::span<const StepInfo> steps, std::span<const StepTime> times,
                                        const DeviceInfo& device);
+
+// The same for programs: an object a step, and the device's measured peaks beside them.
+Json profile_json(std::span<const StepInfo> steps, std::span<const StepTime> times, const DeviceInfo& device);
 
 // Steps one behind the other as trace events, for chrome://tracing or Perfetto. Throws Error(io).
 void write_trace(const std::string& path, std::span<const StepInfo> steps, std::span<const StepTime> times,

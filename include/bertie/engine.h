@@ -70,7 +70,8 @@ struct EngineOptions {
   int threads = 0;            // 0: all usable CPUs
   Mode mode = Mode::latency;  // of a GPU it changes nothing
   // Keeps each thread of the engine on a CPU of its own, distinct cores first (hardware threads of one core last), and the thread that calls
-  // a session's `run` on one until it returns: in throughput mode each session's caller on another. For machines that do little else: a pinned thread does not make way for another program.
+  // a session's `run` on one until it returns: in throughput mode each session's caller on another. For machines that do little else: a
+  // pinned thread does not make way for another program.
   bool pin = false;
   std::vector<std::string> outputs;  // network outputs wanted; empty: all
   // Outputs of which only Batch::head_rows are computed: [R, ...] in place of [T, ...]. Work that no wanted row needs is not

@@ -583,6 +583,12 @@ class Reports(Case):
         code, output, error = run("bench", "--random", "1,32,2,64", "--batch", "2", "--sequence", "8", "--seconds", "0.02", "--profile")
         self.assertEqual(code, 0, error)
         self.assertIn(b"attention", output)
+        code, output, error = run("bench", "--random", "1,32,2,64", "--batch", "2", "--sequence", "8", "--seconds", "0.02", "--profile", "--json")
+        self.assertEqual((code, error), (0, ""))
+        [row] = rows(output)
+        self.assertGreater(row["peaks"]["gflops"]["fp32"], 0)
+        self.assertIn("attention", [step["op"] for step in row["steps"]])
+        self.assertEqual(sum(step["flops"] for step in row["steps"] if step["op"] == "linear"), 2 * 16 * (4 * 32 * 32 + 2 * 32 * 64))
         self.fails(1, "bench", MASKED, "--sequence", "129", "--json", says="129")
 
     def test_bench_mixes_and_traces(self):
