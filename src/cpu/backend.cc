@@ -35,6 +35,7 @@ constexpr struct {
     {"reduce", "reduce", cpu::prepare_reduce},
     {"skip_layer_norm", "skip_layer_norm", cpu::prepare_skip_layer_norm},
     {"softmax", "softmax", cpu::prepare_softmax},
+    {"top_k_log_sum_exp", "top_k_log_sum_exp", cpu::prepare_top_k_log_sum_exp},
     {"transpose", "transpose", cpu::prepare_transpose},
     {"unary", "unary", cpu::prepare_unary},
 };

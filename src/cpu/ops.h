@@ -23,6 +23,7 @@ PrepareResult prepare_quantize_rows(const KernelRequest& request);
 PrepareResult prepare_reduce(const KernelRequest& request);
 PrepareResult prepare_skip_layer_norm(const KernelRequest& request);
 PrepareResult prepare_softmax(const KernelRequest& request);
+PrepareResult prepare_top_k_log_sum_exp(const KernelRequest& request);
 PrepareResult prepare_transpose(const KernelRequest& request);
 PrepareResult prepare_unary(const KernelRequest& request);
 

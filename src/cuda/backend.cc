@@ -43,6 +43,7 @@ constexpr KernelEntry kTable[] = {
     {"softmax", "cuda_softmax", cuda::prepare_softmax},
     {"split", "cuda_split", cuda::prepare_split},
     {"squeeze", "cuda_reshape", cuda::prepare_reshape},
+    {"top_k_log_sum_exp", "cuda_top_k_log_sum_exp", cuda::prepare_top_k_log_sum_exp},
     {"transpose", "cuda_transpose", cuda::prepare_transpose},
     {"unary", "cuda_unary", cuda::prepare_unary},
     {"unsqueeze", "cuda_reshape", cuda::prepare_reshape},

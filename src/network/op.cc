@@ -151,6 +151,7 @@ constexpr Getter kOps[] = {
     split_op,
     squeeze_op,
     tile_op,
+    top_k_log_sum_exp_op,
     top_k_op,
     transpose_op,
     trilu_op,

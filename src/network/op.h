@@ -148,6 +148,7 @@ const OpDescriptor& softmax_op();
 const OpDescriptor& split_op();
 const OpDescriptor& squeeze_op();
 const OpDescriptor& tile_op();
+const OpDescriptor& top_k_log_sum_exp_op();
 const OpDescriptor& top_k_op();
 const OpDescriptor& transpose_op();
 const OpDescriptor& trilu_op();

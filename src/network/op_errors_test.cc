@@ -243,6 +243,7 @@ const std::vector<Case>& cases() {
       {"squeeze", {"table", "9"}, {}, "an axis within rank 2, not 9"},
       {"tile", {"x", "x"}, {}, "repeats of i32 or i64"},
       {"tile", {"x", "2,3"}, {}, "a repeat for each axis"},
+      {"top_k_log_sum_exp", {"x"}, number("k", 0), "a k of 1 to the last axis's extent, which is at most 2^24"},
       {"top_k", {"x", "x"}, {}, "k of i32 or i64"},
       {"top_k", {"x", "2,3"}, {}, "one k"},
       {"top_k", {"x", "9"}, {}, "a k of 0 to the axis's extent"},

@@ -190,6 +190,7 @@ const std::map<std::string_view, Rule>& rules() {
       {"reduce", [](const Network& n, const Node& x) { return along_input(n, x, 1, "it works along the sequence"); }},
       {"reshape", reshape_rule},
       {"skip_layer_norm", over_last_axis},
+      {"top_k_log_sum_exp", over_last_axis},
       {"slice", [](const Network& n, const Node& x) { return along_input(n, x, 3, "it works along the batch"); }},
       {"softmax", [](const Network& n, const Node& x) { return along_attribute(n, x, -1); }},
       {"split", [](const Network& n, const Node& x) { return along_attribute(n, x, 0); }},

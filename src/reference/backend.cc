@@ -52,6 +52,7 @@ constexpr KernelEntry kKernels[] = {
     {"squeeze", "reference_squeeze", reference::prepare_squeeze},
     {"tile", "reference_tile", reference::prepare_tile},
     {"top_k", "reference_top_k", reference::prepare_top_k},
+    {"top_k_log_sum_exp", "reference_top_k_log_sum_exp", reference::prepare_top_k_log_sum_exp},
     {"transpose", "reference_transpose", reference::prepare_transpose},
     {"trilu", "reference_trilu", reference::prepare_trilu},
     {"unary", "reference_unary", reference::prepare_unary},

@@ -50,6 +50,7 @@ PrepareResult prepare_softmax(const KernelRequest& request);
 PrepareResult prepare_split(const KernelRequest& request);
 PrepareResult prepare_squeeze(const KernelRequest& request);
 PrepareResult prepare_tile(const KernelRequest& request);
+PrepareResult prepare_top_k_log_sum_exp(const KernelRequest& request);
 PrepareResult prepare_top_k(const KernelRequest& request);
 PrepareResult prepare_transpose(const KernelRequest& request);
 PrepareResult prepare_trilu(const KernelRequest& request);

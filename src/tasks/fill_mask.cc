@@ -1,16 +1,18 @@
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "bertie/tasks.h"
 #include "tasks/batcher.h"
 #include "tasks/characters.h"
-#include "tasks/softmax.h"
 #include "tasks/task_model.h"
 
 namespace bertie {
 namespace {
 
 using tasks::SequenceOutputs;
+
+constexpr const char* kBest = "best_words";  // the output's name
 
 struct FillMaskWork : tasks::Work {
   Encoding encoding;
@@ -21,13 +23,24 @@ struct FillMaskWork : tasks::Work {
   std::vector<Best> best;  // one a mask
 };
 
+// The model's network with what is read of each row of logits.
+Network with_best_words(const Model& model, int top_k, const std::string& output) {
+  Network network = model.network();
+  const std::string name = model.info().output("logits");
+  const auto outputs = network.outputs();
+  const auto logits = std::find_if(outputs.begin(), outputs.end(), [&](const Network::Output& own) { return own.name == name; });
+  const Dim vocabulary = network.value(logits->value).shape.back();
+  int64_t k = std::max(top_k, 1);
+  if (vocabulary.is_fixed()) k = std::min(k, vocabulary.size);
+  network.add_output(output, network.add_node("top_k_log_sum_exp", {logits->value}, {{"k", k}}, output)[0]);
+  return network;
+}
+
 class FillMaskDriver final : public tasks::Batcher<std::string, FillMaskAnswer, FillMaskWork> {
  public:
   FillMaskDriver(const Model& model, const FillMaskOptions& options)
       : Batcher((tasks::require_task(model, "fill-mask"),
-                 tasks::make_runner(model, model.network(), options, {model.info().output("logits")},
-                                    {model.info().output("logits")}))),
-        logits_(model.info().output("logits")),
+                 tasks::make_runner(model, with_best_words(model, options.top_k, kBest), options, {kBest}, {kBest}))),
         encoder_(model, tasks::longest_text(model), options.truncate),
         top_k_(static_cast<size_t>(std::max(options.top_k, 0))) {
     const Tokenizer& tokenizer = encoder_.tokenizer();
@@ -54,15 +67,17 @@ class FillMaskDriver final : public tasks::Batcher<std::string, FillMaskAnswer, 
   }
 
   void read(FillMaskWork& work, size_t, const SequenceOutputs& outputs) const override {
-    const std::span<const float> logits = outputs.values(logits_);
+    const std::span<const float> values = outputs.values(kBest);
     const size_t masks = work.sequences[0].rows.size();
-    const size_t width = logits.size() / masks;
+    const size_t width = values.size() / masks, most = width / 2;
     for (size_t mask = 0; mask < masks; ++mask) {
-      const std::span<const float> row = logits.subspan(mask * width, width);
-      const tasks::SoftmaxScale scale = tasks::softmax_scale(row);
+      const std::span<const float> row = values.subspan(mask * width, width);
+      const double log_sum_exp = row[2 * most];
       FillMaskWork::Best best;
-      best.ids = tasks::largest(row, top_k_);
-      for (int32_t id : best.ids) best.scores.push_back(scale.score(row[static_cast<size_t>(id)]));
+      for (size_t i = 0; i < std::min(top_k_, most); ++i) {
+        best.ids.push_back(static_cast<int32_t>(row[most + i]));
+        best.scores.push_back(static_cast<float>(std::exp(row[i] - log_sum_exp)));
+      }
       work.best.push_back(std::move(best));
     }
   }
@@ -109,7 +124,6 @@ class FillMaskDriver final : public tasks::Batcher<std::string, FillMaskAnswer, 
     return encoder_.tokenizer().decode(ids, skip_special);
   }
 
-  std::string logits_;  // the output's name
   tasks::TextEncoder encoder_;
   size_t top_k_;
   int32_t mask_id_ = 0;

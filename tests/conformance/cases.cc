@@ -515,4 +515,28 @@ std::vector<ConformanceCase> copied_op_cases() {
   return cases;
 }
 
+std::vector<ConformanceCase> top_k_cases() {
+  std::vector<ConformanceCase> cases;
+  std::mt19937 random(10);
+  const auto add = [&](Tensor x, int64_t k, const std::string& detail) {
+    cases.push_back(plain_case("top_k_log_sum_exp", {{"k", k}}, {{std::move(x)}}, fmt::format("{} {}", k, detail)));
+    cases.back().element_bound = 64 * kEpsilon;  // of places none at all
+    cases.back().whole_bound = 1e-6;
+  };
+  for (int64_t extent : {1, 2, 15, 16, 17, 63, 64, 65, 129, 1023, 1024, 1025, 30522}) {
+    for (int64_t k : {1, 2, 5, 64}) {
+      if (k <= extent) add(random_tensor(random, {3, extent}, DType::f32, 2), k, fmt::format("of {}", extent));
+    }
+  }
+  for (int64_t extent : {16, 256}) add(random_tensor(random, {2, 1, extent}), extent, "in order");
+  add(random_tensor(random, {0, 40}), 3, "empty");
+  // Equal ones, rising and falling ones, and numbers so large that their exponentials are not.
+  for (float step : {0.0f, 0.25f, -0.25f}) {
+    std::vector<float> values;
+    for (int i = 0; i < 600; ++i) values.push_back(200 + step * static_cast<float>(i / 3));
+    add(tensor_of({2, 300}, values), 7, fmt::format("steps of {}", step));
+  }
+  return cases;
+}
+
 }  // namespace bertie::test

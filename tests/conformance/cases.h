@@ -38,5 +38,6 @@ std::vector<ConformanceCase> matmul_cases();  // of two operands that the run ma
 std::vector<ConformanceCase>
 padded_op_cases();  // softmax, reduce, transpose, broadcasting elementwise: what padded networks run unfused
 std::vector<ConformanceCase> copied_op_cases();  // slice, concat, expand, gather, where, reshape, cast; every function of reduce
+std::vector<ConformanceCase> top_k_cases();      // top_k_log_sum_exp
 
 }  // namespace bertie::test

@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <limits>
 
 #include "cpu/backend.h"
 #include "cpu/isa.h"
@@ -81,6 +84,49 @@ TEST(Conformance, ElementOps) { check_cases(element_op_cases()); }
 TEST(Conformance, Linear) { check_cases(linear_cases()); }
 TEST(Conformance, Matmul) { check_cases(matmul_cases()); }
 TEST(Conformance, PaddedOps) { check_cases(padded_op_cases()); }
+TEST(Conformance, TopK) { check_cases(top_k_cases()); }
+
+// The reference against a sorted row and the reference's own sum.
+TEST(Conformance, TopKLogSumExpIsASortAndAReduce) {
+  for (const ConformanceCase& c : top_k_cases()) {
+    const auto k = static_cast<size_t>(std::get<int64_t>(c.op.attributes.at("k")));
+    const OpResult fused = run_op(reference_backend(), c.op);
+    const OpResult sums = run_op(
+        reference_backend(),
+        {"reduce", {{"function", std::string("log_sum_exp")}}, {c.op.inputs[0], {indices({1}, {-1}, DType::i64), true}}, {}, {}});
+    const auto* x = c.op.inputs[0].tensor.view().as<float>();
+    const auto extent = static_cast<size_t>(c.op.inputs[0].tensor.shape.back());
+    for (size_t row = 0; row < sums.values.size(); ++row) {
+      const std::span<const float> own = std::span(fused.values).subspan(row * (2 * k + 1), 2 * k + 1);
+      std::vector<float> sorted(x + row * extent, x + (row + 1) * extent);
+      std::sort(sorted.begin(), sorted.end(), std::greater<>());
+      for (size_t i = 0; i < k; ++i) {
+        ASSERT_EQ(own[i], sorted[i]) << c.name;
+        ASSERT_EQ(own[i], x[row * extent + static_cast<size_t>(own[k + i])]) << c.name;
+        ASSERT_TRUE(i == 0 || own[i] < own[i - 1] || own[k + i] > own[k + i - 1]) << c.name;
+      }
+      ASSERT_EQ(own[2 * k], sums.values[row]) << c.name;
+    }
+  }
+}
+
+// NaN comes last, and the sum is one; an infinity is the sum.
+TEST(Conformance, TopKOfWhatIsNoNumber) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  std::vector<float> values(100, nan);
+  values[70] = 1;
+  values[98] = 2;
+  std::vector<float> large(100, -infinity);
+  large[99] = infinity;
+  for (const cpu::Isa& isa : cpu::available_isas()) {
+    const ScopedIsa scoped(isa.name);
+    const OpResult result = run_cpu({"top_k_log_sum_exp", {{"k", int64_t{4}}}, {{tensor_of({1, 100}, values)}}, {}, {}});
+    EXPECT_EQ(std::vector<float>(result.values.begin() + 4, result.values.begin() + 8), (std::vector<float>{98, 70, 0, 1}));
+    EXPECT_TRUE(std::isnan(result.values[8]));
+    const OpResult top = run_cpu({"top_k_log_sum_exp", {{"k", int64_t{2}}}, {{tensor_of({1, 100}, large)}}, {}, {}});
+    EXPECT_EQ(top.values, (std::vector<float>{infinity, -infinity, 99, 0, infinity}));
+  }
+}
 
 // Rows [begin, begin + rows) of a [., width] tensor.
 Tensor slice_rows(const Tensor& tensor, int64_t begin, int64_t rows) {
@@ -201,6 +247,7 @@ TEST(Conformance, CpuRefuses) {
       {{"reduce", {{"function", std::string("max")}}, {{x}}, {}, {}}, "no vectorised max"},
       {{"transpose", {}, {{half}}, {}, {}}, "x is f16, not f32"},
       {{"gelu", {}, {{half}}, {}, {}}, "x is f16, not f32"},
+      {{"top_k_log_sum_exp", {{"k", int64_t{257}}}, {{wide}}, {}, {}}, "257 of a row: at most 256"},
       {{"layer_norm", {{"epsilon", 1e-5}}, {{x}, {vector}, {vector}}, {}, {}}, "gamma is not constant"},
       {{"pool", {{"mode", std::string("mean")}}, {{random_tensor(random, {1, 2, 6})}, {indices({1, 2}, {1, 0})}}, {}, {}},
        "a mask: packed rows need none"},

@@ -64,6 +64,7 @@ TEST_F(CudaConformance, ElementOps) { check_cases(element_op_cases()); }
 TEST_F(CudaConformance, Linear) { check_cases(linear_cases()); }
 TEST_F(CudaConformance, Matmul) { check_cases(matmul_cases()); }
 TEST_F(CudaConformance, PaddedOps) { check_cases(padded_op_cases()); }
+TEST_F(CudaConformance, TopK) { check_cases(top_k_cases()); }
 TEST_F(CudaConformance, CopiedOps) { check_cases(copied_op_cases()); }
 
 }  // namespace

@@ -13,6 +13,7 @@ const IsaKernels kKernels = {
     .quantize_rows = quantize_rows,
     .softmax = softmax,
     .reduce = reduce,
+    .top_k_log_sum_exp = top_k_log_sum_exp,
     .pool = pool,
     .unary = unary,
     .gemm = gemm,

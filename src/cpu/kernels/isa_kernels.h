@@ -19,6 +19,7 @@
 #include "cpu/kernels/quantize_rows.h"
 #include "cpu/kernels/reduce.h"
 #include "cpu/kernels/softmax.h"
+#include "cpu/kernels/top_k_log_sum_exp.h"
 #include "cpu/kernels/unary.h"
 
 namespace bertie::cpu {
@@ -33,10 +34,11 @@ struct IsaKernels {
   void (*gather_rows)(const GatherRows& rows, int64_t begin, int64_t end);
   void (*normalize)(const NormalizeRows& rows, int64_t begin, int64_t end);
   void (*elementwise)(const BinaryRows& rows, int64_t begin, int64_t end);
-  // quantize_rows.h, softmax.h, reduce.h: rows [begin, end)
+  // quantize_rows.h, softmax.h, reduce.h, top_k_log_sum_exp.h: rows [begin, end)
   void (*quantize_rows)(const QuantizeRows& rows, int64_t begin, int64_t end);
   void (*softmax)(const SoftmaxRows& rows, int64_t begin, int64_t end);
   void (*reduce)(const ReduceRows& rows, int64_t begin, int64_t end);
+  void (*top_k_log_sum_exp)(const TopKRows& rows, int64_t begin, int64_t end);
   // pool.h, unary.h
   void (*pool)(const PoolSequence& sequence, int64_t begin, int64_t end);
   void (*unary)(UnaryFunction function, const float* x, float* out, int64_t count);

@@ -16,6 +16,7 @@
 #include "cuda/kernels/softmax.h"
 #include "cuda/kernels/strided_copy.h"
 #include "cuda/kernels/tile_attention.h"
+#include "cuda/kernels/top_k_log_sum_exp.h"
 #include "cuda/kernels/warp_layer_norm.h"
 #include "cuda/kernels/wgmma_attention.h"
 #include "cuda/kernels/wgmma_linear.h"
@@ -51,6 +52,7 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<SoftmaxParams, launch_softmax>("softmax"),
     launcher<StridedCopyParams, launch_strided_copy>("strided_copy"),
     launcher<AnyAttentionParams, launch_tile_attention>("tile_attention"),
+    launcher<TopKLogSumExpParams, launch_top_k_log_sum_exp>("top_k_log_sum_exp"),
     launcher<UnaryParams, launch_unary>("unary"),
     launcher<AnyLayerNormParams, launch_warp_layer_norm>("warp_layer_norm"),
     launcher<AnyAttentionParams, launch_wgmma_attention>("wgmma_attention"),
