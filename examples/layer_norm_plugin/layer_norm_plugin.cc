@@ -7,6 +7,9 @@
 
 #include "bertie/plugin.h"
 #include "stages.h"
+#if defined(LAYER_NORM_CUDA)
+#include "cuda_stages.h"
+#endif
 
 namespace {
 
@@ -92,6 +95,50 @@ class Vectors final : public LayerNormKernel {
   layer_norm::VectorStage stage_ = layer_norm::best_vector_stage();
 };
 
+#if defined(LAYER_NORM_CUDA)
+// Gamma and beta are constants that bertie brings to the device, as it does every one that a kernel reads.
+template <int stage>
+class OnCuda final : public plugin::Kernel {
+ public:
+  explicit OnCuda(const plugin::NodeView& node)
+      : extent_(node.shape(1)[0].size), epsilon_(static_cast<float>(node.real("epsilon"))) {
+    for (size_t input : {1, 2}) {
+      if (!node.is_constant(input)) plugin::refuse("gamma and beta are no constants");
+    }
+  }
+  size_t workspace_bytes(const plugin::Limits& limits, int) const override {
+    return stage > 1 ? 0 : 2 * sizeof(float) * static_cast<size_t>(std::max({limits.tokens, limits.sequences, limits.rows}));
+  }
+  void run(const plugin::Run& run) const override {
+    const layer_norm::Rows rows{run.input<void>(0),
+                                run.output<void>(0),
+                                run.input_dtype(0) == DType::f16,
+                                run.input<float>(1),
+                                run.input<float>(2),
+                                extent_,
+                                epsilon_};
+    const layer_norm::cuda::Queue queue{run.abi().device->index, run.stream()};
+    const int64_t count = row_count(run.input_shape(0));
+    if (stage == 2) layer_norm::cuda::normalise_in_one_kernel(rows, count, queue);
+    if (stage == 3) layer_norm::cuda::normalise_in_registers(rows, count, queue);
+    if (stage != 1 || count == 0) return;
+    // As many rows at a time as the workspace has statistics for.
+    const int64_t most = static_cast<int64_t>(run.workspace().size() / (2 * sizeof(float)));
+    for (int64_t begin = 0; begin < count; begin += most) {
+      layer_norm::Rows some = rows;
+      some.x = run.input<float>(0) + begin * extent_;
+      some.out = run.output<float>(0) + begin * extent_;
+      layer_norm::cuda::normalise_in_several_kernels(some, std::min(most, count - begin),
+                                                     reinterpret_cast<float*>(run.workspace().data()), queue);
+    }
+  }
+
+ private:
+  int64_t extent_;
+  float epsilon_;
+};
+#endif
+
 template <typename Kernel, int stage>
 std::unique_ptr<plugin::Kernel> prepare(const plugin::NodeView& node, const plugin::Device&) {
   if (node.integer("stage") != stage) plugin::refuse("another stage is asked for");
@@ -110,6 +157,11 @@ struct LayerNorm final : plugin::Op {
     add_kernel("cpu", vectors, prepare<Vectors, 3>);
     add_kernel("cpu", "row_by_row", prepare<RowByRow, 2>);
     add_kernel("cpu", "three_passes", prepare<ThreePasses, 1>);
+#if defined(LAYER_NORM_CUDA)
+    add_kernel("cuda", "in_registers", prepare<OnCuda<3>, 3>);
+    add_kernel("cuda", "one_kernel", prepare<OnCuda<2>, 2>);
+    add_kernel("cuda", "several_kernels", prepare<OnCuda<1>, 1>);
+#endif
   }
 
   void infer(const plugin::ShapeRule& rule) const override {

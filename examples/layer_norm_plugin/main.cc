@@ -1,5 +1,5 @@
 // A network with a plugin's op, laid down by hand: every stage of examples/layer_norm_plugin beside bertie's own layer_norm.
-//   example_layer_norm_plugin layer_norm_plugin.so
+//   example_layer_norm_plugin layer_norm_plugin.so [cpu|cuda]
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -20,8 +20,8 @@ bertie::Tensor waves(const bertie::Shape& shape, double pitch, double shift) {
 
 int main(int argc, char** argv) try {
   using namespace bertie;
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: %s layer_norm_plugin.so\n", argv[0]);
+  if (argc != 2 && argc != 3) {
+    std::fprintf(stderr, "usage: %s layer_norm_plugin.so [cpu|cuda]\n", argv[0]);
     return 2;
   }
   const PluginInfo plugin = load_plugin(argv[1]);
@@ -40,7 +40,8 @@ int main(int argc, char** argv) try {
     network.add_output(stages[i], network.add_node("bertie.examples::LayerNorm", {x, gamma, beta}, attributes, stages[i])[0]);
   }
 
-  const auto engine = Engine::build(network);
+  const std::string device = argc == 3 ? argv[2] : "cpu";
+  const auto engine = Engine::build(network, {.device = device});
   for (const StepInfo& step : engine->steps())
     std::printf("%-12s %-28s %-26s %s\n", step.name.c_str(), step.op.c_str(), step.kernel.c_str(), step.reason.c_str());
 

@@ -13,8 +13,9 @@ namespace bertie {
 Target target_of(std::string_view device) {
   if (device == "cpu") return {{&cpu_backend(), &plugin_cpu_backend(), &reference_backend()}, {"cpu"}, {"fp32", "int8"}};
   if (device == "reference") return {{&reference_backend(), &plugin_cpu_backend()}, {"reference"}, {"fp32", "int8"}};
-  Target target{
-      {&cuda_backend(), &cpu_backend(), &plugin_cpu_backend(), &reference_backend()}, {}, {"fp32", "tf32", "fp16", "bf16"}};
+  Target target{{&cuda_backend(), &plugin_cuda_backend(), &cpu_backend(), &plugin_cpu_backend(), &reference_backend()},
+                {},
+                {"fp32", "tf32", "fp16", "bf16"}};
   for (size_t begin = 0; begin <= device.size();) {
     const size_t end = std::min(device.find(',', begin), device.size());
     const std::string_view name = device.substr(begin, end - begin);

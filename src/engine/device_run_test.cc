@@ -10,8 +10,10 @@
 #include <random>
 #include <thread>
 
+#include "backend/plugin_kernels.h"
 #include "base/message_of_test.h"
 #include "bertie/model.h"
+#include "bertie/plugin.h"
 #include "cpu/backend.h"
 #include "engine/backends.h"
 #include "engine/buckets.h"
@@ -430,6 +432,63 @@ TEST_F(DeviceRunTest, OverflowBesideTheCpuNamesTheFirstStep) {
   for (int round = 0; round < 2; ++round)
     EXPECT_THAT(message_of([&] { session.run(OwnBatch({3}, random).view()); }),
                 HasSubstr("linear 'planted': a result is too large"));
+}
+
+// y = x * factors by a kernel that a plugin has for GPUs alone: its stream's work reads the factors in the device's memory.
+struct TimesKernel : plugin::Kernel {
+  void run(const plugin::Run& run) const override {
+    const int64_t rows = run.input_shape(0)[0], width = run.input_shape(0)[1];
+    if (run.input_dtype(0) != DType::f32 || run.abi().parallel_for) throw std::logic_error("not what was promised");
+    enqueue(*static_cast<Stream*>(run.stream()),
+            [x = run.input<float>(0), factors = run.input<float>(1), y = run.output<float>(0), rows, width] {
+              for (int64_t i = 0; i < rows * width; ++i) y[i] = x[i] * factors[i % width];
+            });
+  }
+};
+struct Times : plugin::Op {
+  Times() : Op("test.device::Times", 1) {
+    add_input("x");
+    add_input("factors");
+    add_kernel("cuda", "times", [](const plugin::NodeView&, const plugin::Device& device) -> std::unique_ptr<plugin::Kernel> {
+      if (device.index != 1) throw std::logic_error("another device");
+      return std::make_unique<TimesKernel>();
+    });
+  }
+  void infer(const plugin::ShapeRule& rule) const override { rule.output(DType::f32, rule.shape(0)); }
+  bool row_wise(const plugin::NodeView&) const override { return true; }
+};
+
+TEST_F(DeviceRunTest, PluginsKernelsRunOnTheDevice) {
+  plugin::register_ops<Times>("device_times", "1.0");
+  Network network;
+  const ValueId ids = network.add_input("input_ids", DType::i32, {"batch", "sequence"});
+  std::vector<float> table(20 * 8), weight(8 * 8), factors(8);
+  for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i % 7);
+  for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<float>(i % 5) - 2;
+  for (size_t i = 0; i < factors.size(); ++i) factors[i] = static_cast<float>(i + 1);
+  ValueId x = network.add_embedding(network.add_constant("table", Tensor::from_floats({20, 8}, table)), ids, "words");
+  x = network.add_linear(x, network.add_constant("w", Tensor::from_floats({8, 8}, weight)), kNone, "linear");
+  network.add_output("x", x);
+  network.add_output("y", network.add_node("test.device::Times",
+                                           {x, network.add_constant("factors", Tensor::from_floats({8}, factors))}, {})[0]);
+  for (const char* precision : {"fp32", "fp16"}) {
+    const auto engine = Engine::Impl::build(
+        network, {.precision = precision, .threads = 1},
+        Target{{&fake_backend(), &plugin_cuda_backend(), &reference_backend()}, {"fake:1"}, {"fp32", "fp16"}});
+    EXPECT_TRUE(engine->execution().planned) << engine->execution().reason;
+    const auto step = std::find_if(engine->steps().begin(), engine->steps().end(),
+                                   [](const StepInfo& info) { return info.op == "test.device::Times"; });
+    EXPECT_EQ(step->kernel, "plugin device_times v1.0");
+    EXPECT_EQ(step->device, "cuda");
+    Session session(engine, kLimits);
+    std::mt19937 random(16);
+    for (int round = 0; round < 4; ++round) {
+      session.run(OwnBatch({7, 0, 12}, random).view());
+      const TensorView a = session.output("x"), b = session.output("y");
+      for (int64_t i = 0; i < a.shape.elements(); ++i)
+        ASSERT_EQ(b.as<float>()[i], a.as<float>()[i] * factors[static_cast<size_t>(i % 8)]) << precision;
+    }
+  }
 }
 
 TEST(Targets, NameWhatThereIs) {

@@ -13,6 +13,7 @@
 #include "engine/expand_plugins.h"
 #include "engine/kernel_choice.h"
 #include "engine/network_inputs.h"
+#include "network/plugin_registry.h"
 #include "passes/pass.h"
 
 namespace bertie {
@@ -109,6 +110,18 @@ void add_result_casts(Network& network, KernelChooser& chooser, AddStep add_step
   }
 }
 
+// A plugin's kernels are made for the dtypes that the network says.
+template <typename AddStep>
+void add_input_casts(Network& network, NodeId id, KernelChooser& chooser, AddStep add_step) {
+  for (size_t i = 0; i < network.node(id).inputs.size(); ++i) {
+    const ValueId input = network.node(id).inputs[i];
+    if (input == kNone || chooser.stored()[static_cast<size_t>(input)] == network.value(input).dtype) continue;
+    const ValueId cast = network.add_cast(input, network.value(input).dtype, network.value(input).name + ".cast");
+    network.mutable_node(id).inputs[i] = cast;
+    add_step(network.value(cast).producer);
+  }
+}
+
 void check_precisions(const EngineOptions& options, const std::vector<LayerPrecision>& layers, const Target& target) {
   const auto check = [&](const std::string& precision, std::string_view what, const std::string& said) {
     if (std::find(target.precisions.begin(), target.precisions.end(), precision) != target.precisions.end()) return;
@@ -134,9 +147,10 @@ void choose_kernels(Engine::Impl& impl, const Target& target, const std::string&
   impl.bias_columns = smallest_bias(network);
   impl.reads_first_rows = reads_first_rows(network);
   std::set<const Kernel*> counted;
-  std::vector<bool> host_values(network.value_count(), false);
+  std::vector<bool> host_values;
   std::string on_host;  // for want of a kernel of the device
   const auto add_step = [&](NodeId id) {
+    host_values.resize(network.value_count(), false);
     const Node& node = network.node(id);
     const bool belongs = impl.device && !impl.execution.planned && belongs_on_host(network, node, host_values);
     KernelChoice choice = chooser.choose(node, belongs);
@@ -156,7 +170,10 @@ void choose_kernels(Engine::Impl& impl, const Target& target, const std::string&
       release_resident(constant.data.get(), constant.bytes());
     }
   };
-  for (NodeId id : network.order()) add_step(id);
+  for (NodeId id : network.order()) {
+    if (impl.device && find_plugin_op(network.node(id).op)) add_input_casts(network, id, chooser, add_step);
+    add_step(id);
+  }
   if (!on_host.empty()) {
     log(LogLevel::warning, "device {}: it has no kernel for {}: on the CPU", device, on_host);
     if (impl.execution.planned) impl.execution = {false, fmt::format("the device has no kernel for {}", on_host)};

@@ -95,7 +95,7 @@ class FakeStream final : public Stream {
   }
   void push_range(const char* name) override { device_.ranges.emplace_back(name); }
   void pop_range() override {}
-  void* handle() const override { return nullptr; }
+  void* handle() const override { return static_cast<Stream*>(const_cast<FakeStream*>(this)); }
 
  private:
   FakeDevice& device_;

@@ -56,7 +56,7 @@ class FakeDevice final : public Device {
   int allocations_ = 0;
 };
 
-// Work that a kernel puts on a FakeDevice's stream.
+// Work that a kernel puts on a FakeDevice's stream, which as a handle is a Stream*.
 void enqueue(Stream& stream, std::function<void()> work);
 
 // Opens "fake:0" to "fake:3", each the same device whenever it is asked for. A linear step takes two pieces of work, and by its alternative kernel
