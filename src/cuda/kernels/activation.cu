@@ -1,6 +1,7 @@
 // Eight elements a thread and turn where x and y allow it: 16-byte accesses in 16 bits. Bound by memory: x is read and y written once.
 #include "cuda/kernels/activation.h"
 
+#include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/elements.cuh"
 #include "cuda/kernels/gelu.cuh"
 
@@ -28,6 +29,7 @@ struct alignas(sizeof(T) * 8 > 16 ? 16 : sizeof(T) * 8) Eight {
 
 template <typename X, typename Y>
 __global__ void activation(const X* x, Y* y, ActivationParams p) {
+  begin_dependent();
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
   const int64_t count = rows * p.width, eights = count / 8;
   const int64_t start = blockIdx.x * int64_t{blockDim.x} + threadIdx.x, stride = gridDim.x * int64_t{blockDim.x};
@@ -59,9 +61,8 @@ cudaError_t launch_activation(const ActivationParams& p, cudaStream_t stream) {
     return with_element(p.y_element, [&](auto y) {
       using X = decltype(x);
       using Y = decltype(y);
-      activation<<<blocks_for((p.rows * p.width + 7) / 8, kThreads), kThreads, 0, stream>>>(static_cast<const X*>(p.x),
-                                                                                            static_cast<Y*>(p.y), p);
-      return cudaGetLastError();
+      return launch_dependent(activation<X, Y>, blocks_for((p.rows * p.width + 7) / 8, kThreads), kThreads, 0, stream,
+                              static_cast<const X*>(p.x), static_cast<Y*>(p.y), p);
     });
   });
 }

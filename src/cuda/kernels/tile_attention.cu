@@ -3,6 +3,7 @@
 #include "cuda/kernels/tile_attention.h"
 
 #include "cuda/kernels/attention.cuh"
+#include "cuda/kernels/dependent_launch.cuh"
 
 namespace bertie::cuda {
 namespace {
@@ -44,6 +45,7 @@ __device__ inline void multiply(__nv_bfloat16, float (&c)[4], const uint32_t (&a
 #undef BERTIE_MMA
 template <typename T, int D>
 __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p) {
+  begin_dependent();
   if (static_cast<int>(blockIdx.x) >= *p.tile_count) return;
   const AttentionTile tile = p.tiles[blockIdx.x];
   constexpr int kChunks = D / 8, kPiece = kKeys * D;
@@ -172,8 +174,8 @@ cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
   const auto kernel = tile_attention<T, D>;
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
   if (error != cudaSuccess) return error;
-  kernel<<<dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), kThreads, kShared, stream>>>(p);
-  return cudaGetLastError();
+  return launch_dependent(kernel, dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), kThreads, kShared,
+                          stream, p);
 }
 
 }  // namespace

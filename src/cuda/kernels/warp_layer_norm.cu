@@ -2,6 +2,7 @@
 // each operand, all of them in flight at once, and one write.
 #include "cuda/kernels/warp_layer_norm.h"
 
+#include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/elements.cuh"
 
 namespace bertie::cuda {
@@ -25,6 +26,7 @@ __device__ inline void add(float (&sum)[Vector<T>::kWidth], const void* rows, in
 // kVectors: a lane's at most.
 template <typename T, int kVectors>
 __global__ void __launch_bounds__(kWarps * 32) warp_layer_norm(AnyLayerNormParams p) {
+  begin_dependent();
   constexpr int kWidth = Vector<T>::kWidth;
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
   const int lane = threadIdx.x % 32, vectors = static_cast<int>(p.width) / kWidth;
@@ -90,14 +92,8 @@ template <typename T>
 cudaError_t launch(const AnyLayerNormParams& p, cudaStream_t stream) {
   const unsigned blocks = blocks_for(p.rows, kWarps);
   const int64_t vectors = (p.width / Vector<T>::kWidth + 31) / 32;
-  if (vectors <= 2) {
-    warp_layer_norm<T, 2><<<blocks, kWarps * 32, 0, stream>>>(p);
-  } else if (vectors <= 4) {
-    warp_layer_norm<T, 4><<<blocks, kWarps * 32, 0, stream>>>(p);
-  } else {
-    warp_layer_norm<T, 8><<<blocks, kWarps * 32, 0, stream>>>(p);
-  }
-  return cudaGetLastError();
+  const auto kernel = vectors <= 2 ? warp_layer_norm<T, 2> : vectors <= 4 ? warp_layer_norm<T, 4> : warp_layer_norm<T, 8>;
+  return launch_dependent(kernel, blocks, kWarps * 32, 0, stream, p);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "cuda/kernels/wgmma_attention.h"
 
 #include "cuda/kernels/attention.cuh"
+#include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/hopper.cuh"
 #include "cuda/kernels/tensor_map.h"
 
@@ -35,6 +36,7 @@ __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
     wgmma_attention(const AnyAttentionParams p, const __grid_constant__ TensorMap key_map,
                     const __grid_constant__ TensorMap value_map) {
 #ifdef BERTIE_HOPPER
+  begin_dependent();
   if (static_cast<int>(blockIdx.x) >= *p.tile_count) return;
   using L = Layout<D>;
   constexpr int kScores = kKeys / 2, kResults = D / 2, kRows = kWgmmaAttentionQueries;
@@ -210,9 +212,8 @@ cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
     }
   }
   if (error != cudaSuccess) return error;
-  kernel<<<dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), kThreads, L::kBytes, stream>>>(
-      p, maps[0], maps[1]);
-  return cudaGetLastError();
+  return launch_dependent(kernel, dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), kThreads,
+                          L::kBytes, stream, p, maps[0], maps[1]);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/gelu.cuh"
 #include "cuda/kernels/hopper.cuh"
 #include "cuda/kernels/tensor_map.h"
@@ -81,6 +82,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   uint64_t* const arrived = reinterpret_cast<uint64_t*>(base + L::kBarriersAt);
   uint64_t* const released = arrived + L::kStages;
 
+  begin_dependent();
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
   const int across = static_cast<int>((p.columns + kColumns - 1) / kColumns);
   const int tiles = static_cast<int>((rows + kRows - 1) / kRows) * across;
@@ -242,8 +244,8 @@ cudaError_t launch(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t
   if (error == cudaSuccess) error = map_matrix(p.y, p.element, p.rows, p.columns, p.columns, kWarpRows, L::kStoreColumns, y);
   if (error != cudaSuccess) return error;
   const int64_t tiles = (p.rows + kRows - 1) / kRows * ((p.columns + kColumns - 1) / kColumns);
-  kernel<<<static_cast<unsigned>(std::min<int64_t>(tiles, multiprocessors)), kThreads, L::kBytes, stream>>>(p, x, weight, y);
-  return cudaGetLastError();
+  return launch_dependent(kernel, static_cast<unsigned>(std::min<int64_t>(tiles, multiprocessors)), kThreads, L::kBytes, stream,
+                          p, x, weight, y);
 }
 
 // Turns of all multiprocessors times what a piece of a tile moves through shared memory, which is what products wait for.
