@@ -135,7 +135,7 @@ const std::vector<Case>& cases() {
       {"int8_linear",
        {"bytes", "g4", "bytes", "g4"},
        text("quantize_output", "columns"),
-       "quantize_output to be one of none, rows, both, not 'columns'"},
+       "quantize_output to be one of none, rows, both, fixed, fixed_both, not 'columns'"},
       {"layer_norm", {"ids", "g6", "g6"}, {}, "a floating x"},
       {"layer_norm", {"scalar", "g6", "g6"}, {}, "x of rank 1 or more"},
       {"layer_norm", {"x", "g5", "g6"}, {}, "gamma of shape [6]"},
