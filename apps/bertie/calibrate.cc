@@ -1,6 +1,9 @@
 // `bertie calibrate`: texts to a calibration cache, the scales of eight-bit activations.
 #include "calibration/calibrate.h"
 
+#include <charconv>
+#include <cmath>
+
 #include <memory>
 #include <optional>
 
@@ -8,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "calibration/sensitivity.h"
 #include "interrupt.h"
 #include "json.h"
 #include "options.h"
@@ -31,7 +35,21 @@ struct CalibrateCommand {
   std::string shift = "auto";
   uint64_t mask_every = 8;
   bool truncate = false;
+  bool sensitivity = false;
+  std::string max_loss;
 };
+
+// "0.5%" or "0.005".
+double parse_share(const std::string& text) {
+  const bool percent = text.ends_with('%');
+  const char* const last = text.data() + text.size() - (percent ? 1 : 0);
+  double share = 0;
+  const auto [stop, error] = std::from_chars(text.data(), last, share);
+  if (percent) share /= 100;
+  if (error != std::errc() || stop != last || !(share > 0 && share <= 1))
+    throw UsageError(fmt::format("--max-loss: '{}' is no share such as 0.5%", text));
+  return share;
+}
 
 calibration::CalibrateOptions options_of(const CalibrateCommand& command) {
   calibration::CalibrateOptions options;
@@ -53,6 +71,15 @@ calibration::CalibrateOptions options_of(const CalibrateCommand& command) {
   return options;
 }
 
+// At most kSensitivityTexts of the texts, evenly spread.
+std::vector<calibration::SampledText> some_of(const std::vector<calibration::SampledText>& texts) {
+  constexpr size_t kSensitivityTexts = 64;
+  const size_t count = std::min(texts.size(), kSensitivityTexts);
+  std::vector<calibration::SampledText> some;
+  for (size_t i = 0; i < count; ++i) some.push_back(texts[i * texts.size() / count]);
+  return some;
+}
+
 // The share of the values that are clipped.
 double clipped(const ObservedTensor& tensor) {
   const auto counts = tensor.histogram.counts();
@@ -62,7 +89,9 @@ double clipped(const ObservedTensor& tensor) {
   return tensor.threshold > 0 ? static_cast<double>(above) / static_cast<double>(tensor.histogram.total()) : 0;
 }
 
-Json to_json(const calibration::CalibrationRun& run, const CalibrateCommand& command) {
+using MaybeSensitivity = std::optional<calibration::Sensitivity>;
+
+Json to_json(const calibration::CalibrationRun& run, const MaybeSensitivity& sensitivity, const CalibrateCommand& command) {
   Json tensors = Json::array();
   for (const ObservedTensor& tensor : run.tensors) {
     const auto& scheme = tensor.scheme;
@@ -79,11 +108,32 @@ Json to_json(const calibration::CalibrationRun& run, const CalibrateCommand& com
                        {"clipped", rounded(clipped(tensor))},
                        {"counts", std::vector<uint64_t>(tensor.histogram.counts().begin(), tensor.histogram.counts().end())}});
   }
-  return {{"model", command.common.model},          {"cache", command.output},
-          {"method", run.calibration.method},       {"model_hash", run.calibration.model_hash},
-          {"data_hash", run.calibration.data_hash}, {"texts", run.calibration.texts},
-          {"tokens", run.calibration.tokens},       {"masked", run.masked},
-          {"unknown", rounded(run.unknown)},        {"tensors", std::move(tensors)}};
+  Json row{{"model", command.common.model},          {"cache", command.output},
+           {"method", run.calibration.method},       {"model_hash", run.calibration.model_hash},
+           {"data_hash", run.calibration.data_hash}, {"texts", run.calibration.texts},
+           {"tokens", run.calibration.tokens},       {"masked", run.masked},
+           {"unknown", rounded(run.unknown)},        {"tensors", std::move(tensors)}};
+  if (sensitivity) {
+    Json layers = Json::array();
+    for (const auto& [layer, loss] : sensitivity->layers) layers.push_back({{"layer", layer}, {"loss", rounded(loss)}});
+    row["sensitivity"] = {{"layers", std::move(layers)},
+                          {"all", rounded(sensitivity->all)},
+                          {"kept", sensitivity->kept},
+                          {"loss", rounded(sensitivity->loss)}};
+  }
+  return row;
+}
+
+void print(const calibration::Sensitivity& sensitivity, const CalibrateCommand& command) {
+  write_line(fmt::format("loss of the task with one layer in eight bits (all of them: {:.3f}%)", 100 * sensitivity.all));
+  for (size_t i = 0; i < sensitivity.layers.size(); ++i) {
+    const auto& [layer, loss] = sensitivity.layers[i];
+    write_line(fmt::format("  {:>8.4f}%  {}{}", 100 * loss, layer, i < sensitivity.kept.size() ? ", stays in float32" : ""));
+  }
+  if (!command.max_loss.empty()) {
+    write_line(fmt::format("precision auto: {} of {} layers stay in float32, loss {:.3f}%", sensitivity.kept.size(),
+                           sensitivity.layers.size(), 100 * sensitivity.loss));
+  }
 }
 
 void print(const calibration::CalibrationRun& run, const CalibrateCommand& command) {
@@ -107,10 +157,23 @@ int run_calibrate(const CalibrateCommand& command) {
   const std::vector<calibration::SampledText> texts = command.data.read();
   const Model model = command.common.load_model();
   calibration::CalibrationRun run;
+  MaybeSensitivity sensitivity;
   {
     Progress progress(0, false);
     options.progress = [&](std::string_view stage, size_t done, size_t total) { progress.update_share(stage, done, total); };
     run = calibration::calibrate(model, texts, options);
+    if (command.sensitivity || !command.max_loss.empty()) {
+      calibration::SensitivityOptions some;
+      if (!command.max_loss.empty()) some.max_loss = run.calibration.max_loss = parse_share(command.max_loss);
+      some.mask_every = options.mask_every;
+      some.seed = options.seed;
+      some.engine = options.engine;
+      some.cancelled = options.cancelled;
+      some.progress = options.progress;
+      sensitivity = calibration::measure_sensitivity(model, std::make_shared<Calibration>(run.calibration), some_of(texts), some);
+      for (size_t i = 0; i < sensitivity->kept.size(); ++i)
+        run.calibration.kept[sensitivity->layers[i].layer] = sensitivity->layers[i].loss;
+    }
   }
   run.calibration.save(command.output);
   constexpr double kManyUnknown = 0.1;
@@ -119,9 +182,10 @@ int run_calibrate(const CalibrateCommand& command) {
                          100 * run.unknown));
   }
   if (command.common.json)
-    write_line(to_line(to_json(run, command)));
+    write_line(to_line(to_json(run, sensitivity, command)));
   else
     print(run, command);
+  if (sensitivity && !command.common.json) print(*sensitivity, command);
   return 0;
 }
 
@@ -130,7 +194,10 @@ constexpr const char* kFooter =
 each such tensor one scale, and for each of its channels a centre (its middle goes into the bias) and a migration (SmoothQuant: a part of its magnitude goes
 into the weights), chosen by the error of the layers' outputs on rows that are kept. --method says what the scale is made from: minmax
 (the whole range), percentile, mse (least squared error) or entropy (least relative entropy, as TensorRT's). The texts should be like those
-that the model will meet. The same texts give the same cache, whatever the number of threads.)";
+that the model will meet. The same texts give the same cache, whatever the number of threads.
+--sensitivity and --max-loss measure on at most 64 of the texts. The loss of a fill-mask model: how much the mean cross entropy of masked
+words is expected to grow (the mean relative entropy of the two answers), by what it is in float32. Of others: the squared difference of their
+outputs by the outputs' squares.)";
 
 }  // namespace
 
@@ -152,6 +219,9 @@ void add_calibrate(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"auto", "none", "tensor", "channel"}));
   command.add_option("--mask-every", o.mask_every, "Of a fill-mask model's words one in so many is masked (default 8; 0: none)");
   command.add_flag("--truncate", o.truncate, "Cut texts that are longer than the model takes");
+  command.add_flag("--sensitivity", o.sensitivity, "Also say what each layer in eight bits costs the task, alone");
+  command.add_option("--max-loss", o.max_loss,
+                     "A share such as 0.5%: also choose the fewest layers that must stay in float32, for --precision auto");
   o.common.add_tokenizer(command);
   command.add_option("--device", o.common.device, "cpu (default), reference or cuda")
       ->check(CLI::IsMember({"cpu", "reference", "cuda"}));
@@ -159,6 +229,7 @@ void add_calibrate(CLI::App& app, Action& action) {
   o.common.add_output(command);
   command.callback([options, &action] {
     if (options->percentile && options->method != "percentile") throw UsageError("--percentile is of --method percentile");
+    if (!options->max_loss.empty()) parse_share(options->max_loss);
     action = [options] { return run_calibrate(*options); };
   });
 }

@@ -31,6 +31,10 @@ struct BERTIE_API Calibration {
   uint64_t texts = 0, tokens = 0;
   // By the name of the linear layer, as `inspect` shows it. Layers that read one tensor have equal entries.
   std::map<std::string, TensorCalibration> layers;
+  // Precision `auto`: layers that stay in float32, each with what it alone costs the task in eight bits, so that the loss of all is at most
+  // max_loss (shares; docs/design/calibration.md). max_loss 0: this was not asked.
+  double max_loss = 0;
+  std::map<std::string, double> kept;
 
   // Throws Error(not_found, io), Error(invalid_file) naming the file and the field.
   static Calibration load(const std::string& path);

@@ -127,7 +127,15 @@ void check_precisions(const EngineOptions& options, const std::vector<LayerPreci
     if (std::find(target.precisions.begin(), target.precisions.end(), precision) != target.precisions.end()) return;
     fail(ErrorCode::unsupported, "{} '{}': device {} has {}", what, said, options.device, fmt::join(target.precisions, ", "));
   };
-  check(options.precision, "precision", options.precision);
+  if (options.precision == "auto") {
+    if (!options.calibration || options.calibration->max_loss == 0) {
+      fail(ErrorCode::invalid_argument,
+           "precision 'auto' needs a calibration that says which layers stay in float32 (bertie calibrate --max-loss)");
+    }
+    check("int8", "precision", options.precision);
+  } else {
+    check(options.precision, "precision", options.precision);
+  }
   for (size_t i = 0; i < layers.size(); ++i) check(layers[i].precision, "layer precision", options.layer_precision[i]);
 }
 

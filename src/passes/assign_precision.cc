@@ -20,6 +20,14 @@ std::string_view no_int8(const Network& network, const Node& node, const std::se
   return "";
 }
 
+// Eight bits but where the calibration says that they cost too much.
+std::string automatic(const Node& node, const Calibration& calibration, PassLog& log) {
+  const auto kept = calibration.kept.find(node.name);
+  if (kept == calibration.kept.end()) return "int8";
+  log.refused("{}: stays in float32, for in eight bits it alone costs {:.3g}%", node.name, 100 * kept->second);
+  return "fp32";
+}
+
 // What became of one layer precision.
 struct Found {
   bool any = false, suits = false;
@@ -36,7 +44,7 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
   for (const NodeId id : network.order()) {
     const Node& node = network.node(id);
     const std::string_view refusal = no_int8(network, node, tables);
-    std::string precision = options.precision;
+    std::string precision = options.precision == "auto" ? automatic(node, *options.calibration, log) : options.precision;
     for (size_t i = 0; i < found.size(); ++i) {
       const LayerPrecision& layers = options.layer_precision[i];
       if (!matches_glob(layers.pattern, node.name)) continue;

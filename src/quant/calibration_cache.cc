@@ -19,6 +19,7 @@ namespace {
 
 constexpr int64_t kVersion = 1;
 constexpr std::string_view kFormat = "bertie calibration";
+constexpr double kMaxLoss = std::numeric_limits<double>::max();
 
 std::string quoted(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -28,14 +29,22 @@ void write_numbers(std::string& text, std::string_view name, const std::vector<f
   if (!numbers.empty()) fmt::format_to(std::back_inserter(text), ",\n   \"{}\":[{}]", name, fmt::join(numbers, ","));
 }
 
+// A line about precision `auto`; empty: it was not asked.
+std::string choice_of(const Calibration& calibration) {
+  if (calibration.max_loss == 0) return "";
+  std::vector<std::string> kept;
+  for (const auto& [name, loss] : calibration.kept) kept.push_back(fmt::format("{}:{}", quoted(name), loss));
+  return fmt::format(" \"max_loss\":{},\"kept\":{{{}}},\n", calibration.max_loss, fmt::join(kept, ","));
+}
+
 // Everything but the checksum, and the end.
 std::string text_of(const Calibration& calibration) {
   std::string text = fmt::format(
       "{{\"format\":\"{}\",\"version\":{},\n \"method\":{},\n \"model_hash\":{},\n \"data_hash\":{},\n "
       "\"texts\":{},\"tokens\":{},\n"
-      " \"layers\":{{",
+      "{} \"layers\":{{",
       kFormat, kVersion, quoted(calibration.method), quoted(calibration.model_hash), quoted(calibration.data_hash),
-      calibration.texts, calibration.tokens);
+      calibration.texts, calibration.tokens, choice_of(calibration));
   const char* separator = "";
   for (const auto& [name, layer] : calibration.layers) {
     fmt::format_to(std::back_inserter(text), "{}\n  {}:{{\"scale\":{},\"lowest\":{},\"highest\":{}", separator, quoted(name),
@@ -105,6 +114,12 @@ Calibration Calibration::load(const std::string& path) {
   const nlohmann::json* layers = fields.find("layers");
   if (!layers || !layers->is_object()) fields.refuse("layers", "an object");
   for (const auto& [name, layer] : layers->items()) calibration.layers.emplace(name, read_layer(layer, path, name));
+  calibration.max_loss = fields.real_or("max_loss", 0, kMaxLoss, 0);
+  if (const nlohmann::json* kept = fields.find("kept")) {
+    if (!kept->is_object()) fields.refuse("kept", "an object");
+    const JsonFields losses(*kept, path, "kept.");
+    for (const auto& [name, loss] : kept->items()) calibration.kept[name] = losses.real_or(name, 0, kMaxLoss, 0);
+  }
   if (fields.text("checksum") != checksum_of(text_of(calibration)))
     fail(ErrorCode::invalid_file, "{}: it was changed since it was made (its checksum differs); calibrate again", path);
   return calibration;

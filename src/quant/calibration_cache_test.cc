@@ -25,6 +25,8 @@ class CalibrationCache : public testing::Test {
     calibration_.layers["encoder.layer.0.\"x\""] = {0.1f,    {1.0f, 0.3333333f}, {-1e-30f, 3.4e38f}, {0.0f, 1e-45f}, -7.5f,
                                                     1.0f / 3};
     calibration_.layers["b"] = {std::nextafter(1.0f, 2.0f), {}, {}, {}, -1, 1};
+    calibration_.max_loss = 0.005;
+    calibration_.kept["b"] = 1.0 / 3;
     calibration_.save(path_);
   }
   void TearDown() override { std::filesystem::remove(path_); }
@@ -53,6 +55,8 @@ TEST_F(CalibrationCache, ReadsBackTheSameFloats) {
   const Calibration loaded = Calibration::load(path_);
   EXPECT_EQ(loaded.method, "entropy");
   EXPECT_EQ(loaded.texts, 3u);
+  EXPECT_EQ(loaded.max_loss, calibration_.max_loss);
+  EXPECT_EQ(loaded.kept, calibration_.kept);
   ASSERT_EQ(loaded.layers.size(), 2u);
   for (const auto& [name, layer] : calibration_.layers) {
     const TensorCalibration& read = loaded.layers.at(name);
@@ -75,6 +79,8 @@ TEST_F(CalibrationCache, SaysWhatIsWrong) {
   EXPECT_THAT(message_with("\"migration\":[1", "\"migration\":[0"), HasSubstr("above 0"));
   EXPECT_THAT(message_with("\"migration\":[1,", "\"migration\":[1,1,"), HasSubstr("lists of 3 and 2 numbers"));
   EXPECT_THAT(message_with("\"shift\":[", "\"shift\":[1e99,"), HasSubstr("finite"));
+  EXPECT_THAT(message_with("\"kept\":{\"b\":0", "\"kept\":{\"b\":1"), HasSubstr("changed since it was made"));
+  EXPECT_THAT(message_with("\"kept\":{\"b\":0", "\"kept\":{\"b\":-0"), HasSubstr("kept.b"));
   EXPECT_THAT(message_with("\"version\":1", "\"version\":2"), HasSubstr("another version"));
   EXPECT_THAT(message_with("bertie calibration", "other"), HasSubstr("no calibration cache"));
   EXPECT_THAT(message_with("\"layers\":{", "\"layers\":{{"), HasSubstr(path_));

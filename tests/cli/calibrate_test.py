@@ -87,6 +87,26 @@ class Calibrate(Case):
         self.assertLess(found["best"]["loss"], 0.02)
         self.assertLess(found["plain"]["agreement"], found["best"]["agreement"] - 0.05)
 
+    def test_sensitivity_and_precision_auto(self):
+        code, output, error = run("calibrate", MASKED, "--data", DATA, "-o", self.cache, "--max-texts", 9, "--truncate", "--sensitivity")
+        self.assertEqual(code, 0, error)
+        self.assertRegex(output.decode(), r"loss of the task with one layer in eight bits \(all of them: [0-9.]+%\)\n +[0-9.]+%  ")
+        self.fails(1, "run", MASKED, "--task", "fill-mask", "--precision", "auto", "--calibration", self.cache, "--text", "[MASK]",
+                   says="--max-loss")
+        self.fails(1, "run", MASKED, "--task", "fill-mask", "--precision", "auto", "--text", "[MASK]", says=["auto", "calibrat"])
+        found = {}
+        for bound in ("100%", "0.00000001"):
+            row, _, _ = self.calibrate(MASKED, "--max-texts", 9, "--truncate", "--max-loss", bound)
+            side = f"{MASKED},precision=auto,calibration={self.cache}"
+            code, output, error = run("compare", MASKED, side, "--data", DATA, "--max-texts", 9, "--truncate", "--json")
+            self.assertEqual(code, 0, error)
+            [found[bound]] = rows(output)
+            self.assertEqual(len(row["sensitivity"]["layers"]), 9)
+            self.assertLessEqual(row["sensitivity"]["loss"], 1 if bound == "100%" else 1e-8)
+            self.assertEqual(len(row["sensitivity"]["kept"]), 0 if bound == "100%" else 9)
+        self.assertTrue(all(layer["equal"] for layer in found["0.00000001"]["layers"]))
+        self.assertFalse(any(layer["equal"] for layer in found["100%"]["layers"]))
+
     def test_masked_words(self):
         self.assertGreater(self.calibrate(ROBERTA, "--max-texts", 20, "--truncate")[0]["masked"], 20)
         self.assertEqual(self.calibrate(MASKED, "--max-texts", 20, "--truncate", "--mask-every", 0)[0]["masked"], 0)
@@ -144,6 +164,8 @@ class Calibrate(Case):
         self.fails(2, "calibrate", *usual, "--percentile", 99, says="--method percentile")
         self.fails(2, "calibrate", *usual, "--migration", "maybe", says="maybe")
         self.fails(2, "calibrate", *usual, "--max-texts", 0, says="--max-texts")
+        for share in ("0", "half", "101%", "-1%", "nan", "%"):
+            self.fails(2, "calibrate", *usual, f"--max-loss={share}", says=["--max-loss", "0.5%"])
         for text, says in ((b"", "no text"), (b" \n\n", "no text"), (b"a\n\xff\n", ["line 2", "UTF-8"]),
                            (b"a " * 500, ["line 1", "--truncate"])):
             self.fails(1, "calibrate", MASKED, "--data", "-", "-o", self.cache, stdin=text, says=says)
