@@ -40,7 +40,7 @@ void gemm(benchmark::State& state, Activation activation, bool packed) {
   const GemmWeight weight = {w.data(), FloatType::f32, columns, k};
   std::vector<std::unique_ptr<PackedWeight>> weights;
   for (int64_t layer = 0; layer < (packed ? layers : 0); ++layer)
-    weights.push_back(std::make_unique<PackedWeight>(*isa.kernels, weight, pool));
+    weights.push_back(std::make_unique<PackedWeight>(*isa.kernels, Tensor::from_floats({columns, k}, w), pool));
   std::vector<std::byte> scratch(gemm_scratch_bytes(packed, threads) + 64);
   void* aligned = scratch.data();
   size_t space = scratch.size();

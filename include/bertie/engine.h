@@ -247,7 +247,7 @@ struct DeviceInfo {
   std::vector<std::string> instruction_sets;    // usable ones, the one in use first
   std::vector<std::string> precisions;
   double peak_gflops = 0;                                                   // measured, fp32, all threads
-  double peak_tf32_gflops = 0, peak_fp16_gflops = 0, peak_bf16_gflops = 0;  // measured on a GPU; 0: not measured
+  double peak_tf32_gflops = 0, peak_fp16_gflops = 0, peak_bf16_gflops = 0;  // measured where the device has them, else 0
   double peak_int8_gops = 0;  // measured, products of eight-bit integers with 32-bit sums, all threads; 0: not measured
   double bandwidth_gbs = 0;   // measured, all threads
 };

@@ -103,7 +103,7 @@ struct KernelRequest {
 };
 
 struct Refusal {
-  std::string reason;
+  std::string reason;  // empty: nothing to tell, as the step was never meant for this kernel
 };
 struct Preparation {
   std::unique_ptr<Kernel> kernel;
@@ -120,6 +120,12 @@ struct KernelEntry {
   std::string_view variant = {};          // of several builds of one kernel: the instruction set
 };
 
+// What a backend's kernels compute in.
+struct Precision {
+  std::string_view name;     // EngineOptions::precision
+  bool linear_only = false;  // linear layers alone; what lies between them is computed in fp32
+};
+
 // Kernels in the order in which they are asked.
 struct Backend {
   std::string_view name;
@@ -132,6 +138,8 @@ struct Backend {
   std::shared_ptr<Device> (*open)(std::string_view name) = nullptr;
   // Whether kernels run on the device that is open: they are given its memory, and put work on its stream.
   bool on_device = false;
+  // The default first. On a CPU those of this machine; on a device all that some device has. nullptr: whatever a node wants.
+  std::span<const Precision> (*precisions)() = nullptr;
 };
 
 }  // namespace bertie

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/bf16_gemm.h"
 #include "cpu/isa.h"
 #include "cpu/ops.h"
 
@@ -25,6 +26,7 @@ constexpr struct {
     {"gelu", "gelu", cpu::prepare_gelu},
     {"int8_linear", "linear", cpu::prepare_int8_linear, false, "i8"},
     {"layer_norm", "layer_norm", cpu::prepare_layer_norm},
+    {"linear", "linear", cpu::prepare_bf16_linear, true, "bf16"},
     {"linear", "linear", cpu::prepare_linear, true},
     {"linear", "linear_shared", cpu::prepare_linear_shared, true},
     {"matmul", "matmul", cpu::prepare_matmul},
@@ -99,10 +101,19 @@ std::string instruction_sets() {
   return names;
 }
 
+std::span<const Precision> precisions() {
+  static constexpr Precision kAll[] = {{"fp32"}, {"int8", true}, {"bf16", true}};
+  return {kAll, cpu::has_bf16_gemm(*cpu::active_isa().kernels) ? 3u : 2u};
+}
+
 }  // namespace
 
 const Backend& cpu_backend() {
-  static constexpr Backend kBackend{"cpu", active_entries, narrower_entries, instruction_sets};
+  static constexpr Backend kBackend{.name = "cpu",
+                                    .kernels = active_entries,
+                                    .alternatives = narrower_entries,
+                                    .hardware = instruction_sets,
+                                    .precisions = precisions};
   return kBackend;
 }
 

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <span>
 
 #include "base/panels.h"
 #include "base/thread_pool.h"
 #include "bertie/tensor.h"
 #include "cpu/kernels/isa_kernels.h"
+#include "cpu/packed_pages.h"
 
 namespace bertie::cpu {
 
@@ -18,7 +18,27 @@ struct GemmPlan {
   int64_t column_chunks = 0;
   int64_t chunk_panels = 0;
 };
-GemmPlan plan_gemm(const IsaKernels& kernels, int64_t rows, int64_t columns, int64_t k, int threads);
+// What a GEMM's kernels take at once.
+struct GemmTiles {
+  int64_t rows;                              // of one range
+  int64_t (*panels)(int64_t rows_of_range);  // of one tile
+};
+inline GemmTiles gemm_tiles(const IsaKernels& kernels) { return {kGemmMaxRows, kernels.gemm_panels_at_once}; }
+// `k`: in multiply-adds of vectors.
+GemmPlan plan_gemm(const GemmTiles& tiles, int64_t rows, int64_t columns, int64_t k, int threads);
+
+// Calls body(range, worker) for each task of the plan, on the pool.
+template <typename Body>
+void run_plan(const GemmPlan& plan, int64_t rows, int64_t columns, ThreadPool& pool, Body body) {
+  pool.parallel_for(plan.row_chunks * plan.column_chunks, [&](int64_t task, int worker) {
+    // Row chunks vary fastest: threads that work at the same time read the same weights.
+    const int64_t row_chunk = task % plan.row_chunks, panel = task / plan.row_chunks * plan.chunk_panels;
+    const int64_t panels = panel_count(columns), last = panel + plan.chunk_panels;
+    body(GemmRange{rows * row_chunk / plan.row_chunks, rows * (row_chunk + 1) / plan.row_chunks, panel,
+                   last < panels ? last : panels},
+         worker);
+  });
+}
 
 // Scratch that run_gemm needs; less where the weights are packed.
 size_t gemm_scratch_bytes(bool packed, int threads);
@@ -29,30 +49,19 @@ void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t row
 
 static_assert(kGemmPanel == kPanelWidth, "engine files hold panels that the kernels read in place");
 
-// Weights in panels, float32.
-class PackedWeight {
- public:
-  // Packs in parallel. Throws Error(out_of_memory).
-  PackedWeight(const IsaKernels& kernels, const GemmWeight& weight, ThreadPool& pool);
-  PackedWeight(const PackedWeight&) = delete;
-  PackedWeight& operator=(const PackedWeight&) = delete;
-  ~PackedWeight();
-  const float* panels() const { return panels_; }
-  size_t bytes() const { return bytes_; }
-
- private:
-  float* panels_ = nullptr;
-  size_t bytes_ = 0;
-};
-
 // A constant [n, k] of type f32, f16 or bf16.
 GemmWeight gemm_weight(const Tensor& tensor);
 
-struct SharedPacking {
-  std::shared_ptr<const PackedWeight> weight;
-  bool fresh;  // made by this call
+// Weights in panels, float32.
+class PackedWeight {
+ public:
+  // Packs in parallel, from rows. Throws Error(out_of_memory).
+  PackedWeight(const IsaKernels& kernels, const Tensor& weight, ThreadPool& pool);
+  const float* panels() const { return static_cast<const float*>(pages_.data()); }
+  size_t bytes() const { return pages_.bytes(); }
+
+ private:
+  PackedPages pages_;
 };
-// `tensor` packed; the same packing where another kernel already holds one of these very bytes (layers that share weights).
-SharedPacking shared_packing(const IsaKernels& kernels, const Tensor& tensor, ThreadPool& pool);
 
 }  // namespace bertie::cpu

@@ -66,7 +66,7 @@ std::vector<float> compute(const IsaKernels& kernels, const Case& c, const Data&
   const int64_t stride = c.columns + 3, rows = row_end - row_begin;
   std::vector<float> out(static_cast<size_t>(rows * stride + 16), kPoison);
   std::unique_ptr<PackedWeight> packed;
-  if (c.packed) packed = std::make_unique<PackedWeight>(kernels, gemm_weight(data.tensor), pool);
+  if (c.packed) packed = std::make_unique<PackedWeight>(kernels, data.tensor, pool);
   const size_t bytes = gemm_scratch_bytes(c.packed, c.threads);
   std::vector<std::byte> scratch(bytes + 64, std::byte{0xff});  // NaN
   void* aligned = scratch.data();
@@ -269,7 +269,7 @@ TEST_P(Gemm, PlanCoversAllColumns) {
     for (int64_t rows : {1, 2, 16, 55, 57, 128, 1024})
       for (int64_t columns : {1, 16, 17, 48, 384, 1000, 3072, 30522})
         for (int64_t k : {0, 1, 64, 384, 4096}) {
-          const GemmPlan plan = plan_gemm(*GetParam().kernels, rows, columns, k, threads);
+          const GemmPlan plan = plan_gemm(gemm_tiles(*GetParam().kernels), rows, columns, k, threads);
           ASSERT_GE(plan.chunk_panels * plan.column_chunks, panel_count(columns));
           ASSERT_LT(plan.chunk_panels * (plan.column_chunks - 1), panel_count(columns));
           ASSERT_GE(plan.row_chunks * kGemmMaxRows, rows);
@@ -284,24 +284,6 @@ TEST(GemmAcrossIsas, Avx2AndAvx512AgreeInEveryBit) {
     const Case c = {.rows = 29, .columns = 71, .k = 801, .activation = activation, .residual = true};
     const Data data = make_data(c);
     EXPECT_TRUE(same_bits(compute(*avx2->kernels, c, data), compute(*avx512->kernels, c, data))) << c;
-  }
-}
-
-TEST(SharedPacking, OneForEqualBytesWhileSomeoneHoldsIt) {
-  ThreadPool pool(1);
-  const IsaKernels& kernels = *available_isas().back().kernels;
-  const Data data = make_data({1, 20, 30}), other = make_data({1, 20, 30});
-  SharedPacking first = shared_packing(kernels, data.tensor, pool);
-  EXPECT_TRUE(first.fresh);
-  const SharedPacking second = shared_packing(kernels, data.tensor, pool);
-  EXPECT_FALSE(second.fresh);
-  EXPECT_EQ(first.weight, second.weight);
-  EXPECT_TRUE(shared_packing(kernels, other.tensor, pool).fresh);
-  Tensor reshaped = data.tensor;
-  reshaped.shape = {30, 20};
-  EXPECT_TRUE(shared_packing(kernels, reshaped, pool).fresh);
-  if (available_isas().size() > 1) {
-    EXPECT_TRUE(shared_packing(*available_isas()[0].kernels, data.tensor, pool).fresh);
   }
 }
 

@@ -1,11 +1,6 @@
 #include "cpu/int8_gemm.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-
-#include "base/error.h"
-#include "base/panels.h"
 
 namespace bertie::cpu {
 namespace {
@@ -117,34 +112,21 @@ void run_int8_gemm(const IsaKernels& kernels, Int8GemmProblem problem, int64_t r
 }
 
 PackedInt8Weight::PackedInt8Weight(const IsaKernels& kernels, const Tensor& weight, ThreadPool& pool)
-    : n_(weight.shape[0]), k_(weight.shape[1]) {
+    : n_(weight.shape[0]),
+      k_(weight.shape[1]),
+      pages_(weight.layout == TensorLayout::rows ? static_cast<size_t>(panel_count(n_) * kPanelWidth * int8_depth(k_)) : 0,
+             weight.shape),
+      panels_(static_cast<const int8_t*>(weight.layout == TensorLayout::rows ? pages_.data() : weight.data.get())) {
   constexpr int64_t kAtOnce = 8;
   const int64_t panels = panel_count(n_), stride = int8_depth(k_) * kPanelWidth;
-  const bool in_place = weight.layout != TensorLayout::rows;
   starts_ = std::make_unique<int32_t[]>(static_cast<size_t>(panels * kPanelWidth));
-  bytes_ = static_cast<size_t>(panels * kPanelWidth) * sizeof(int32_t);
-  int8_t* packed = nullptr;
-  if (in_place) {
-    panels_ = static_cast<const int8_t*>(weight.data.get());
-  } else if (panels * stride > 0) {
-    // Pages of their own, so that memory goes back to the system with the engine; large ones where the system has them.
-    memory_bytes_ = static_cast<size_t>(panels * stride);
-    memory_ = mmap(nullptr, memory_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory_ == MAP_FAILED) fail(ErrorCode::out_of_memory, "packed weights [{}, {}] need {} bytes", n_, k_, memory_bytes_);
-    madvise(memory_, memory_bytes_, MADV_HUGEPAGE);
-    bytes_ += memory_bytes_;
-    panels_ = packed = static_cast<int8_t*>(memory_);
-  }
+  int8_t* const packed = static_cast<int8_t*>(pages_.data());
   const int8_t* rows = static_cast<const int8_t*>(weight.data.get());
   pool.parallel_for(divide_up(panels, kAtOnce), [&](int64_t task, int) {
     const int64_t begin = task * kAtOnce, end = std::min(panels, begin + kAtOnce);
     if (packed) kernels.pack_int8_panels(rows, n_, k_, begin, end, packed + begin * stride);
     kernels.int8_starts(panels_ + begin * stride, end - begin, k_, starts_.get() + begin * kPanelWidth);
   });
-}
-
-PackedInt8Weight::~PackedInt8Weight() {
-  if (memory_ != nullptr) munmap(memory_, memory_bytes_);
 }
 
 }  // namespace bertie::cpu

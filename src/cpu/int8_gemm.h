@@ -5,9 +5,11 @@
 #include <memory>
 #include <span>
 
+#include "base/panels.h"
 #include "base/thread_pool.h"
 #include "bertie/tensor.h"
 #include "cpu/kernels/isa_kernels.h"
+#include "cpu/packed_pages.h"
 
 namespace bertie::cpu {
 
@@ -17,17 +19,15 @@ class PackedInt8Weight {
   // Packs a row-major weight in parallel; panels that are there already are read in place (their bytes then outlive this).
   // Throws Error(out_of_memory).
   PackedInt8Weight(const IsaKernels& kernels, const Tensor& weight, ThreadPool& pool);
-  PackedInt8Weight(const PackedInt8Weight&) = delete;
-  PackedInt8Weight& operator=(const PackedInt8Weight&) = delete;
-  ~PackedInt8Weight();
   Int8Weight view() const { return {panels_, starts_.get(), n_, k_}; }
-  size_t bytes() const { return bytes_; }  // that this owns
+  size_t bytes() const {  // that this owns
+    return pages_.bytes() + static_cast<size_t>(panel_count(n_) * kPanelWidth) * sizeof(int32_t);
+  }
 
  private:
   int64_t n_, k_;
-  void* memory_ = nullptr;
-  size_t memory_bytes_ = 0, bytes_ = 0;
-  const int8_t* panels_ = nullptr;
+  PackedPages pages_;  // none where the panels are read in place
+  const int8_t* panels_;
   std::unique_ptr<int32_t[]> starts_;
 };
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <fstream>
 #include <initializer_list>
@@ -69,10 +70,13 @@ TEST_F(IsaTest, TheSetsAreThoseThatLinuxLists) {
 }
 #endif
 
+// But for products of bfloat16, which are the last entries: all of them are there, or none.
 TEST_F(IsaTest, EveryTableIsFull) {
   for (const Isa& isa : available_isas()) {
+    const bool bf16 = isa.name == "avx512_bf16" || isa.name == "amx";
     const auto* entries = reinterpret_cast<void* const*>(isa.kernels);
-    for (size_t i = 0; i < sizeof(IsaKernels) / sizeof(void*); ++i) EXPECT_NE(entries[i], nullptr) << isa.name << " entry " << i;
+    for (size_t i = 0; i < sizeof(IsaKernels) / sizeof(void*); ++i)
+      EXPECT_EQ(entries[i] != nullptr, bf16 || i < offsetof(IsaKernels, bf16_gemm) / sizeof(void*)) << isa.name << " entry " << i;
   }
 }
 

@@ -151,7 +151,7 @@ TEST(Linear, PanelsOfAnEngineFileAreReadInPlaceAndGiveTheSameBits) {
     const std::vector<float> b = run(*std::get<Preparation>(packed).kernel, pool, x, {5, 50}, 37);
     EXPECT_EQ(std::memcmp(a.data(), b.data(), a.size() * sizeof(float)), 0) << dtype_name(dtype);
 
-    const PackedWeight by_kernel(*active_isa().kernels, gemm_weight(weight), pool);
+    const PackedWeight by_kernel(*active_isa().kernels, weight, pool);
     ASSERT_EQ(by_kernel.bytes(), panels.bytes());
     EXPECT_EQ(std::memcmp(by_kernel.panels(), storage.get(), panels.bytes()), 0) << dtype_name(dtype);
   }

@@ -30,7 +30,7 @@ class Matmul final : public Kernel {
     const BatchOffsets of_a(a.shape, out.shape, 2), of_b(b.shape, out.shape, 2);
     // Many products share the threads as they are; few are cut up themselves.
     const int threads = context.pool.threads();
-    const GemmPlan plan = plan_gemm(kernels_, rows, columns, depth, matrices >= 4 * threads ? 1 : threads);
+    const GemmPlan plan = plan_gemm(gemm_tiles(kernels_), rows, columns, depth, matrices >= 4 * threads ? 1 : threads);
     const int64_t each = plan.row_chunks * plan.column_chunks, panels = panel_count(columns);
     context.pool.parallel_for(matrices * each, [&](int64_t task, int worker) {
       const int64_t matrix = task / each, row_chunk = task % plan.row_chunks, column_chunk = task % each / plan.row_chunks;

@@ -6,6 +6,7 @@
 namespace bertie::cpu {
 
 PrepareResult prepare_attention(const KernelRequest& request);
+PrepareResult prepare_bf16_linear(const KernelRequest& request);
 PrepareResult prepare_elementwise(const KernelRequest& request);
 PrepareResult prepare_embedding(const KernelRequest& request);
 PrepareResult prepare_embedding_layer_norm(const KernelRequest& request);

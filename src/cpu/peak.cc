@@ -44,6 +44,10 @@ double measure_flops(const Isa& isa, ThreadPool& pool) {
   });
 }
 
+double measure_bf16_flops(const Isa& isa, ThreadPool& pool) {
+  return best_operations(pool, [&](int64_t rounds) { return isa.kernels->bf16_peak(rounds); });
+}
+
 double measure_int8_ops(const Isa& isa, ThreadPool& pool) {
   return best_operations(pool, [&](int64_t rounds) { return isa.kernels->int8_peak(rounds); });
 }

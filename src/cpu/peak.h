@@ -9,6 +9,9 @@ namespace bertie::cpu {
 // float32 operations a second (two a multiply-add) of all the pool's threads together. A few milliseconds.
 double measure_flops(const Isa& isa, ThreadPool& pool);
 
+// The same of bfloat16 with sums in float32. `isa` must have such products.
+double measure_bf16_flops(const Isa& isa, ThreadPool& pool);
+
 // Operations a second (two a multiply-add) on eight-bit integers with 32-bit sums, exact, of all the pool's threads together.
 double measure_int8_ops(const Isa& isa, ThreadPool& pool);
 

@@ -26,6 +26,17 @@ TEST(Peak, Int8OperationsArePlausible) {
   }
 }
 
+TEST(Peak, Bf16OperationsArePlausible) {
+  ThreadPool pool(1);
+  for (const Isa& isa : available_isas()) {
+    if (isa.kernels->bf16_peak == nullptr) continue;
+    const double flops = measure_bf16_flops(isa, pool);
+    EXPECT_GT(flops, 1e9) << isa.name;
+    EXPECT_LT(flops, 1e13) << isa.name;  // 1024 a cycle, at 10 GHz
+    EXPECT_EQ(isa.kernels->bf16_peak(10), 10 * isa.kernels->bf16_peak(1)) << isa.name;
+  }
+}
+
 TEST(Peak, ReadsArePlausible) {
   ThreadPool pool(2);
   const double bandwidth = measure_read_bandwidth(available_isas().back(), pool);

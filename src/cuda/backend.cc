@@ -62,6 +62,11 @@ constexpr KernelEntry kAlternatives[] = {
 };
 std::span<const KernelEntry> alternatives() { return kAlternatives; }
 
+std::span<const Precision> precisions() {
+  static constexpr Precision kAll[] = {{"fp32"}, {"tf32"}, {"fp16"}, {"bf16"}};
+  return kAll;
+}
+
 constexpr std::string_view kPrefix = "cuda:";
 
 // -1: not a number.
@@ -86,8 +91,12 @@ std::shared_ptr<Device> open(std::string_view name) {
 }  // namespace
 
 const Backend& cuda_backend() {
-  static constexpr Backend kBackend{
-      .name = "cuda", .kernels = entries, .alternatives = alternatives, .open = open, .on_device = true};
+  static constexpr Backend kBackend{.name = "cuda",
+                                    .kernels = entries,
+                                    .alternatives = alternatives,
+                                    .open = open,
+                                    .on_device = true,
+                                    .precisions = precisions};
   return kBackend;
 }
 

@@ -11,11 +11,22 @@
 namespace bertie {
 
 Target target_of(std::string_view device) {
-  if (device == "cpu") return {{&cpu_backend(), &plugin_cpu_backend(), &reference_backend()}, {"cpu"}, {"fp32", "int8"}};
-  if (device == "reference") return {{&reference_backend(), &plugin_cpu_backend()}, {"reference"}, {"fp32", "int8"}};
-  Target target{{&cuda_backend(), &plugin_cuda_backend(), &cpu_backend(), &plugin_cpu_backend(), &reference_backend()},
-                {},
-                {"fp32", "tf32", "fp16", "bf16"}};
+  Target target;
+  const auto offer = [&](std::initializer_list<const Backend*> backends) {
+    target.backends = backends;
+    const std::span<const Precision> precisions = target.backends.front()->precisions();
+    target.precisions.assign(precisions.begin(), precisions.end());
+  };
+  if (device == "cpu" || device == "reference") {
+    if (device == "cpu") {
+      offer({&cpu_backend(), &plugin_cpu_backend(), &reference_backend()});
+    } else {
+      offer({&reference_backend(), &plugin_cpu_backend()});
+    }
+    target.devices.emplace_back(device);
+    return target;
+  }
+  offer({&cuda_backend(), &plugin_cuda_backend(), &cpu_backend(), &plugin_cpu_backend(), &reference_backend()});
   for (size_t begin = 0; begin <= device.size();) {
     const size_t end = std::min(device.find(',', begin), device.size());
     const std::string_view name = device.substr(begin, end - begin);

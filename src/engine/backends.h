@@ -14,7 +14,7 @@ namespace bertie {
 struct Target {
   std::vector<const Backend*> backends;  // to ask for kernels, the preferred one first
   std::vector<std::string> devices;      // names for Backend::open, a replica of the engine on each
-  std::vector<std::string> precisions;   // that kernels compute in, the default first
+  std::vector<Precision> precisions;     // of the preferred backend
 };
 // Of EngineOptions::device. Throws Error(invalid_argument) naming the devices there are.
 Target target_of(std::string_view device);

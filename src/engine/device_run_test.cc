@@ -42,7 +42,8 @@ std::shared_ptr<const Engine> build(std::vector<std::string> devices, const std:
     options.outputs = {"last_hidden_state", "logits"};
     options.select_rows = {"logits"};
   }
-  return Engine::Impl::build(network, options, Target{{&fake_backend()}, std::move(devices), {"fp32", "fp16"}});
+  return Engine::Impl::build(network, options,
+                             Target{{&fake_backend()}, std::move(devices), {Precision{"fp32"}, Precision{"fp16"}}});
 }
 
 std::shared_ptr<const Engine> build_reference() {
@@ -348,7 +349,9 @@ TEST_F(DeviceRunTest, KernelsAreChosenByTimeForEachCountOfTokens) {
   EngineOptions options{.threads = 1};
   options.timings = std::make_shared<KernelTimings>();
   options.tune = true;
-  const auto tuned = [&] { return Engine::Impl::build(network, options, Target{{&fake_backend()}, {"fake:0"}, {"fp32"}}); };
+  const auto tuned = [&] {
+    return Engine::Impl::build(network, options, Target{{&fake_backend()}, {"fake:0"}, {Precision{"fp32"}}});
+  };
   const auto engine = tuned();
   EXPECT_EQ(options.timings->size(), 1u);
   const StepInfo& linear = engine->steps()[1];
@@ -389,9 +392,10 @@ TEST_F(DeviceRunTest, WhatTheDeviceLacksRunsBesideIt) {
   network.add_output("y", x);
   network.add_output("z", network.add_unary("neg", x, "neg"));
   for (const char* precision : {"fp32", "fp16"}) {
-    const auto engine =
-        Engine::Impl::build(network, {.precision = precision, .threads = 1},
-                            Target{{&fake_backend_of_few(), &cpu_backend(), &reference_backend()}, {"fake:0"}, {"fp32", "fp16"}});
+    const auto engine = Engine::Impl::build(
+        network, {.precision = precision, .threads = 1},
+        Target{
+            {&fake_backend_of_few(), &cpu_backend(), &reference_backend()}, {"fake:0"}, {Precision{"fp32"}, Precision{"fp16"}}});
     EXPECT_FALSE(engine->execution().planned);
     EXPECT_THAT(engine->execution().reason, HasSubstr("the device has no kernel for unary 'abs', unary 'neg'"));
     std::vector<std::string> devices;
@@ -424,9 +428,9 @@ TEST_F(DeviceRunTest, OverflowBesideTheCpuNamesTheFirstStep) {
   const ValueId w = network.add_constant("weight", Tensor::from_floats({64, 64}, weight));
   ValueId x = network.add_embedding(network.add_constant("table", Tensor::from_floats({20, 64}, table)), ids, "words");
   network.add_output("y", network.add_unary("abs", network.add_linear(x, w, kNone, "planted"), "abs"));
-  const auto engine =
-      Engine::Impl::build(network, {.precision = "fp16", .threads = 1},
-                          Target{{&fake_backend_of_few(), &cpu_backend(), &reference_backend()}, {"fake:0"}, {"fp32", "fp16"}});
+  const auto engine = Engine::Impl::build(
+      network, {.precision = "fp16", .threads = 1},
+      Target{{&fake_backend_of_few(), &cpu_backend(), &reference_backend()}, {"fake:0"}, {Precision{"fp32"}, Precision{"fp16"}}});
   std::mt19937 random(10);
   Session session(engine, kLimits);
   for (int round = 0; round < 2; ++round)
@@ -474,7 +478,8 @@ TEST_F(DeviceRunTest, PluginsKernelsRunOnTheDevice) {
   for (const char* precision : {"fp32", "fp16"}) {
     const auto engine = Engine::Impl::build(
         network, {.precision = precision, .threads = 1},
-        Target{{&fake_backend(), &plugin_cuda_backend(), &reference_backend()}, {"fake:1"}, {"fp32", "fp16"}});
+        Target{
+            {&fake_backend(), &plugin_cuda_backend(), &reference_backend()}, {"fake:1"}, {Precision{"fp32"}, Precision{"fp16"}}});
     EXPECT_TRUE(engine->execution().planned) << engine->execution().reason;
     const auto step = std::find_if(engine->steps().begin(), engine->steps().end(),
                                    [](const StepInfo& info) { return info.op == "test.device::Times"; });

@@ -23,6 +23,12 @@ std::string processor_name() {
   return "unknown processor";
 }
 
+std::vector<std::string> names_of(std::span<const Precision> precisions) {
+  std::vector<std::string> names;
+  for (const Precision& precision : precisions) names.emplace_back(precision.name);
+  return names;
+}
+
 DeviceInfo cpu_info(int threads) {
   ThreadPool pool(threads);
   const CpuTopology topology = read_cpu_topology(allowed_cpus());
@@ -40,6 +46,7 @@ DeviceInfo cpu_info(int threads) {
     if (isa->name != active.name) cpu.instruction_sets.emplace_back(isa->name);
   }
   cpu.peak_gflops = cpu::measure_flops(active, pool) / 1e9;
+  if (active.kernels->bf16_peak) cpu.peak_bf16_gflops = cpu::measure_bf16_flops(active, pool) / 1e9;
   cpu.peak_int8_gops = cpu::measure_int8_ops(active, pool) / 1e9;
   cpu.bandwidth_gbs = cpu::measure_read_bandwidth(active, pool) / 1e9;
   return cpu;
@@ -74,7 +81,7 @@ DeviceInfo device_info(std::string_view name, int threads) {
   DeviceInfo info = name == "cpu"         ? cpu_info(threads)
                     : name == "reference" ? reference_info()
                                           : cuda_info(target.devices.front());
-  info.precisions = target.precisions;
+  info.precisions = names_of(target.precisions);
   return info;
 }
 
@@ -86,7 +93,7 @@ std::vector<DeviceInfo> devices(int threads) {
     DeviceInfo none;
     none.name = "cuda";
     none.description = error.what();
-    none.precisions = target_of("cuda").precisions;
+    none.precisions = names_of(target_of("cuda").precisions);
     all.push_back(std::move(none));
   }
   all.push_back(device_info("reference"));

@@ -124,8 +124,10 @@ void add_input_casts(Network& network, NodeId id, KernelChooser& chooser, AddSte
 
 void check_precisions(const EngineOptions& options, const std::vector<LayerPrecision>& layers, const Target& target) {
   const auto check = [&](const std::string& precision, std::string_view what, const std::string& said) {
-    if (std::find(target.precisions.begin(), target.precisions.end(), precision) != target.precisions.end()) return;
-    fail(ErrorCode::unsupported, "{} '{}': device {} has {}", what, said, options.device, fmt::join(target.precisions, ", "));
+    std::vector<std::string_view> names;
+    for (const Precision& offered : target.precisions) names.push_back(offered.name);
+    if (std::find(names.begin(), names.end(), precision) != names.end()) return;
+    fail(ErrorCode::unsupported, "{} '{}': device {} has {}", what, said, options.device, fmt::join(names, ", "));
   };
   if (options.precision == "auto") {
     if (!options.calibration || options.calibration->max_loss == 0) {
@@ -208,8 +210,12 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
   Network& network = impl->network;
   network = source;
   if (!options.outputs.empty()) network.keep_outputs(options.outputs);
-  impl->passes = run_passes(
-      network, {options.select_rows, options.disabled_passes, options.precision, layer_precision, options.calibration.get()});
+  PassOptions passes{options.select_rows, options.disabled_passes, options.precision, layer_precision, options.calibration.get()};
+  passes.linear_only.clear();
+  for (const Precision& precision : target.precisions) {
+    if (precision.linear_only) passes.linear_only.emplace_back(precision.name);
+  }
+  impl->passes = run_passes(network, passes);
   network.remove_dead_nodes();
 
   const std::vector<int> cpus = options.pin ? pinning_order(read_cpu_topology(allowed_cpus())) : std::vector<int>();

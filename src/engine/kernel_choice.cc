@@ -104,7 +104,8 @@ std::optional<KernelChooser::Offer> KernelChooser::choose_by_rule(const Node& no
       if (!entry.reads_panels) make_row_major(node);
       PrepareResult result = prepare(entry, node, false);
       if (auto* refusal = std::get_if<Refusal>(&result)) {
-        refusals += fmt::format("{}{}: {}", refusals.empty() ? "" : "; ", entry.portable_name, refusal->reason);
+        if (!refusal->reason.empty())
+          refusals += fmt::format("{}{}: {}", refusals.empty() ? "" : "; ", entry.portable_name, refusal->reason);
         continue;
       }
       KernelChoice choice = choice_of(*backend, entry, std::get<Preparation>(std::move(result)));

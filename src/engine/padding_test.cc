@@ -107,7 +107,9 @@ std::shared_ptr<const Engine> build(const Network& network, const EngineOptions&
   if (options.device != "fake" && options.device != "few") return Engine::build(network, options);
   const Backend& device = options.device == "fake" ? fake_backend() : fake_backend_of_few();
   return Engine::Impl::build(network, options,
-                             Target{{&device, &cpu_backend(), &reference_backend()}, {"fake:0"}, {"fp32", "fp16", "int8"}});
+                             Target{{&device, &cpu_backend(), &reference_backend()},
+                                    {"fake:0"},
+                                    {Precision{"fp32"}, Precision{"fp16"}, Precision{"int8", true}}});
 }
 
 // Each output of the engine against that of the network, in the caller's shape: a value of the encoder's to rounding where a token

@@ -1,5 +1,6 @@
 // Says of each node in which precision it is computed, where the network is not wanted in float32 alone: by default
-// EngineOptions::precision, by name EngineOptions::layer_precision. Eight bits are for linear layers alone.
+// EngineOptions::precision, by name EngineOptions::layer_precision. Some precisions are for linear layers alone, as the device has it.
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -10,14 +11,22 @@
 namespace bertie {
 namespace {
 
-// Why `node` cannot be computed in eight bits; empty: it can.
-std::string_view no_int8(const Network& network, const Node& node, const std::set<const void*>& tables) {
+// Why `node` cannot be computed in a precision that is for linear layers alone; empty: it can.
+std::string_view no_linear(const Network& network, const Node& node) {
   if (node.op != "linear") return "it is no linear layer";
-  const std::optional<Tensor>& weight = network.value(node.input(1)).constant;
-  if (!weight) return "its weight is not a constant";
-  if (tables.contains(weight->data.get())) return "its weight is an embedding's table too";
+  if (!network.value(node.input(1)).constant) return "its weight is not a constant";
   if (node.input(2) != kNone && !network.value(node.input(2)).constant) return "its bias is not a constant";
   return "";
+}
+
+// Why it cannot be computed in `precision`.
+std::string_view no_layer(const Network& network, const Node& node, const PassOptions& options, const std::string& precision,
+                          const std::set<const void*>& tables) {
+  if (std::find(options.linear_only.begin(), options.linear_only.end(), precision) == options.linear_only.end()) return "";
+  const std::string_view refusal = no_linear(network, node);
+  if (refusal.empty() && precision == "int8" && tables.contains(network.value(node.input(1)).constant->data.get()))
+    return "its weight is an embedding's table too";
+  return refusal;
 }
 
 // Eight bits but where the calibration says that they cost too much.
@@ -43,20 +52,20 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
   std::map<std::string, std::vector<std::string>> assigned;  // by precision
   for (const NodeId id : network.order()) {
     const Node& node = network.node(id);
-    const std::string_view refusal = no_int8(network, node, tables);
     std::string precision = options.precision == "auto" ? automatic(node, *options.calibration, log) : options.precision;
     for (size_t i = 0; i < found.size(); ++i) {
       const LayerPrecision& layers = options.layer_precision[i];
       if (!matches_glob(layers.pattern, node.name)) continue;
       precision = layers.precision;  // the last one that names it
       found[i].any = true;
-      if (precision != "int8" || refusal.empty())
+      const std::string_view refusal = no_layer(network, node, options, precision, tables);
+      if (refusal.empty())
         found[i].suits = true;
       else if (found[i].refusal.empty())
         found[i].refusal = fmt::format("{} '{}': {}", node.op, node.name, refusal);
     }
     if (precision == "fp32") continue;
-    if (precision == "int8" && !refusal.empty()) {
+    if (const std::string_view refusal = no_layer(network, node, options, precision, tables); !refusal.empty()) {
       if (node.op == "linear") log.refused("{}: {}", node.name, refusal);
       continue;
     }

@@ -41,7 +41,8 @@ struct PassOptions {
   std::vector<std::string> disabled;     // names
   std::string precision = "fp32";        // see EngineOptions
   std::vector<LayerPrecision> layer_precision;
-  const Calibration* calibration = nullptr;  // see EngineOptions
+  const Calibration* calibration = nullptr;                                    // see EngineOptions
+  std::vector<std::string> linear_only = std::vector<std::string>(1, "int8");  // precisions that are for linear layers alone
 };
 
 struct Pass {

@@ -63,7 +63,10 @@ constexpr KernelEntry kKernels[] = {
 }  // namespace
 
 const Backend& reference_backend() {
-  static constexpr Backend kBackend{"reference", [] { return std::span<const KernelEntry>(kKernels); }};
+  static constexpr Precision kPrecisions[] = {{"fp32"}, {"int8", true}, {"bf16", true}};
+  static constexpr Backend kBackend{.name = "reference",
+                                    .kernels = [] { return std::span<const KernelEntry>(kKernels); },
+                                    .precisions = [] { return std::span<const Precision>(kPrecisions); }};
   return kBackend;
 }
 

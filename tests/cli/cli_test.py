@@ -29,9 +29,10 @@ SANITIZED = os.environ.get("BERTIE_SANITIZED") == "1"  # address sanitizers need
 POSITIONS = 128
 
 
-def run(*arguments, stdin=None, timeout=300):
-    """stdin and the outputs are bytes."""
-    done = subprocess.run([BERTIE, *map(str, arguments)], input=b"" if stdin is None else stdin, capture_output=True, timeout=timeout)
+def run(*arguments, stdin=None, timeout=300, environment=None):
+    """stdin and the outputs are bytes; `environment` comes on top of this process's."""
+    done = subprocess.run([BERTIE, *map(str, arguments)], input=b"" if stdin is None else stdin, capture_output=True, timeout=timeout,
+                          env=os.environ | (environment or {}))
     return done.returncode, done.stdout, done.stderr.decode()
 
 
@@ -64,9 +65,9 @@ def read_npy(path):
 
 
 class Case(unittest.TestCase):
-    def fails(self, status, *arguments, stdin=None, says=()):
+    def fails(self, status, *arguments, stdin=None, says=(), environment=None):
         """One clear line on standard error, nothing on standard output."""
-        code, output, error = run(*arguments, stdin=stdin)
+        code, output, error = run(*arguments, stdin=stdin, environment=environment)
         self.assertEqual(code, status, error)
         self.assertEqual(output, b"")
         self.assertTrue(error.startswith("bertie: "), error)
@@ -564,6 +565,26 @@ class Reports(Case):
         self.fails(1, "inspect", MASKED, "--layer-precision", "int8", says="PATTERN=P")
         self.fails(1, "inspect", MASKED, "--layer-precision", "*=fp8", says=["*=fp8", "fp32"])
         self.fails(1, "inspect", MASKED, "--layer-precision", "*.self=int8", says=["attention", "no linear layer"])
+
+    def test_bf16(self):
+        """Linear layers where the instruction set has its products; elsewhere the error lists what there is."""
+        _, out, _ = run("devices", "--json")
+        cpu = next(device for device in rows(out) if device["name"] == "cpu")
+        in_use = cpu["instruction_sets"][0] in ("avx512_bf16", "amx")
+        self.assertEqual("bf16" in cpu["precisions"], in_use)
+        self.assertEqual(cpu["peak_bf16_gflops"] > 0, in_use)
+        self.fails(1, "run", MASKED, "--task", "fill-mask", "--text", "the [MASK]", "--precision", "bf16", environment={"BERTIE_ISA": "generic"},
+                   says=["bf16", "cpu has fp32, int8"])
+        for device in ["reference"] + ["cpu"] * in_use:
+            code, out, _ = run("inspect", MASKED, "--device", device, "--precision", "bf16", "--json")
+            self.assertEqual(code, 0)
+            for step in rows(out)[0]["steps"]:
+                self.assertEqual(step["precision"], "bf16" if step["op"] == "linear" else "fp32", step)
+                if step["op"] == "linear" and device == "cpu":
+                    self.assertIn("_bf16_linear", step["kernel"])
+            code, out, _ = run("run", MASKED, "--task", "fill-mask", "--device", device, "--precision", "bf16", "--text", "the [MASK] of it", "--json")
+            self.assertEqual(code, 0)
+            self.assertEqual(len(rows(out)), 1)
 
     def test_bench(self):
         code, output, error = run("bench", MASKED, "--batch", "1,3", "--sequence", "8,16", "--seconds", "0.02", "--json")

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -13,21 +12,10 @@
 #include "cpu/isa.h"
 #include "reference/backend.h"
 #include "tests/conformance/cases.h"
+#include "tests/conformance/scoped_isa.h"
 
 namespace bertie::test {
 namespace {
-
-// Runs under one instruction set, then under what was active before.
-class ScopedIsa {
- public:
-  explicit ScopedIsa(std::string_view name) : before_(std::getenv("BERTIE_ISA") ? std::getenv("BERTIE_ISA") : "") {
-    setenv("BERTIE_ISA", std::string(name).c_str(), 1);
-  }
-  ~ScopedIsa() { setenv("BERTIE_ISA", before_.c_str(), 1); }
-
- private:
-  std::string before_;
-};
 
 OpResult run_cpu(const OpCase& op_case, int threads = 1) {
   OpResult result = run_op(cpu_backend(), op_case, threads);

@@ -12,6 +12,14 @@ void replace_kernels([[maybe_unused]] IsaKernels& table) {
   table.int8_gemm_panels_at_once = int8_gemm_panels_at_once;
   table.int8_peak = int8_peak;
 #endif
+#if defined(__AVX512BF16__)
+  table.bf16_gemm = bf16_gemm;
+  table.bf16_gemm_scratch_bytes = bf16_gemm_scratch_bytes;
+  table.bf16_gemm_rows_at_once = bf16_gemm_rows_at_once;
+  table.bf16_gemm_panels_at_once = bf16_gemm_panels_at_once;
+  table.pack_bf16_panels = pack_bf16_panels;
+  table.bf16_peak = bf16_peak;
+#endif
 }
 
 }  // namespace bertie::cpu::BERTIE_ISA

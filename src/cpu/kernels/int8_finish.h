@@ -1,8 +1,8 @@
 // From exact sums to C: scales, bias, activation, residual.
 #pragma once
 
+#include "cpu/kernels/activation.h"
 #include "cpu/kernels/int8_gemm.h"
-#include "cpu/kernels/math.h"
 
 namespace bertie::cpu::BERTIE_ISA {
 
@@ -46,19 +46,6 @@ BERTIE_INLINE void finish_tile(const Int8GemmProblem& problem, int64_t row, int6
       if (i < columns) store_partial(to + i, result(i, columns - i), columns - i);
     }
     if (residual) residual += residual_stride;
-  }
-}
-
-// Calls body(function) with the activation as a function of vectors.
-template <typename Body>
-BERTIE_INLINE void with_activation(Activation activation, Body body) {
-  switch (activation) {
-    case Activation::none: return body([](Vec16 x) __attribute__((always_inline)) { return x; });
-    case Activation::gelu: return body([](Vec16 x) __attribute__((always_inline)) { return gelu_erf(x); });
-    case Activation::gelu_tanh: return body([](Vec16 x) __attribute__((always_inline)) { return gelu_tanh(x); });
-    case Activation::relu: return body([](Vec16 x) __attribute__((always_inline)) { return relu(x); });
-    case Activation::silu: return body([](Vec16 x) __attribute__((always_inline)) { return silu(x); });
-    case Activation::tanh: return body([](Vec16 x) __attribute__((always_inline)) { return tanh(x); });
   }
 }
 

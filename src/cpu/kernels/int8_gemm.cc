@@ -1,6 +1,6 @@
 // Rows of A are first brought into scratch in the form that the instruction set multiplies. Then for each group of panels every tile
 // of rows is summed over all of K in registers (panels and rows come from the second level cache, which is far faster than the
-// sums), and finished at once: C is written a single time. AMX: kernels/int8_amx.h.
+// sums), and finished at once: C is written a single time. AMX: kernels/int8_gemm_amx.cc.
 #include "cpu/kernels/int8_gemm.h"
 
 #include "cpu/kernels/int8_dot.h"

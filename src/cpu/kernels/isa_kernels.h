@@ -8,6 +8,7 @@
 #pragma once
 
 #include "cpu/kernels/attention.h"
+#include "cpu/kernels/bf16_gemm.h"
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/gather_rows.h"
 #include "cpu/kernels/gemm.h"
@@ -58,6 +59,13 @@ struct IsaKernels {
   int64_t (*fma_peak)(int64_t rounds, float* sink);
   int64_t (*int8_peak)(int64_t rounds);
   void (*read_peak)(const float* data, int64_t count, float* sink);
+  // bf16_gemm.h, peak.h: nullptr where the instruction set has no such products
+  void (*bf16_gemm)(const Bf16GemmProblem& problem, const GemmRange& range, std::byte* scratch) = nullptr;
+  size_t (*bf16_gemm_scratch_bytes)(int64_t rows, int64_t k) = nullptr;
+  int64_t (*bf16_gemm_rows_at_once)() = nullptr;
+  int64_t (*bf16_gemm_panels_at_once)(int64_t rows) = nullptr;
+  void (*pack_bf16_panels)(const GemmWeight& weight, int64_t begin, int64_t end, uint16_t* panels) = nullptr;
+  int64_t (*bf16_peak)(int64_t rounds) = nullptr;
 };
 
 namespace generic {

@@ -9,6 +9,8 @@ namespace bertie::cpu::BERTIE_ISA {
 int64_t fma_peak(int64_t rounds, float* sink);
 // The same of eight-bit integers with exact 32-bit sums, by what kernels/int8_gemm.h multiplies with.
 int64_t int8_peak(int64_t rounds);
+// The same of bfloat16 with sums in float32, by what kernels/bf16_gemm.h multiplies with.
+int64_t bf16_peak(int64_t rounds);
 // Reads `count` floats (a multiple of 64), each once.
 void read_peak(const float* data, int64_t count, float* sink);
 }  // namespace bertie::cpu::BERTIE_ISA
