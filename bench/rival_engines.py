@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """ONNX Runtime and OpenVINO, one engine a process: what bench/rivals.py times beside bertie.
 
-    bench/rival_engines.py onnxruntime|openvino FOLDER THREADS [--precision fp32|int8-dynamic|int8-static] [--calibration FILE.json]
+    bench/rival_engines.py onnxruntime|openvino FOLDER THREADS [--precision fp32|bf16|int8-dynamic|int8-static] [--calibration FILE.json]
 
 Reads one JSON object a line, {"batches": [[ids of each sequence, ...], ...], "seconds": S, "limit": L, "save": FILE.npz}, and
 answers {"ms": [...]}: the time of all batches one after the other, again and again for S seconds after a warm-up, at least 5
@@ -12,7 +12,7 @@ Each engine gets what serves it best: a graph without a mask where no sequence i
 transformer optimiser, and one that was not fused is an error; OpenVINO a graph compiled for the case's shape. Where a case has
 several shapes it gets one for all of them, which costs it 2 to 5% but spares a copy of the weights for each shape.
 
-Eight bits, weights by output channel; ONNX Runtime's in the linear layers alone, as bertie's are, NNCF's where it wants them:
+bf16 is OpenVINO's hint; its executed graph must have products in it. Eight bits, weights by output channel; ONNX Runtime's in the linear layers alone, as bertie's are, NNCF's where it wants them:
     int8-dynamic  ONNX Runtime: quantize_dynamic on the fused graph, a scale for each activation tensor found as it runs.
     int8-static   Scales of activations from the texts of --calibration, ids of each in a JSON list. ONNX Runtime: quantize_static,
                   QDQ, minimum and maximum, on a graph whose attention is left in its parts, since QDQ knows none that is fused;
@@ -34,7 +34,7 @@ import onnx
 
 from onnx_bert import build, encoder_weights
 
-PRECISIONS = ("fp32", "int8-dynamic", "int8-static")
+PRECISIONS = ("fp32", "bf16", "int8-dynamic", "int8-static")
 UNTYPED = {"DefaultTensorType": onnx.TensorProto.FLOAT}  # of the results of fused nodes, whose types ONNX cannot tell
 FEWEST_RUNS, WARM_UP_SECONDS = 5, 0.2
 
@@ -153,7 +153,7 @@ class OpenVino:
             if one_shape:
                 model.reshape({port.any_name: list(shape) for port in model.inputs})
             self.compiled[shape, with_mask] = self.core.compile_model(model, "CPU", {
-                "INFERENCE_NUM_THREADS": self.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"})
+                "INFERENCE_NUM_THREADS": self.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32"})
         compiled = self.compiled[shape, with_mask]
         self.last = compiled
         request = compiled.create_infer_request()
@@ -174,7 +174,9 @@ class OpenVino:
         precisions = collections.Counter(info["runtimePrecision"].astype(str) for info in nodes
                                          if info["layerType"].astype(str) in ("FullyConnected", "MatMul", "Subgraph"))
         eight_bits = precisions["u8"] + precisions["i8"]
-        if set(precisions) - {"f32", "u8", "i8"} or bool(eight_bits) != (self.precision != "fp32"):
+        wanted = {"f32"} | {"fp32": set(), "bf16": {"bf16"}}.get(self.precision, {"u8", "i8"})
+        if set(precisions) - wanted or bool(eight_bits) != self.precision.startswith("int8") or (self.precision == "bf16") != (
+                precisions["bf16"] > 0):
             raise RuntimeError(f"OpenVINO runs in other precisions than {self.precision}: {dict(precisions)}")
         return {"version": openvino.__version__.split("-")[0], "graph": dict(kinds)}
 

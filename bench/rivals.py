@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """bertie beside ONNX Runtime and OpenVINO, on the same weights, threads and inputs; prints Markdown tables.
 
-    bench/rivals.py [--bertie PROGRAM] [--models minilm base] [--precisions fp32,int8] [--cases CASE ...] [--threads 2]
+    bench/rivals.py [--bertie PROGRAM] [--models minilm base] [--precisions fp32,bf16,int8] [--cases CASE ...] [--threads 2]
                     [--rounds 7] [--seconds 1] [--box 120] [--quick] [--json FILE]
 
-All engines give the last hidden state, which is compared before anything is timed: in fp32 they agree; in int8 each one's mean
+All engines give the last hidden state, which is compared before anything is timed: in fp32 they agree; in int8 and bf16 each one's mean
 cosine with bertie's fp32, over all tokens of a case, is printed beside the bound of its engine. Who is below it is marked, and
 is not the better rival, unless bertie or every rival is below too: the bounds are for trained weights, and only those of minilm
 are. Engines take turns: in each round each runs the case for --seconds after a warm-up, in a
@@ -38,7 +38,7 @@ AGREEMENT = 2e-5  # relative Frobenius difference of two engines, each within 1e
 CASES = ("1x16", "1x128", "8x128", "1x384", "lines:64", "lines:64:8:sorted", "lines:256:32", "lines:256:8:sorted")
 QUICK_CASES = ("1x16", "1x128", "8x128", "lines:64", "lines:64:8:sorted")
 CALIBRATION_TEXTS = 16
-BROKEN = 0.9  # a mean cosine of bertie's int8 with fp32 that no rounding explains, on any weights
+BROKEN = 0.9  # a mean cosine of bertie's int8 or bf16 with fp32 that no rounding explains, on any weights
 FEWEST_RUNS, OVERHEAD = 5, 0.5  # of a measurement: runs, and seconds of warming up and of starting bertie
 
 
@@ -158,6 +158,8 @@ def engine_makers(precision):
 
     if precision == "fp32":
         return [own("bertie", "fp32"), rival("ONNX Runtime", "onnxruntime"), rival("OpenVINO", "openvino")]
+    if precision == "bf16":
+        return [own("bertie bf16", "bf16", 0.999), own("bertie fp32", "fp32"), rival("OpenVINO bf16", "openvino", "bf16", 0.999)]
     makers = [own("bertie int8", "int8", 0.99), own("bertie fp32", "fp32"),
               rival("ONNX Runtime int8 dynamic", "onnxruntime", "int8-dynamic", 0.98),
               rival("ONNX Runtime int8 static", "onnxruntime", "int8-static", 0.95)]
@@ -165,7 +167,7 @@ def engine_makers(precision):
 
 
 def check_agreement(engines, case, precision):
-    """fp32: the largest relative difference of a rival from bertie, where one above AGREEMENT ends the run. int8: the mean cosine
+    """fp32: the largest relative difference of a rival from bertie, where one above AGREEMENT ends the run. Else: the mean cosine
     of each engine's rows with bertie's fp32, and who is below its bound; bertie below BROKEN ends the run."""
     states = {engine.label: engine.states(case).astype(np.float64) for engine in engines}
     if precision == "fp32":
@@ -280,7 +282,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--bertie", default=str(ROOT / "build" / "bertie"), help="the program (default build/bertie)")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["minilm", "base"])
-    parser.add_argument("--precisions", default="fp32", help="fp32, int8 or both with a comma (default fp32)")
+    parser.add_argument("--precisions", default="fp32", help="of fp32, bf16 and int8, with commas (default fp32)")
     parser.add_argument("--cases", nargs="+", metavar="CASE", help=f"default {' '.join(CASES)}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
@@ -294,8 +296,8 @@ def main():
     parser.add_argument("--json", help="write all figures here")
     arguments = parser.parse_args()
     precisions = arguments.precisions.split(",")
-    if unknown := set(precisions) - {"fp32", "int8"}:
-        parser.error(f"--precisions {', '.join(sorted(unknown))}: neither fp32 nor int8")
+    if unknown := set(precisions) - {"fp32", "bf16", "int8"}:
+        parser.error(f"--precisions {', '.join(sorted(unknown))}: none of fp32, bf16, int8")
     rounds, seconds = (3, 0.2) if arguments.quick else (arguments.rounds, arguments.seconds)
     sys.stdout.reconfigure(line_buffering=True)
     work = Path(arguments.work)
