@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 // Raised with every change of what stands here. Launchers' params are told apart by their size.
-#define BERTIE_CUDA_ABI 1
+#define BERTIE_CUDA_ABI 2
 #define BERTIE_CUDA_ENTRY "bertie_cuda_api"
 
 // Statuses that the program tells apart; any other is just an error. They are CUDA's own numbers.
@@ -38,11 +38,13 @@ typedef struct BertieCudaLauncher {
 } BertieCudaLauncher;
 
 enum { BERTIE_CUDA_F32 = 0, BERTIE_CUDA_F16 = 1, BERTIE_CUDA_BF16 = 2 };  // as enum Element
+// Of a and b alone: the result is 32-bit integers, and there is neither bias nor addend.
+enum { BERTIE_CUDA_I8 = 3 };
 
-// Row-major d [m, n] = a [m, k] times b + bias + addend, `batch` of them; sums are float32.
+// Row-major d [m, n] = a [m, k] times b + bias + addend, `batch` of them; sums are float32, of I8 exact.
 typedef struct BertieCudaProduct {
   int32_t element;     // of a and b
-  int32_t result;      // of d, bias and addend
+  int32_t result;      // of d, bias and addend; not looked at for I8
   int32_t tf32;        // f32 operands rounded to tf32
   int32_t transposed;  // b is [n, k] (a weight); 0: [k, n]
   int32_t has_bias;    // [n], added to every row

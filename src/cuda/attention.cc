@@ -1,9 +1,12 @@
 // attention over packed rows, whole sequences or the query rows that a network input names; over padded rows by any_attention.
+#include "backend/batch_shape.h"
 #include "cuda/kernels/any_attention.h"
+#include "cuda/kernels/quantize_rows.h"
 #include "cuda/kernels/tile_attention.h"
 #include "cuda/kernels/wgmma_attention.h"
 #include "cuda/numbers.h"
 #include "cuda/ops.h"
+#include "cuda/quantized_rows.h"
 #include "cuda/step.h"
 
 namespace bertie::cuda {
@@ -47,11 +50,14 @@ void want_operands(Operands& operands, const AttentionShape& shape) {
 class Attention final : public Step {
  public:
   // `launcher`: of a kernel whose tiles have at most `queries` queries.
-  Attention(Operands&& operands, const AttentionShape& shape, const char* launcher, int64_t queries)
+  Attention(Operands&& operands, const RowOutput& output, const AttentionShape& shape, const char* launcher, int64_t queries)
       : Step(std::move(operands), operands.computed()),
+        output_(output),
         shape_(shape),
+        result_shape_(operands.result().shape),
         queries_(queries),
-        launcher_(device().launcher<AnyAttentionParams>(launcher)) {}
+        launcher_(device().launcher<AnyAttentionParams>(launcher)),
+        quantize_(device().launcher<QuantizeRowsParams>("quantize_rows")) {}
 
   int64_t query_block() const override { return shape_.padded ? 0 : queries_; }
 
@@ -67,7 +73,9 @@ class Attention final : public Step {
     params.q = first;
     params.k = shape_.packed_qkv ? first + static_cast<size_t>(width) * bytes : input(kKey).data;
     params.v = shape_.packed_qkv ? first + static_cast<size_t>(2 * width) * bytes : input(kValue).data;
-    params.y = context.outputs[0].data;
+    params.y = output_.y(context);
+    if (output_.fixed) params.quantized = output_.quantized(context);
+    if (by_row() && !params.y) params.y = context.workspace.data();
     params.element = element_of(q.dtype);
     params.row_stride = shape_.packed_qkv ? 3 * width : width;
     params.key_rows = row_count(q.shape);
@@ -90,12 +98,37 @@ class Attention final : public Step {
     params.overflow = overflow(context);
     params.step = batch.step;
     device().launch(launcher_, params, batch.stream);
+    if (!by_row()) return;
+    QuantizeRowsParams quantize{};
+    quantize.x = params.y;
+    quantize.element = params.element;
+    quantize.quantized = output_.quantized(context);
+    quantize.rows = row_count(context.outputs[0].shape);
+    quantize.width = width;
+    quantize.live_rows = shape_.padded ? nullptr : live(context);
+    device().launch(quantize_, quantize, batch.stream);
+  }
+
+  size_t own_workspace_bytes(const BatchLimits& limits) const override {
+    return by_row() && !output_.floats ? bytes_of(shape_in(limits, result_shape_).elements()) : 0;
+  }
+  size_t own_run_workspace_bytes(const BatchLimits& limits, std::span<const TensorView> inputs) const override {
+    if (!shape_.padded) return own_workspace_bytes(limits);
+    const int64_t width = shape_.heads * shape_.head_dim;
+    return by_row() && !output_.floats ? bytes_of(row_count(inputs[kQuery].shape) * width) : 0;
   }
 
  private:
+  // Whether rows are quantised once all heads of them are there.
+  bool by_row() const { return output_.integers && !output_.fixed; }
+  static size_t bytes_of(int64_t elements) { return static_cast<size_t>(elements) * sizeof(float); }
+
+  RowOutput output_;
   AttentionShape shape_;
+  SymbolicShape result_shape_;
   int64_t queries_;
   Launcher<AnyAttentionParams> launcher_;
+  Launcher<QuantizeRowsParams> quantize_;
 };
 
 // `refuse`: throws Refused for what this kernel in particular does not take.
@@ -106,7 +139,8 @@ PrepareResult prepare(const KernelRequest& request, const char* launcher, int64_
     const AttentionShape shape = shape_of(operands);
     want_operands(operands, shape);
     refuse(operands, shape);
-    return Preparation{std::make_unique<Attention>(std::move(operands), shape, launcher, queries), reason};
+    const RowOutput output(operands);
+    return Preparation{std::make_unique<Attention>(std::move(operands), output, shape, launcher, queries), reason};
   });
 }
 

@@ -27,6 +27,7 @@ constexpr KernelEntry kTable[] = {
     {"gather", "cuda_gather", cuda::prepare_gather},
     {"gather_rows", "cuda_gather_rows", cuda::prepare_gather_rows},
     {"gelu", "cuda_gelu", cuda::prepare_gelu},
+    {"int8_linear", "cuda_int8_linear", cuda::prepare_int8_linear},
     {"layer_norm", "cuda_warp_layer_norm", cuda::prepare_warp_layer_norm},
     {"layer_norm", "cuda_any_layer_norm", cuda::prepare_any_layer_norm},
     {"linear", "cuda_wgmma_linear", cuda::prepare_wgmma_linear},
@@ -35,6 +36,7 @@ constexpr KernelEntry kTable[] = {
     {"normalize", "cuda_normalize", cuda::prepare_normalize},
     {"pack_rows", "cuda_pack_rows", cuda::prepare_pack_rows},
     {"pool", "cuda_pool", cuda::prepare_pool},
+    {"quantize_rows", "cuda_quantize_rows", cuda::prepare_quantize_rows},
     {"reduce", "cuda_reduce", cuda::prepare_reduce},
     {"reshape", "cuda_reshape", cuda::prepare_reshape},
     {"skip_layer_norm", "cuda_warp_skip_layer_norm", cuda::prepare_warp_skip_layer_norm},
@@ -63,7 +65,7 @@ constexpr KernelEntry kAlternatives[] = {
 std::span<const KernelEntry> alternatives() { return kAlternatives; }
 
 std::span<const Precision> precisions() {
-  static constexpr Precision kAll[] = {{"fp32"}, {"tf32"}, {"fp16"}, {"bf16"}};
+  static constexpr Precision kAll[] = {{"fp32"}, {"tf32"}, {"fp16"}, {"bf16"}, {"int8", true}};
   return kAll;
 }
 

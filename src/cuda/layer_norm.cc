@@ -2,6 +2,7 @@
 #include "cuda/kernels/any_layer_norm.h"
 #include "cuda/kernels/warp_layer_norm.h"
 #include "cuda/ops.h"
+#include "cuda/quantized_rows.h"
 #include "cuda/step.h"
 
 namespace bertie::cuda {
@@ -10,8 +11,10 @@ namespace {
 class LayerNorm final : public Step {
  public:
   // `sources`: inputs before gamma and beta. Of an embedding those are three of ids, then three tables.
-  LayerNorm(Operands&& operands, bool embeds, size_t sources, const char* launcher)
+  LayerNorm(Operands&& operands, const RowOutput& output, bool embeds, size_t sources, const char* launcher)
       : Step(std::move(operands), operands.computed()),
+        output_(output),
+        element_(element_of(operands.computed())),
         embeds_(embeds),
         sources_(sources),
         epsilon_(static_cast<float>(operands.node().real("epsilon"))),
@@ -36,8 +39,9 @@ class LayerNorm final : public Step {
     }
     params.gamma = context.inputs[sources_].as<float>();
     params.beta = context.inputs[sources_ + 1].as<float>();
-    params.y = y.data;
-    params.element = element_of(y.dtype);
+    params.y = output_.y(context);
+    params.quantized = output_.quantized(context);
+    params.element = element_;
     params.epsilon = epsilon_;
     params.rows = row_count(y.shape);
     params.width = y.shape.back();
@@ -48,6 +52,8 @@ class LayerNorm final : public Step {
   }
 
  private:
+  RowOutput output_;
+  Element element_;
   bool embeds_;
   size_t sources_;
   float epsilon_;
@@ -61,14 +67,15 @@ enum class Rows { any, vectors };
 Preparation finish(Operands&& operands, bool embeds, size_t sources, Rows rows) {
   operands.want(sources, DType::f32, "gamma");
   operands.want(sources + 1, DType::f32, "beta");
+  const RowOutput output(operands);
   if (rows == Rows::any) {
-    return {std::make_unique<LayerNorm>(std::move(operands), embeds, sources, "any_layer_norm"),
+    return {std::make_unique<LayerNorm>(std::move(operands), output, embeds, sources, "any_layer_norm"),
             "a block a row, the row in registers"};
   }
   const int64_t width = operands.fixed_width(sources, "gamma");
   if (!warp_layer_norm_takes(element_of(operands.computed()), width))
     throw Refused{fmt::format("rows of {}: whole vectors of 16 bytes, at most {}", width, kWarpLayerNormWidest)};
-  return {std::make_unique<LayerNorm>(std::move(operands), embeds, sources, "warp_layer_norm"),
+  return {std::make_unique<LayerNorm>(std::move(operands), output, embeds, sources, "warp_layer_norm"),
           "a warp a row, the row in registers"};
 }
 

@@ -17,6 +17,7 @@ PrepareResult prepare_expand(const KernelRequest& request);
 PrepareResult prepare_gather(const KernelRequest& request);
 PrepareResult prepare_gather_rows(const KernelRequest& request);
 PrepareResult prepare_gelu(const KernelRequest& request);
+PrepareResult prepare_int8_linear(const KernelRequest& request);
 PrepareResult prepare_linear(const KernelRequest& request);
 // By what cuBLASLt's heuristics prefer next; kAlgorithm 1 to 7.
 template <int kAlgorithm>
@@ -25,6 +26,7 @@ PrepareResult prepare_matmul(const KernelRequest& request);
 PrepareResult prepare_normalize(const KernelRequest& request);
 PrepareResult prepare_pack_rows(const KernelRequest& request);
 PrepareResult prepare_pool(const KernelRequest& request);
+PrepareResult prepare_quantize_rows(const KernelRequest& request);
 PrepareResult prepare_reduce(const KernelRequest& request);
 PrepareResult prepare_reshape(const KernelRequest& request);
 PrepareResult prepare_slice(const KernelRequest& request);

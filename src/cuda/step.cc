@@ -137,8 +137,8 @@ void Step::run(const KernelContext& context) const {
     workspace = workspace.subspan(aligned(view.bytes()));
   }
   enqueue({std::span(inputs.data(), context.inputs.size()), context.outputs, context.batch, workspace, context.pool, &batch});
-  if (batch.check_results && result_ == DType::f16)
-    convert(context.outputs[0], result_, context.outputs[0].data, result_shape_, batch);
+  if (batch.check_results && context.outputs[0].dtype == DType::f16)
+    convert(context.outputs[0], DType::f16, context.outputs[0].data, result_shape_, batch);
 }
 
 }  // namespace bertie::cuda

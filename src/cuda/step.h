@@ -83,7 +83,8 @@ class Step : public Kernel {
   // What is not uploaded is the shape rule's: where a slice begins, the axes of a sum.
   bool reads_constant(size_t index) const final;
   size_t packed_bytes() const final { return constant_bytes_; }
-  DType stored(size_t, DType declared) const final { return declared == DType::f32 ? result_ : declared; }
+  // The first output alone: scales that follow integers are f32.
+  DType stored(size_t output, DType declared) const final { return output == 0 && declared == DType::f32 ? result_ : declared; }
 
  protected:
   // Every input has an address, and the type that was wanted.

@@ -27,6 +27,7 @@ Target target_of(std::string_view device) {
     return target;
   }
   offer({&cuda_backend(), &plugin_cuda_backend(), &cpu_backend(), &plugin_cpu_backend(), &reference_backend()});
+  target.float_precision = "fp16";
   for (size_t begin = 0; begin <= device.size();) {
     const size_t end = std::min(device.find(',', begin), device.size());
     const std::string_view name = device.substr(begin, end - begin);

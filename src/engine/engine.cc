@@ -215,6 +215,7 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
   for (const Precision& precision : target.precisions) {
     if (precision.linear_only) passes.linear_only.emplace_back(precision.name);
   }
+  passes.float_precision = target.float_precision;
   impl->passes = run_passes(network, passes);
   network.remove_dead_nodes();
 

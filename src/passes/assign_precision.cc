@@ -64,11 +64,11 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
       else if (found[i].refusal.empty())
         found[i].refusal = fmt::format("{} '{}': {}", node.op, node.name, refusal);
     }
-    if (precision == "fp32") continue;
     if (const std::string_view refusal = no_layer(network, node, options, precision, tables); !refusal.empty()) {
       if (node.op == "linear") log.refused("{}: {}", node.name, refusal);
-      continue;
+      precision = options.beside_linear_layers();
     }
+    if (precision == "fp32") continue;
     network.mutable_node(id).attributes["precision"] = precision;
     assigned[precision].push_back(node.name);
   }

@@ -32,6 +32,8 @@ void fuse_quantize_rows(Network& network, const PassOptions&, PassLog& log) {
     log.matched("{} + {} -> {} quantize_output={}", source.name, quantize.name, source.op, mode);
     Attributes attributes = source.attributes;
     attributes["quantize_output"] = mode;
+    const std::string precision = source.text("precision", "fp32");
+    attributes.erase("precision");
     std::vector<ValueId> inputs = source.inputs;
     if (fixed) {
       inputs.resize(quantization_input(source), kNone);
@@ -40,6 +42,7 @@ void fuse_quantize_rows(Network& network, const PassOptions&, PassLog& log) {
     network.erase_node(id);
     network.erase_node(producer_id);
     const auto fused = network.add_node(source.op, inputs, std::move(attributes), source.name);
+    if (precision != "fp32") network.mutable_node(network.value(fused[0]).producer).attributes["precision"] = precision;
     if (floats) network.replace_uses(x, fused[0]);
     network.replace_uses(quantize.outputs[0], fused[floats ? 1 : 0]);
     if (!fixed) network.replace_uses(quantize.outputs[1], fused[floats ? 2 : 1]);

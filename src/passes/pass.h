@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <string_view>
@@ -37,12 +38,18 @@ class PassLog {
 };
 
 struct PassOptions {
+  // What steps are computed in beside layers in the wanted precision, where that is for linear layers alone.
+  const std::string& beside_linear_layers() const {
+    return std::find(linear_only.begin(), linear_only.end(), precision) == linear_only.end() ? precision : float_precision;
+  }
+
   std::vector<std::string> select_rows;  // see EngineOptions
   std::vector<std::string> disabled;     // names
   std::string precision = "fp32";        // see EngineOptions
   std::vector<LayerPrecision> layer_precision;
   const Calibration* calibration = nullptr;                                    // see EngineOptions
   std::vector<std::string> linear_only = std::vector<std::string>(1, "int8");  // precisions that are for linear layers alone
+  std::string float_precision = "fp32";  // beside those: the device's
 };
 
 struct Pass {

@@ -44,6 +44,7 @@ class LinearLayers {
     network_.erase_node(id);
     const auto product = network_.add_node("int8_linear", {x.values, x.scales, weight.values, weight.scales, bias},
                                            std::move(attributes), node.name);
+    keep_floats(product[0]);
     network_.replace_uses(node.outputs[0], product[0]);
     (x.calibration ? fixed_ : by_row_).push_back(node.name);
   }
@@ -92,8 +93,15 @@ class LinearLayers {
       result.values = rows[0];
       result.scales = rows[1];
     }
+    keep_floats(result.values);
     known.push_back(result);
     return result;
+  }
+
+  // Floats that the producer of `value` reads or gives are as those around it.
+  void keep_floats(ValueId value) {
+    const std::string& precision = options_.beside_linear_layers();
+    if (precision != "fp32") network_.mutable_node(network_.value(value).producer).attributes["precision"] = precision;
   }
 
   static Tensor quantization_of(const TensorCalibration& layer, int64_t depth) {

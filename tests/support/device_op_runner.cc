@@ -111,12 +111,19 @@ OpResult run_device_op(const Backend& backend, const std::shared_ptr<Device>& de
     if (batch.columns) batch.columns = ids(op_case.columns.data(), batch.tokens);
     if (batch.queries_only) batch.queries_only = ids(op_case.queries_only.data(), batch.sequences);
 
-    const DType kept = kernel.stored(0, network.value(built.output).dtype);
-    const size_t elements = static_cast<size_t>(result.shape.elements());
-    const DeviceBytes out(device, *stream, elements * dtype_size(kept));
+    std::vector<std::unique_ptr<DeviceBytes>> out;
+    std::vector<MutableTensorView> outputs;
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      const Value& value = network.value(node.outputs[i]);
+      std::vector<int64_t> extents;
+      for (const Dim& dim : value.shape) extents.push_back(dim.size);
+      const Shape shape = i == 0 ? result.shape : Shape{std::span<const int64_t>(extents)};
+      const DType kept = kernel.stored(i, value.dtype);
+      const size_t bytes = static_cast<size_t>(shape.elements()) * dtype_size(kept);
+      outputs.push_back({out.emplace_back(std::make_unique<DeviceBytes>(device, *stream, bytes))->data(), kept, shape});
+    }
     const DeviceBytes workspace(device, *stream,
                                 kernel.workspace_bytes({batch.tokens, batch.sequences, batch.longest, batch.rows}, 1));
-    const MutableTensorView outputs[] = {{out.data(), kept, result.shape}};
     // More tiles than are live, as a bucket has.
     const DeviceBatch seen{*stream,
                            numbers,
@@ -129,11 +136,12 @@ OpResult run_device_op(const Backend& backend, const std::shared_ptr<Device>& de
                            0};
     kernel.run({views, outputs, batch, {workspace.data(), workspace.size()}, pool, &seen});
     stream->synchronize();
-    const std::vector<std::byte> bytes = out.read(std::string(entry.name) + " output");
+    for (const auto& memory : out) result.outputs.push_back(memory->read(std::string(entry.name) + " output"));
     workspace.read(std::string(entry.name) + " workspace");
-    const TensorView view{bytes.data(), kept, result.shape};
-    result.values.resize(elements);
-    for (size_t i = 0; i < elements; ++i) result.values[i] = float_element(view, i);
+    const TensorView first{result.outputs[0].data(), outputs[0].dtype, result.shape};
+    if (first.dtype != DType::f32 && first.dtype != DType::f16 && first.dtype != DType::bf16) return result;
+    result.values.resize(static_cast<size_t>(result.shape.elements()));
+    for (size_t i = 0; i < result.values.size(); ++i) result.values[i] = float_element(first, i);
     return result;
   }
   return result;

@@ -28,7 +28,8 @@ struct OpResult {
   std::string kernel;   // empty where every kernel of the backend refused
   std::string refusal;  // the last one's reason
   Shape shape;
-  std::vector<float> values;  // widened
+  std::vector<float> values;                    // of the first output, widened; none where it is not floating
+  std::vector<std::vector<std::byte>> outputs;  // of run_device_op: all of them, as they are kept
 };
 
 // The op's first output must be floating. Output and workspace are filled with NaN first, so that an element left unwritten or scratch read before it was written shows;

@@ -5,6 +5,7 @@
 #include "cuda/kernels/any_attention.h"
 
 #include "cuda/kernels/attention.cuh"
+#include "cuda/kernels/quantized_rows.cuh"
 #include "cuda/kernels/row_mask.cuh"
 
 namespace bertie::cuda {
@@ -93,13 +94,18 @@ __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) 
   for (int i = 0; i < kQueriesOfWarp; ++i) {
     const int query = warp * kQueriesOfWarp + i;
     if (query >= tile.query_count) continue;
-    T* y = static_cast<T*>(p.y) + (static_cast<int64_t>(tile.query_begin + query) * p.heads + head) * width;
     const float scale = total[i] != 0.0f ? 1.0f / total[i] : 0.0f;  // of no keys the result is 0
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
       if (c * 32 + lane >= width) continue;
-      store(y + c * 32 + lane, sums[i][c] * scale);
-      bad |= !isfinite(load(y + c * 32 + lane));
+      const int column = head * width + c * 32 + lane;
+      T rounded;
+      store(&rounded, sums[i][c] * scale);
+      const float result[] = {load(&rounded)};
+      bad |= !isfinite(result[0]);
+      const int64_t row = tile.query_begin + query, row_width = int64_t{p.heads} * width;
+      if (p.y) static_cast<T*>(p.y)[row * row_width + column] = rounded;
+      if (p.quantized.values) store_int8(p.quantized, row, row_width, column, result, 0);
     }
   }
   if (p.overflow && bad) atomicMin(p.overflow, p.step);

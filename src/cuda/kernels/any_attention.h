@@ -2,6 +2,7 @@
 // any element, float32 arithmetic without matrix units: what the faster kernels refuse.
 #pragma once
 
+#include "cuda/kernels/quantized_rows.h"
 #include "cuda/kernels/row_mask.h"
 
 namespace bertie::cuda {
@@ -10,11 +11,12 @@ constexpr int kAnyAttentionQueries = 32;  // of a tile at most
 constexpr int kAnyAttentionWidest = 256;  // head
 
 struct AnyAttentionParams {
-  const void *q, *k, *v;  // row r, head h begins at r * row_stride + h * head_dim
-  void* y;                // row r, head h at (r * heads + h) * head_dim
-  Element element;        // of all four
-  int64_t row_stride;     // elements
-  int64_t key_rows;       // that k and v have memory for
+  const void *q, *k, *v;    // row r, head h begins at r * row_stride + h * head_dim
+  void* y;                  // row r, head h at (r * heads + h) * head_dim; nullptr: as integers alone
+  Element element;          // of all four
+  QuantizedRows quantized;  // places as of y; by fixed scales alone
+  int64_t row_stride;       // elements
+  int64_t key_rows;         // that k and v have memory for
   int32_t heads, head_dim;
   float scale;
   // Of padded rows there are no tiles: every `sequence` rows are one, and those whose mask is 0 are no keys.

@@ -2,7 +2,8 @@
 // then for the variance. Per element one read of each operand and one write: bound by memory.
 #include "cuda/kernels/any_layer_norm.h"
 
-#include "cuda/kernels/elements.cuh"
+#include "cuda/kernels/quantized_rows.cuh"
+#include "cuda/kernels/reduce_block.cuh"
 
 namespace bertie::cuda {
 namespace {
@@ -10,14 +11,7 @@ namespace {
 constexpr int kThreads = 128, kHeld = 8;
 
 __device__ inline float block_sum(float value) {
-  __shared__ float sums[kThreads / 32];
-  value = warp_sum(value);
-  __syncthreads();  // the sums of the call before have been read
-  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
-  __syncthreads();
-  float total = 0;
-  for (int warp = 0; warp < kThreads / 32; ++warp) total += sums[warp];
-  return total;
+  return reduce_block<kThreads>(value, [](float a, float b) { return a + b; });
 }
 
 template <typename T>
@@ -65,9 +59,25 @@ __global__ void any_layer_norm(AnyLayerNormParams p) {
     const float variance = block_sum(squares) / static_cast<float>(p.width);
     const float scale = 1.0f / sqrtf(variance + p.epsilon);
     T* y = static_cast<T*>(p.y) + row * p.width;
+    const auto result = [&](int64_t i, float value) { return fmaf((value - mean) * scale, p.gamma[i], p.beta[i]); };
+    float inverse = 0;
+    if (p.quantized.scales) {
+      uint32_t largest = 0;
+#pragma unroll
+      for (int k = 0; k < kHeld; ++k) {
+        if (threadIdx.x + k * kThreads < p.width) largest = max(largest, magnitude(result(threadIdx.x + k * kThreads, held[k])));
+      }
+      for (int64_t i = threadIdx.x + kHeld * kThreads; i < p.width; i += kThreads)
+        largest = max(largest, magnitude(result(i, element<T>(p, row, i))));
+      largest = reduce_block<kThreads>(largest, larger_magnitude);
+      inverse = int8_inverse(largest);
+      if (threadIdx.x == 0) p.quantized.scales[row] = int8_scale(largest);
+    }
     const auto write = [&](int64_t i, float value) {
-      store(y + i, (value - mean) * scale * p.gamma[i] + p.beta[i]);
-      bad |= !isfinite(load(y + i));
+      const float own[] = {result(i, value)};
+      if (p.y) store(y + i, own[0]);
+      bad |= !isfinite(p.y ? load(y + i) : own[0]);
+      if (p.quantized.values) store_int8(p.quantized, row, p.width, i, own, inverse);
     };
 #pragma unroll
     for (int k = 0; k < kHeld; ++k) {

@@ -2,7 +2,7 @@
 // to three embedding tables. Any width; mean and variance are float32, the variance from the differences to the mean.
 #pragma once
 
-#include "cuda/kernels/launch.h"
+#include "cuda/kernels/quantized_rows.h"
 
 namespace bertie::cuda {
 
@@ -14,8 +14,9 @@ struct AnyLayerNormParams {
   int32_t wide_ids[3];    // i64, else i32
   const float* gamma;     // [width]
   const float* beta;      // [width]
-  void* y;                // [rows, width]
+  void* y;                // [rows, width]; nullptr: as integers alone
   Element element;        // of x, residual, tables and y
+  QuantizedRows quantized;
   float epsilon;
   int64_t rows, width;
   const int32_t* live_rows;  // of `rows`; nullptr: all

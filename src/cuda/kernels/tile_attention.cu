@@ -4,6 +4,7 @@
 
 #include "cuda/kernels/attention.cuh"
 #include "cuda/kernels/dependent_launch.cuh"
+#include "cuda/kernels/quantized_rows.cuh"
 
 namespace bertie::cuda {
 namespace {
@@ -157,12 +158,16 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
     const int query = own + half * 8;
     if (query >= tile.query_count) continue;
     const float inverse = tile.key_count > 0 ? 1.0f / total[half] : 0.0f;
-    T* y = static_cast<T*>(p.y) + (static_cast<int64_t>(tile.query_begin + query) * p.heads + head) * D + lane % 4 * 2;
+    const int64_t row = tile.query_begin + query, width = int64_t{p.heads} * D;
 #pragma unroll
     for (int d = 0; d < D / 8; ++d) {
+      const int column = head * D + d * 8 + lane % 4 * 2;
       const uint32_t both = pair<T>(result[d][half * 2] * inverse, result[d][half * 2 + 1] * inverse);
-      *reinterpret_cast<uint32_t*>(y + d * 8) = both;
-      bad |= !isfinite(load(y + d * 8)) || !isfinite(load(y + d * 8 + 1));
+      float rounded[2];
+      load_neighbours(reinterpret_cast<const T*>(&both), rounded);
+      bad |= !isfinite(rounded[0]) || !isfinite(rounded[1]);
+      if (p.y) *reinterpret_cast<uint32_t*>(static_cast<T*>(p.y) + row * width + column) = both;
+      if (p.quantized.values) store_int8(p.quantized, row, width, column, rounded, 0);
     }
   }
   if (p.overflow && bad) atomicMin(p.overflow, p.step);

@@ -3,7 +3,8 @@
 #include "cuda/kernels/warp_layer_norm.h"
 
 #include "cuda/kernels/dependent_launch.cuh"
-#include "cuda/kernels/elements.cuh"
+#include "cuda/kernels/quantized_rows.cuh"
+#include "cuda/kernels/reduce_block.cuh"
 
 namespace bertie::cuda {
 namespace {
@@ -66,23 +67,41 @@ __global__ void __launch_bounds__(kWarps * 32) warp_layer_norm(AnyLayerNormParam
       for (int i = 0; i < kWidth; ++i) squares += (held[k][i] - mean) * (held[k][i] - mean);
     }
     const float scale = 1.0f / sqrtf(warp_sum(squares) / count + p.epsilon);
+    uint32_t largest = 0;
 #pragma unroll
     for (int k = 0; k < kVectors; ++k) {
       const int vector = lane + k * 32;
       if (vector >= vectors) continue;
+      float gamma[kWidth], beta[kWidth];
+      load_neighbours(p.gamma + vector * kWidth, gamma);
+      load_neighbours(p.beta + vector * kWidth, beta);
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) {
+        held[k][i] = fmaf((held[k][i] - mean) * scale, gamma[i], beta[i]);
+        largest = max(largest, magnitude(held[k][i]));
+      }
+      if (!p.y) continue;
       Vector<T> written;
 #pragma unroll
-      for (int i = 0; i < kWidth; i += 4) {
-        const float4 gamma = reinterpret_cast<const float4*>(p.gamma)[(vector * kWidth + i) / 4];
-        const float4 beta = reinterpret_cast<const float4*>(p.beta)[(vector * kWidth + i) / 4];
-        store(&written.values[i], (held[k][i] - mean) * scale * gamma.x + beta.x);
-        store(&written.values[i + 1], (held[k][i + 1] - mean) * scale * gamma.y + beta.y);
-        store(&written.values[i + 2], (held[k][i + 2] - mean) * scale * gamma.z + beta.z);
-        store(&written.values[i + 3], (held[k][i + 3] - mean) * scale * gamma.w + beta.w);
+      for (int i = 0; i < kWidth; ++i) {
+        store(&written.values[i], held[k][i]);
+        bad |= !isfinite(load(&written.values[i]));
       }
-#pragma unroll
-      for (int i = 0; i < kWidth; ++i) bad |= !isfinite(load(&written.values[i]));
       reinterpret_cast<Vector<T>*>(static_cast<T*>(p.y) + row * p.width)[vector] = written;
+    }
+    if (!p.quantized.values) continue;
+    float inverse = 0;
+    if (p.quantized.scales) {
+      largest = reduce_block<32>(largest, larger_magnitude);
+      inverse = int8_inverse(largest);
+      if (lane == 0) p.quantized.scales[row] = int8_scale(largest);
+    }
+#pragma unroll
+    for (int k = 0; k < kVectors; ++k) {
+      if (lane + k * 32 >= vectors) continue;
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) bad |= !isfinite(held[k][i]);
+      store_int8(p.quantized, row, p.width, (lane + k * 32) * kWidth, held[k], inverse);
     }
   }
   if (p.overflow && bad) atomicMin(p.overflow, p.step);

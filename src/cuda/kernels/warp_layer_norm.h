@@ -11,7 +11,7 @@ inline bool warp_layer_norm_takes(Element element, int64_t width) {
   return width <= kWarpLayerNormWidest && width % (element == Element::f32 ? 4 : 8) == 0;
 }
 
-// As any_layer_norm, save that x, residual, tables, gamma, beta and y are 16-byte aligned.
+// As any_layer_norm, save that all its addresses but those of ids are 16-byte aligned.
 cudaError_t launch_warp_layer_norm(const AnyLayerNormParams& params, cudaStream_t stream);
 
 }  // namespace bertie::cuda

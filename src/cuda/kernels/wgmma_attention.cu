@@ -7,6 +7,7 @@
 #include "cuda/kernels/attention.cuh"
 #include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/hopper.cuh"
+#include "cuda/kernels/quantized_rows.cuh"
 #include "cuda/kernels/tensor_map.h"
 
 namespace bertie::cuda {
@@ -189,11 +190,14 @@ __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
     const int query = threadIdx.x / 32 * 16 + i / (D / 8), chunk = i % (D / 8);
     if (query >= tile.query_count) continue;
     const uint4 elements = *reinterpret_cast<const uint4*>(queries + L::place(query, chunk, kRows));
-    const T* each = reinterpret_cast<const T*>(&elements);
+    float each[8];
+    load_neighbours(reinterpret_cast<const T*>(&elements), each);
 #pragma unroll
-    for (int e = 0; e < 8; ++e) bad |= !isfinite(load(each + e));
-    *reinterpret_cast<uint4*>(static_cast<T*>(p.y) + (static_cast<int64_t>(tile.query_begin + query) * p.heads + head) * D +
-                              chunk * 8) = elements;
+    for (int e = 0; e < 8; ++e) bad |= !isfinite(each[e]);
+    const int64_t row = tile.query_begin + query, width = int64_t{p.heads} * D;
+    const int column = head * D + chunk * 8;
+    if (p.y) *reinterpret_cast<uint4*>(static_cast<T*>(p.y) + row * width + column) = elements;
+    if (p.quantized.values) store_int8(p.quantized, row, width, column, each, 0);
   }
   if (p.overflow && bad) atomicMin(p.overflow, p.step);
 #endif

@@ -9,9 +9,11 @@
 #include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/gather.h"
 #include "cuda/kernels/gather_rows.h"
+#include "cuda/kernels/int8_linear.h"
 #include "cuda/kernels/normalize.h"
 #include "cuda/kernels/pack_rows.h"
 #include "cuda/kernels/pool.h"
+#include "cuda/kernels/quantize_rows.h"
 #include "cuda/kernels/reduce.h"
 #include "cuda/kernels/softmax.h"
 #include "cuda/kernels/strided_copy.h"
@@ -45,9 +47,12 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<ElementwiseParams, launch_elementwise>("elementwise"),
     launcher<GatherParams, launch_gather>("gather"),
     launcher<GatherRowsParams, launch_gather_rows>("gather_rows"),
+    launcher<Int8ResultsParams, launch_int8_results>("int8_results"),
+    launcher<Int8SumsParams, launch_int8_sums>("int8_sums"),
     launcher<NormalizeParams, launch_normalize>("normalize"),
     launcher<PackRowsParams, launch_pack_rows>("pack_rows"),
     launcher<PoolParams, launch_pool>("pool"),
+    launcher<QuantizeRowsParams, launch_quantize_rows>("quantize_rows"),
     launcher<ReduceParams, launch_reduce>("reduce"),
     launcher<SoftmaxParams, launch_softmax>("softmax"),
     launcher<StridedCopyParams, launch_strided_copy>("strided_copy"),

@@ -37,7 +37,12 @@ int32_t guarded(Body body) {
 }
 
 cudaDataType type_of(int32_t element) {
-  return element == BERTIE_CUDA_F16 ? CUDA_R_16F : element == BERTIE_CUDA_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+  switch (element) {
+    case BERTIE_CUDA_F16: return CUDA_R_16F;
+    case BERTIE_CUDA_BF16: return CUDA_R_16BF;
+    case BERTIE_CUDA_I8: return CUDA_R_8I;
+    default: return CUDA_R_32F;
+  }
 }
 
 // Owns a handle of cuBLASLt's.
@@ -74,9 +79,12 @@ void set(const Operation& operation, cublasLtMatmulDescAttributes_t attribute, c
 }
 
 void describe(const BertieCudaProduct& product, Description& description) {
-  const cudaDataType element = type_of(product.element), result = type_of(product.result);
-  const cublasComputeType_t compute = product.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
-  check(cublasLtMatmulDescCreate(&description.operation.handle, compute, CUDA_R_32F));
+  const bool integers = product.element == BERTIE_CUDA_I8;
+  const cudaDataType element = type_of(product.element), result = integers ? CUDA_R_32I : type_of(product.result);
+  const cublasComputeType_t compute = integers       ? CUBLAS_COMPUTE_32I
+                                      : product.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                     : CUBLAS_COMPUTE_32F;
+  check(cublasLtMatmulDescCreate(&description.operation.handle, compute, integers ? CUDA_R_32I : CUDA_R_32F));
   set(description.operation, CUBLASLT_MATMUL_DESC_TRANSA, product.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
   if (product.has_bias) {
     set(description.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
@@ -169,10 +177,13 @@ int32_t run_product(int32_t device, const BertieCudaProduct* product, const Bert
     const auto& chosen =
         algorithms.results[static_cast<size_t>(operands->algorithm < algorithms.count ? operands->algorithm : 0)];
     const float one = 1, addend = product->has_addend ? 1.0f : 0.0f;
-    check(cublasLtMatmul(products().handle(device), description.operation.handle, &one, operands->b, description.b.handle,
-                         operands->a, description.a.handle, &addend, product->has_addend ? operands->addend : operands->d,
-                         description.d.handle, operands->d, description.d.handle, &chosen.algo, operands->workspace,
-                         operands->workspace_bytes, static_cast<cudaStream_t>(stream)));
+    const int32_t integers[] = {1, 0};
+    const bool exact = product->element == BERTIE_CUDA_I8;
+    check(cublasLtMatmul(
+        products().handle(device), description.operation.handle, exact ? static_cast<const void*>(integers) : &one, operands->b,
+        description.b.handle, operands->a, description.a.handle, exact ? static_cast<const void*>(integers + 1) : &addend,
+        product->has_addend ? operands->addend : operands->d, description.d.handle, operands->d, description.d.handle,
+        &chosen.algo, operands->workspace, operands->workspace_bytes, static_cast<cudaStream_t>(stream)));
   });
 }
 

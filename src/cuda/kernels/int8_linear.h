@@ -1,0 +1,42 @@
+// int8_linear's two halves beside cuBLASLt's product of integers: int8_sums, that product in plain loops for the shapes that matrix units
+// do not take, and int8_results, what becomes of the sums (quant/int8.h):
+//
+//   y = activation(fma(float(sum), x_scale * w_scale, bias)) + residual
+#pragma once
+
+#include "cuda/kernels/activation.h"
+#include "cuda/kernels/quantized_rows.h"
+
+namespace bertie::cuda {
+
+struct Int8SumsParams {
+  const int8_t* x;       // [rows, depth]
+  const int8_t* weight;  // [width, depth]
+  int32_t* sums;         // [rows, width]
+  int64_t rows, width, depth;
+};
+
+cudaError_t launch_int8_sums(const Int8SumsParams& params, cudaStream_t stream);
+
+// Addresses are 16-byte aligned.
+struct Int8ResultsParams {
+  const int32_t* sums;  // [rows, width]
+  const float* x_scale;
+  int32_t one_scale;     // x_scale is one number, else [rows]
+  const float* w_scale;  // [width]
+  const float* bias;     // [width]; nullptr: none
+  const void* residual;  // [rows, width]; nullptr: none
+  void* y;               // [rows, width]; nullptr: as integers alone
+  Element element;       // of residual and y
+  QuantizedRows quantized;
+  Activation activation;
+  int64_t rows, width;
+  int64_t first_row;         // of the whole result that row 0 here is
+  const int32_t* live_rows;  // of the whole result; nullptr: all
+  int32_t* overflow;         // gets min(*overflow, step) where a live result is not finite; nullptr: not looked for
+  int32_t step;
+};
+
+cudaError_t launch_int8_results(const Int8ResultsParams& params, cudaStream_t stream);
+
+}  // namespace bertie::cuda

@@ -1,0 +1,21 @@
+// Rows that a kernel gives as eight-bit integers (quant/int8.h), beside floats or in their place.
+#pragma once
+
+#include "cuda/kernels/launch.h"
+
+namespace bertie::cuda {
+
+struct QuantizedRows {
+  int8_t* values;             // [rows, width]; nullptr: rows are not quantised
+  float* scales;              // [rows], of each row's largest magnitude; nullptr: by `quantization`
+  const float* quantization;  // [2, width]: inverse scales and offsets of the columns
+};
+
+// From row `row` on.
+inline QuantizedRows from_row(QuantizedRows rows, int64_t row, int64_t width) {
+  if (rows.values) rows.values += row * width;
+  if (rows.scales) rows.scales += row;
+  return rows;
+}
+
+}  // namespace bertie::cuda

@@ -1,0 +1,249 @@
+// The eight-bit ops of the cuda backend: the reference's bits where the arithmetic is exact; of floats that are quantised, what quant/int8.h
+// makes of the kernel's own.
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/float16.h"
+#include "network/quantized_output.h"
+#include "quant/int8.h"
+#include "reference/backend.h"
+#include "tests/cuda/gpu.h"
+#include "tests/support/op_runner.h"
+
+namespace bertie::test {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+
+Tensor random_bytes(std::mt19937& random, const Shape& shape) {
+  auto storage = std::make_shared<std::vector<int8_t>>(static_cast<size_t>(shape.elements()) + 1);  // no null pointer where empty
+  for (int8_t& value : *storage) value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
+  return {DType::i8, shape, std::shared_ptr<const void>(storage, storage->data())};
+}
+
+// [2, extent]: inverse scales and offsets that put values of about [-10, 10] on both sides of the bounds.
+Operand quantization(std::mt19937& random, int64_t extent) {
+  std::vector<float> numbers(static_cast<size_t>(2 * extent));
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const float share = static_cast<float>(random() % 1000) / 1000.0f;
+    numbers[i] = i < numbers.size() / 2 ? 5 + 30 * share : 80 * share - 40;
+  }
+  return {tensor_of({2, extent}, numbers), true};
+}
+
+OpCase linear_case(std::mt19937& random, int64_t rows, int64_t k, int64_t n, Attributes attributes = {}, bool bias = true,
+                   bool residual = false, bool one_scale = false) {
+  OpCase c{"int8_linear", std::move(attributes), {}, {}, {}};
+  c.inputs = {{random_bytes(random, {rows, k})},
+              {one_scale ? tensor_of({}, {0.01f}) : random_tensor(random, {rows}, DType::f32, 0.001f, 0.01f), one_scale},
+              {random_bytes(random, {n, k}), true},
+              {random_tensor(random, {n}, DType::f32, 0.001f, 0.01f), true}};
+  c.inputs.push_back(bias ? Operand{random_tensor(random, {n}), true} : Operand{});
+  c.inputs.push_back(residual ? Operand{random_tensor(random, {rows, n})} : Operand{});
+  return c;
+}
+
+template <typename T>
+std::vector<T> output(const OpResult& result, size_t index) {
+  std::vector<T> elements(result.outputs.at(index).size() / sizeof(T));
+  if (!elements.empty()) std::memcpy(elements.data(), result.outputs[index].data(), result.outputs[index].size());
+  return elements;
+}
+
+class CudaInt8 : public GpuTest {
+ protected:
+  OpResult run(const OpCase& op_case, const std::string& precision = "fp32") {
+    OpResult result = run_device_op(cuda_backend(), device, op_case, precision);
+    EXPECT_NE(result.kernel, "") << op_case.op << ": " << result.refusal;
+    return result;
+  }
+
+  // What the op gives as integers, in every mode, against what int8.h makes of its floats; those of 16 bits may have been quantised before
+  // they were rounded.
+  void expect_own_floats_quantised(OpCase c, const std::string& precision, bool both = true) {
+    std::mt19937 random(20);
+    const std::vector<float> x = run(c, precision).values;
+    const OpResult plain = run(c, precision);
+    const int64_t extent = plain.shape.back();
+    const size_t rows = extent == 0 ? 0 : x.size() / static_cast<size_t>(extent);
+    const int tolerance = precision == "fp32" ? 0 : 1;
+    Node node;
+    node.op = c.op;
+    const Operand scales = quantization(random, extent);
+    const float* numbers = scales.tensor.view().as<float>();
+    const size_t floats_inputs = c.inputs.size();
+    for (const char* mode : {"rows", "both", "fixed", "fixed_both"}) {
+      const QuantizedOutput quantized([&] {
+        Node wanted;
+        wanted.op = c.op;
+        wanted.attributes["quantize_output"] = std::string(mode);
+        return wanted;
+      }());
+      if (quantized.floats && !both) continue;
+      const std::string where =
+          c.op + " " + precision + " " + mode + " of " + std::to_string(rows) + " x " + std::to_string(extent);
+      c.attributes["quantize_output"] = std::string(mode);
+      c.inputs.resize(floats_inputs);
+      if (quantized.fixed) {
+        c.inputs.resize(quantization_input(node));
+        c.inputs.push_back(scales);
+      }
+      const OpResult result = run(c, precision);
+      if (result.kernel.empty()) return;
+      if (quantized.floats) {
+        EXPECT_EQ(result.values, x) << where;
+      }
+      const std::vector<int8_t> values = output<int8_t>(result, quantized.values());
+      ASSERT_EQ(values.size(), x.size()) << where;
+      for (size_t row = 0; row < rows; ++row) {
+        const auto width = static_cast<size_t>(extent);
+        std::vector<int8_t> expected(width);
+        if (quantized.fixed) {
+          for (size_t i = 0; i < width; ++i) expected[i] = to_int8_fixed(x[row * width + i], numbers[i], numbers[width + i]);
+        } else {
+          const float scale = quantize_int8(std::span(x).subspan(row * width, width), expected.data());
+          const float own = output<float>(result, quantized.scales())[row];
+          ASSERT_NEAR(own, scale, tolerance * 0x1p-8 * scale) << where << ", row " << row;
+        }
+        for (size_t i = 0; i < width; ++i)
+          ASSERT_NEAR(values[row * width + i], expected[i], tolerance) << where << ", row " << row << ", column " << i;
+      }
+    }
+  }
+};
+
+TEST_F(CudaInt8, LinearWithoutActivationHasTheReferencesBits) {
+  std::mt19937 random(5);
+  for (int64_t rows : {0, 1, 2, 15, 17, 130})
+    for (int64_t k : {0, 1, 16, 63, 64, 300, 768})
+      for (int64_t n : {1, 16, 35, 48, 256}) {
+        const OpCase c = linear_case(random, rows, k, n, {}, rows % 2 == 0, n % 3 == 0, k == 64);
+        EXPECT_EQ(run(c).values, run_op(reference_backend(), c).values) << rows << "x" << k << "x" << n;
+      }
+}
+
+// More rows than are taken at a time.
+TEST_F(CudaInt8, LinearOfManyRowsHasTheReferencesBits) {
+  std::mt19937 random(6);
+  const OpCase c = linear_case(random, 2500, 16, 4096, {}, true, true);
+  EXPECT_EQ(run(c).values, run_op(reference_backend(), c).values);
+  expect_own_floats_quantised(linear_case(random, 2500, 32, 8192), "fp32", false);
+}
+
+TEST_F(CudaInt8, LinearQuantisesItsRows) {
+  std::mt19937 random(7);
+  for (int64_t rows : {0, 1, 17, 70})
+    for (int64_t n : {1, 48, 200, 513, 768, 4112}) {
+      expect_own_floats_quantised(linear_case(random, rows, 96, n, {}, n != 48, n == 200), "fp32", false);
+      expect_own_floats_quantised(linear_case(random, rows, 96, n, {{"activation", std::string("gelu")}}), "fp32", false);
+      expect_own_floats_quantised(linear_case(random, rows, 96, n, {{"activation", std::string("gelu")}}, true, true), "fp16",
+                                  false);
+    }
+}
+
+TEST_F(CudaInt8, LinearWithActivations) {
+  std::mt19937 random(8);
+  for (const char* activation : {"gelu", "gelu_tanh", "relu", "silu", "tanh"}) {
+    const OpCase c = linear_case(random, 35, 64, 48, {{"activation", std::string(activation)}}, true, true);
+    const std::vector<float> expected = run_op(reference_backend(), c).values;
+    for (const char* precision : {"fp32", "fp16", "bf16"}) {
+      const double epsilon = precision == std::string("fp32") ? 2e-6 : precision == std::string("fp16") ? 0x1p-10 : 0x1p-7;
+      const std::vector<float> got = run(c, precision).values;
+      ASSERT_EQ(got.size(), expected.size());
+      for (size_t i = 0; i < expected.size(); ++i)
+        ASSERT_NEAR(got[i], expected[i], epsilon * (2 + std::abs(expected[i]))) << activation << " " << precision << " " << i;
+    }
+  }
+}
+
+TEST_F(CudaInt8, LinearShowsScalesThatAreNotFinite) {
+  std::mt19937 random(9);
+  OpCase c = linear_case(random, 3, 32, 16);
+  c.inputs[1].tensor = tensor_of({3}, {kNan, kInfinity, 1.0f});
+  const std::vector<float> got = run(c).values;
+  for (size_t n = 0; n < 16; ++n) {
+    EXPECT_TRUE(std::isnan(got[n]));
+    EXPECT_FALSE(std::isfinite(got[16 + n]));
+    EXPECT_TRUE(std::isfinite(got[32 + n]));
+  }
+}
+
+TEST_F(CudaInt8, QuantizeRowsHasTheRulesBits) {
+  std::mt19937 random(10);
+  for (int64_t rows : {0, 1, 3, 300})
+    for (int64_t extent : {1, 15, 16, 17, 384, 1024, 1031}) {
+      for (const char* precision : {"fp32", "fp16"}) {
+        const Tensor x = random_tensor(random, {rows, extent}, precision == std::string("fp16") ? DType::f16 : DType::f32, 3);
+        std::vector<float> values(static_cast<size_t>(rows * extent));
+        for (size_t i = 0; i < values.size(); ++i)
+          values[i] = x.dtype == DType::f16 ? f16_to_float(x.view().as<uint16_t>()[i]) : x.view().as<float>()[i];
+        const Operand scales = quantization(random, extent);
+        const float* numbers = scales.tensor.view().as<float>();
+        const OpResult by_row = run({"quantize_rows", {}, {{x}}, {}, {}}, precision);
+        const OpResult fixed = run({"quantize_rows", {}, {{x}, scales}, {}, {}}, precision);
+        for (int64_t row = 0; row < rows; ++row) {
+          std::vector<int8_t> expected(static_cast<size_t>(extent));
+          const std::span own = std::span(values).subspan(static_cast<size_t>(row * extent), expected.size());
+          ASSERT_EQ(output<float>(by_row, 1)[static_cast<size_t>(row)], quantize_int8(own, expected.data()))
+              << rows << "x" << extent;
+          ASSERT_EQ(std::memcmp(by_row.outputs[0].data() + row * extent, expected.data(), expected.size()), 0)
+              << rows << "x" << extent;
+          for (size_t i = 0; i < expected.size(); ++i)
+            expected[i] = to_int8_fixed(own[i], numbers[i], numbers[expected.size() + i]);
+          ASSERT_EQ(std::memcmp(fixed.outputs[0].data() + row * extent, expected.data(), expected.size()), 0)
+              << rows << "x" << extent;
+        }
+      }
+    }
+}
+
+TEST_F(CudaInt8, QuantizeRowsOfZerosTinyValuesAndThoseThatAreNotFinite) {
+  const std::vector<float> x = {0,          -0.0f, 0, 1e-44f, -1e-44f, 0, 1,         kInfinity, 2,
+                                -kInfinity, 1,     0, 1,      kNan,    2, kInfinity, 1,         -kNan};
+  const OpResult result = run({"quantize_rows", {}, {{tensor_of({6, 3}, x)}}, {}, {}});
+  const std::vector<int8_t> values = output<int8_t>(result, 0);
+  const std::vector<float> scales = output<float>(result, 1);
+  for (size_t row = 0; row < 6; ++row) {
+    int8_t expected[3];
+    const float scale = quantize_int8(std::span(x).subspan(row * 3, 3), expected);
+    EXPECT_TRUE(scales[row] == scale || (std::isnan(scale) && std::isnan(scales[row]))) << row << ": " << scales[row];
+    for (size_t i = 0; i < 3; ++i) EXPECT_EQ(values[row * 3 + i], expected[i]) << row << " " << i;
+  }
+}
+
+TEST_F(CudaInt8, LayerNormsQuantiseTheirRows) {
+  std::mt19937 random(11);
+  for (const char* precision : {"fp32", "fp16"})
+    for (int64_t rows : {0, 1, 70})
+      for (int64_t extent : {1, 33, 384, 768, 1024, 1500}) {
+        const Operand x = {random_tensor(random, {rows, extent})}, gamma = {random_tensor(random, {extent}), true};
+        expect_own_floats_quantised({"layer_norm", {{"epsilon", 1e-5}}, {x, gamma, gamma}, {}, {}}, precision);
+        expect_own_floats_quantised({"skip_layer_norm", {{"epsilon", 1e-5}}, {x, x, gamma, gamma}, {}, {}}, precision);
+        std::vector<int64_t> ids(static_cast<size_t>(rows));
+        for (int64_t& id : ids) id = static_cast<int64_t>(random() % 9);
+        const Operand table = {random_tensor(random, {9, extent}), true}, none = {};
+        expect_own_floats_quantised({"embedding_layer_norm",
+                                     {{"epsilon", 1e-5}},
+                                     {{indices({rows}, ids)}, none, {indices({rows}, ids)}, table, none, table, gamma, gamma},
+                                     {},
+                                     {}},
+                                    precision);
+      }
+}
+
+TEST_F(CudaInt8, AttentionQuantisesItsRows) {
+  std::mt19937 random(12);
+  for (const char* precision : {"fp32", "fp16", "bf16"})
+    for (int64_t head : {32, 40, 64, 128})
+      for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{}, {1}, {5, 0, 150, 1, 16, 300}, {128, 128, 129}}) {
+        int64_t tokens = 0;
+        for (int64_t length : lengths) tokens += length;
+        const Attributes attributes = {{"heads", int64_t{3}}, {"scale", 0.2}, {"packed_qkv", int64_t{1}}};
+        const Operand qkv = {random_tensor(random, {tokens, 3 * 3 * head})};
+        expect_own_floats_quantised({"attention", attributes, {qkv}, lengths, {}}, precision);
+      }
+}
+
+}  // namespace
+}  // namespace bertie::test
