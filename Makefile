@@ -1,5 +1,5 @@
 # Short names for the presets of CMakePresets.json; each target installs what it needs first (tools/install_deps.sh).
-.PHONY: demo test bench format lint install clean
+.PHONY: demo demo-int8 test bench format lint install clean
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell nproc)
 PREFIX ?= /usr/local
 
@@ -9,6 +9,12 @@ demo:
 	@cmake --build --preset release --target bertie
 	build/bertie run models/minilm-l6-mlm --task fill-mask \
 	  --text "The capital of France, [MASK], contains the Eiffel Tower."
+
+demo-int8:
+	@tools/install_deps.sh build
+	@cmake --preset release
+	@cmake --build --preset release --target bertie
+	@tools/demo_int8.sh
 
 test:
 	@tools/install_deps.sh build test
