@@ -78,8 +78,8 @@ def main():
 
     device = subprocess.run([arguments.bertie, "devices", "--json"], capture_output=True, text=True, check=True)
     cpu = json.loads(device.stdout.splitlines()[0])
-    print(f"{cpu['description']} ({cpu['instruction_sets'][0]}), {cpu['cores']} cores, {cpu['threads']} threads, {cpu['packages']} packages, "
-          f"{cpu['numa_nodes']} NUMA nodes; {arguments.model or arguments.random}, {arguments.rounds} rounds of {arguments.seconds} s"
+    print(f"{cpu['description']} ({cpu['instruction_sets'][0]}), {cpu['cores']} cores, {cpu['threads']} threads, "
+          f"packages: {cpu['packages']}, NUMA nodes: {cpu['numa_nodes']}; {arguments.model or arguments.random}, {arguments.rounds} rounds of {arguments.seconds} s"
           f"{', pinned' if arguments.pin else ''}; load {os.getloadavg()[0]:.1f} at the start.")
     rows = {}
     for case in arguments.cases:
