@@ -1,5 +1,5 @@
 // Linear kernels of the cuda backend beside cuBLASLt's, at the shapes of BERT-base: microseconds a product, medians of interleaved turns, each a
-// graph of several on random numbers. "activation" is cuBLASLt and GELU as a kernel of its own.
+// graph of several on random numbers. "activation" is cuBLASLt and GELU as a kernel of its own; "i8" is wgmma_linear on eight-bit integers, its result in f16.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -114,7 +114,7 @@ void run() {
           params.weight = numbers->data();
           params.bias = reinterpret_cast<const float*>(bias->data());
           params.y = y.data();
-          params.element = Element::f16;
+          params.operand = params.element = Element::f16;
           params.activation = shape.activation;
           params.rows = rows;
           params.columns = shape.columns;
@@ -123,11 +123,27 @@ void run() {
           device->launch(linear, params, *stream);
         };
       };
-      const std::vector<double> times = microseconds(
-          *stream, {multiply, activate, tile(0), tile(32), tile(64), tile(128), tile(192), tile(256)}, rows < 16384 ? 20 : 4);
-      fmt::print("{:>24} {:>9.2f} {:>10.2f} {:>9.2f}  ", fmt::format("{} x {} x {}", rows, shape.columns, shape.depth), times[0],
-                 shape.activation == Activation::none ? 0.0 : times[1], times[2]);
-      for (size_t i = 3; i < times.size(); ++i) fmt::print(" {:.2f}", times[i]);
+      const auto integers = [&] {
+        cuda::WgmmaLinearParams params{};
+        params.x = x.data();
+        params.weight = numbers->data();
+        params.bias = params.x_scale = params.weight_scale = reinterpret_cast<const float*>(bias->data());
+        params.x_scales = 1;
+        params.y = y.data();
+        params.operand = Element::i8;
+        params.element = Element::f16;
+        params.activation = shape.activation;
+        params.rows = rows;
+        params.columns = shape.columns;
+        params.depth = shape.depth;
+        device->launch(linear, params, *stream);
+      };
+      const std::vector<double> times =
+          microseconds(*stream, {multiply, activate, tile(0), integers, tile(32), tile(64), tile(128), tile(192), tile(256)},
+                       rows < 16384 ? 20 : 4);
+      fmt::print("{:>24} {:>9.2f} {:>10.2f} {:>9.2f} {:>9.2f}  ", fmt::format("{} x {} x {}", rows, shape.columns, shape.depth),
+                 times[0], shape.activation == Activation::none ? 0.0 : times[1], times[2], times[3]);
+      for (size_t i = 4; i < times.size(); ++i) fmt::print(" {:.2f}", times[i]);
       fmt::print("\n");
     }
   }

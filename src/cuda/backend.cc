@@ -54,6 +54,7 @@ constexpr KernelEntry kTable[] = {
 std::span<const KernelEntry> entries() { return kTable; }
 
 constexpr KernelEntry kAlternatives[] = {
+    {"int8_linear", "cuda_wgmma_int8_linear", cuda::prepare_wgmma_int8_linear},
     {"linear", "cuda_cublaslt_linear_1", cuda::prepare_linear_candidate<1>},
     {"linear", "cuda_cublaslt_linear_2", cuda::prepare_linear_candidate<2>},
     {"linear", "cuda_cublaslt_linear_3", cuda::prepare_linear_candidate<3>},

@@ -1,10 +1,14 @@
-// int8_linear: sums of products of eight-bit integers by cuBLASLt, and a kernel behind them that makes results of sums. Rows are taken so
-// many at a time that their sums are still in the L2 cache when they are read.
+// int8_linear: by wgmma_linear, which makes results of its sums, and quantize_rows behind it where they are wanted as integers; or sums by
+// cuBLASLt, and a kernel behind them that makes results of them. Then rows are taken so many at a time that their sums are still in the L2
+// cache when they are read.
 #include "cuda/kernels/int8_linear.h"
 
 #include <algorithm>
 
+#include "backend/batch_shape.h"
 #include "backend/mode_names.h"
+#include "cuda/kernels/quantize_rows.h"
+#include "cuda/kernels/wgmma_linear.h"
 #include "cuda/ops.h"
 #include "cuda/quantized_rows.h"
 #include "cuda/step.h"
@@ -133,17 +137,101 @@ class Int8Linear final : public Step {
   Launcher<Int8ResultsParams> launcher_;
 };
 
+class WgmmaInt8Linear final : public Step {
+ public:
+  WgmmaInt8Linear(Operands&& operands, const RowOutput& output, Activation activation)
+      : Step(std::move(operands), operands.computed()),
+        output_(output),
+        shape_(operands.result().shape),
+        element_(element_of(operands.computed())),
+        activation_(activation),
+        has_bias_(operands.has(kBias)),
+        one_scale_(operands.value(kXScale).shape.empty()),
+        launcher_(device().launcher<WgmmaLinearParams>("wgmma_linear")),
+        quantize_(device().launcher<QuantizeRowsParams>("quantize_rows")) {}
+
+ protected:
+  size_t own_workspace_bytes(const BatchLimits& limits) const override {  // floats that are given as integers
+    return output_.floats ? 0 : static_cast<size_t>(shape_in(limits, shape_).elements()) * (element_ == Element::f32 ? 4 : 2);
+  }
+
+  void enqueue(const KernelContext& context) const override {
+    const TensorView& x = context.inputs[kX];
+    WgmmaLinearParams params{};
+    params.x = x.data;
+    params.weight = context.inputs[kWeight].data;
+    if (has_bias_) params.bias = context.inputs[kBias].as<float>();
+    params.y = output_.floats ? context.outputs[0].data : context.workspace.data();
+    params.operand = Element::i8;
+    params.element = element_;
+    params.activation = activation_;
+    params.x_scale = context.inputs[kXScale].as<float>();
+    params.x_scales = !one_scale_;
+    params.weight_scale = context.inputs[kWeightScale].as<float>();
+    params.rows = row_count(x.shape);
+    params.columns = context.outputs[0].shape.back();
+    params.depth = x.shape.back();
+    params.live_rows = x.shape.rank() == 2 ? live(context) : nullptr;
+    params.overflow = overflow(context);
+    params.step = context.device->step;
+    device().launch(launcher_, params, context.device->stream);
+    if (!output_.integers) return;
+    QuantizeRowsParams rows{};
+    rows.x = params.y;
+    rows.element = element_;
+    rows.quantized = output_.quantized(context);
+    rows.rows = params.rows;
+    rows.width = params.columns;
+    rows.live_rows = params.live_rows;
+    device().launch(quantize_, rows, context.device->stream);
+  }
+
+ private:
+  RowOutput output_;
+  SymbolicShape shape_;
+  Element element_;
+  Activation activation_;
+  bool has_bias_, one_scale_;
+  Launcher<WgmmaLinearParams> launcher_;
+  Launcher<QuantizeRowsParams> quantize_;
+};
+
+void want_operands(Operands& operands) {
+  operands.want_as_it_is(kX);
+  operands.want(kXScale, DType::f32, "the scale of x");
+  operands.want_as_it_is(kWeight);
+  operands.want(kWeightScale, DType::f32, "the scales of the weight");
+  if (operands.has(kBias)) operands.want(kBias, DType::f32, "the bias");
+}
+
 }  // namespace
+
+PrepareResult prepare_wgmma_int8_linear(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    refuse_without_wgmma(*operands.device());
+    const Activation activation = activation_named<Activation>(request.node.text("activation", "none"));
+    if (activation != Activation::none && activation != Activation::gelu) throw Refused{"another activation than GELU (erf)"};
+    if (operands.has(kResidual)) throw Refused{"a residual"};
+    for (const size_t input : {kWeight, kWeightScale, kBias})
+      if (operands.has(input) && !operands.value(input).constant) throw Refused{"what weighs is not constant"};
+    const SymbolicShape& weight = operands.value(kWeight).shape;
+    if (!wgmma_linear_takes(Element::i8, weight[0].size, weight[1].size)) {
+      throw Refused{fmt::format("{} columns, {} deep: a multiple of 8, and one of 16 above {}", weight[0].size, weight[1].size,
+                                2 * kWgmmaLinearPieceBytes)};
+    }
+    want_operands(operands);
+    const RowOutput output(operands);
+    return Preparation{std::make_unique<WgmmaInt8Linear>(std::move(operands), output, activation),
+                       "sums in 32-bit integers, GELU beside products"};
+  });
+}
 
 PrepareResult prepare_int8_linear(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     const Activation activation = activation_named<Activation>(request.node.text("activation", "none"));
-    operands.want_as_it_is(kX);
-    operands.want(kXScale, DType::f32, "the scale of x");
-    operands.want_as_it_is(kWeight);
-    operands.want(kWeightScale, DType::f32, "the scales of the weight");
-    if (operands.has(kBias)) operands.want(kBias, DType::f32, "the bias");
+    want_operands(operands);
     if (operands.has(kResidual)) operands.want(kResidual, operands.computed(), "the residual");
     const RowOutput output(operands);
     const SymbolicShape& weight = operands.value(kWeight).shape;

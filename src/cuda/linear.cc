@@ -84,7 +84,7 @@ class Linear final : public Step {
     params.weight = context.inputs[kWeight].data;
     if (wgmma_->bias) params.bias = reinterpret_cast<const float*>(wgmma_->bias->data());
     params.y = y.data;
-    params.element = element_of(y.dtype);
+    params.operand = params.element = element_of(y.dtype);
     params.activation = activation_;
     params.rows = row_count(x.shape);
     params.columns = y.shape.back();
@@ -136,8 +136,8 @@ PrepareResult prepare_wgmma_linear(const KernelRequest& request) {
     const SymbolicShape& weight = operands.value(kWeight).shape;
     const int64_t columns = weight[0].size, depth = weight[1].size;
     if (!wgmma_linear_takes(element_of(operands.computed()), columns, depth)) {
-      throw Refused{
-          fmt::format("{} columns, {} deep: multiples of 8, and at least {} deep", columns, depth, kWgmmaLinearLeastDepth)};
+      throw Refused{fmt::format("{} columns, {} deep: multiples of 8, and more than {} deep", columns, depth,
+                                5 * kWgmmaLinearPieceBytes / 2)};
     }
     Wgmma wgmma{operands.device()->launcher<WgmmaLinearParams>("wgmma_linear"), nullptr};
     if (operands.has(kBias)) {

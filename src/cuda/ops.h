@@ -40,6 +40,7 @@ PrepareResult prepare_warp_embedding_layer_norm(const KernelRequest& request);
 PrepareResult prepare_warp_layer_norm(const KernelRequest& request);
 PrepareResult prepare_warp_skip_layer_norm(const KernelRequest& request);
 PrepareResult prepare_wgmma_attention(const KernelRequest& request);
+PrepareResult prepare_wgmma_int8_linear(const KernelRequest& request);
 PrepareResult prepare_wgmma_linear(const KernelRequest& request);
 PrepareResult prepare_where(const KernelRequest& request);
 

@@ -43,7 +43,7 @@ class DeviceBench {
         if (!shape) return false;
         view = {nullptr, dtype, *shape};
         if (!value.constant) {
-          if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16) return false;
+          if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16 && dtype != DType::i8) return false;
           view.data = random(view.shape.elements(), dtype);
         }
       }
@@ -87,6 +87,11 @@ class DeviceBench {
     std::vector<float> floats(static_cast<size_t>(count));
     fill_random(floats, 1);
     if (dtype == DType::f32) return put(floats.data(), floats.size() * sizeof(float));
+    if (dtype == DType::i8) {
+      std::vector<int8_t> integers;
+      for (const float value : floats) integers.push_back(static_cast<int8_t>(std::clamp(value * 127, -127.0f, 127.0f)));
+      return put(integers.data(), integers.size());
+    }
     std::vector<uint16_t> halves;
     for (const float value : floats) halves.push_back(dtype == DType::f16 ? float_to_f16(value) : float_to_bf16(value));
     return put(halves.data(), halves.size() * sizeof(uint16_t));

@@ -159,6 +159,27 @@ BERTIE_PRODUCT(__nv_bfloat16, "bf16", 128, 64, 64, 65, 66, 64, 65, 66, 67, 68)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 192, 96, 96, 97, 98, 96, 97, 98, 99, 100)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 256, 128, 128, 129, 130, 128, 129, 130, 131, 132)
 
+// Of eight-bit integers, k = 32: sums in 32 bits are exact.
+#define BERTIE_INT8_PRODUCT(N, COUNT, A, B, FLAG)                                                                       \
+  template <>                                                                                                           \
+  struct WarpgroupProduct<int8_t, N> {                                                                                  \
+    static __device__ inline void shared(int32_t (&d)[COUNT], uint64_t a, uint64_t b, bool add) {                       \
+      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #FLAG                                                           \
+                   ", 0;\n"                                                                                             \
+                   "wgmma.mma_async.sync.aligned.m64n" #N "k32.s32.s8.s8 " BERTIE_LIST##COUNT "%" #A ", %" #B ", p;\n}" \
+                   : BERTIE_D##COUNT(0)                                                                                 \
+                   : "l"(a), "l"(b), "r"(static_cast<int>(add)));                                                       \
+    }                                                                                                                   \
+  };
+#undef BERTIE_D4
+#define BERTIE_D4(i) "+r"(d[i]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3])
+BERTIE_INT8_PRODUCT(32, 16, 16, 17, 18)
+BERTIE_INT8_PRODUCT(64, 32, 32, 33, 34)
+BERTIE_INT8_PRODUCT(128, 64, 64, 65, 66)
+BERTIE_INT8_PRODUCT(192, 96, 96, 97, 98)
+BERTIE_INT8_PRODUCT(256, 128, 128, 129, 130)
+
+#undef BERTIE_INT8_PRODUCT
 #undef BERTIE_PRODUCT
 #undef BERTIE_LIST16
 #undef BERTIE_LIST32
@@ -177,6 +198,11 @@ template <int N>
 __device__ inline void hold(float (&d)[N]) {
 #pragma unroll
   for (int i = 0; i < N; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+template <int N>
+__device__ inline void hold(int32_t (&d)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) asm volatile("" : "+r"(d[i])::"memory");
 }
 
 #endif

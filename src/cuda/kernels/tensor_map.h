@@ -10,9 +10,9 @@ struct alignas(128) TensorMap {
   unsigned char bytes[128];
 };
 
-// A row-major matrix of 16-bit elements, [rows, columns] with `stride` elements from row to row, read in boxes of [box_rows, box_columns]
-// whose lines, of 64 or 128 bytes, are swizzled over their whole width. What lies outside reads as zeros. The matrix is 16-byte aligned, the
-// stride a multiple of 8.
+// A row-major matrix of elements of 8 or 16 bits, [rows, columns] with `stride` elements from row to row, read in boxes of
+// [box_rows, box_columns] whose lines, of 64 or 128 bytes, are swizzled over their whole width. What lies outside reads as zeros. The matrix
+// is 16-byte aligned, the stride a multiple of 16 bytes.
 cudaError_t map_matrix(const void* matrix, Element element, int64_t rows, int64_t columns, int64_t stride, int box_rows,
                        int box_columns, TensorMap& map);
 

@@ -19,16 +19,19 @@ cudaError_t map_matrix(const void* matrix, Element element, int64_t rows, int64_
     return error == cudaSuccess && result == cudaDriverEntryPointSuccess ? found : nullptr;
   }();
   if (!entry) return cudaErrorNotSupported;
-  if (element == Element::f32 || rows < 1 || (box_columns != 32 && box_columns != 64)) return cudaErrorInvalidValue;
+  const int bytes = element == Element::i8 ? 1 : 2, line = box_columns * bytes;
+  if (element == Element::f32 || rows < 1 || (line != 64 && line != 128)) return cudaErrorInvalidValue;
   const cuuint64_t extents[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
-  const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride) * 2};
+  const cuuint64_t strides[] = {static_cast<cuuint64_t>(stride * bytes)};
   const cuuint32_t box[] = {static_cast<cuuint32_t>(box_columns), static_cast<cuuint32_t>(box_rows)};
   const cuuint32_t steps[] = {1, 1};
+  const CUtensorMapDataType type = element == Element::i8    ? CU_TENSOR_MAP_DATA_TYPE_UINT8
+                                   : element == Element::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16
+                                                             : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
   CUtensorMap made;
   const CUresult result = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(entry)(
-      &made, element == Element::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2,
-      const_cast<void*>(matrix), extents, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      box_columns == 64 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+      &made, type, 2, const_cast<void*>(matrix), extents, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      line == 128 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) return cudaErrorInvalidValue;
   std::memcpy(&map, &made, sizeof made);
