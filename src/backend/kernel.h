@@ -115,7 +115,7 @@ struct KernelEntry {
   std::string_view op;    // the op's file stem
   std::string_view name;  // "cpu_avx512_f32_linear"
   PrepareResult (*prepare)(const KernelRequest&);
-  bool reads_panels = false;              // takes constants in TensorLayout::panels_16; other kernels are given row-major copies
+  bool reads_panels = false;              // takes constants in panels (TensorLayout); other kernels are given row-major copies
   std::string_view portable_name = name;  // "cpu_f32_linear": without the instruction set
   std::string_view variant = {};          // of several builds of one kernel: the instruction set
 };

@@ -1,6 +1,7 @@
 #include "base/panels.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/float16.h"
 
@@ -48,6 +49,28 @@ void unpack_panels(const float* panels, const Shape& shape, std::span<float> row
   for (int64_t row = 0; row < n; ++row) {
     const float* column = panels + row / kPanelWidth * k * kPanelWidth + row % kPanelWidth;
     for (int64_t i = 0; i < k; ++i) rows[static_cast<size_t>(row * k + i)] = column[i * kPanelWidth];
+  }
+}
+
+void pack_int8_panel_lines(const TensorView& weight, int64_t first, int64_t last, int8_t* lines) {
+  const int64_t n = weight.shape[0], k = weight.shape[1], lines_a_panel = int8_panel_depth(k) / 4;
+  const int8_t* data = weight.as<int8_t>();
+  for (int64_t line = first; line < last; ++line) {
+    const int64_t row = line / lines_a_panel * kPanelWidth, column = line % lines_a_panel * 4;
+    const auto present = static_cast<size_t>(std::clamp<int64_t>(k - column, 0, 4));
+    for (int64_t c = 0; c < kPanelWidth; ++c, lines += 4) {
+      std::memset(lines, 0, 4);
+      if (row + c < n && present > 0) std::memcpy(lines, data + (row + c) * k + column, present);
+    }
+  }
+}
+
+void unpack_int8_panels(const int8_t* panels, const Shape& shape, std::span<int8_t> rows) {
+  const int64_t n = shape[0], k = shape[1];
+  if (k == 0) return;  // there are no panels to point into
+  for (int64_t row = 0; row < n; ++row) {
+    const int8_t* column = panels + (row / kPanelWidth * int8_panel_depth(k) * kPanelWidth + row % kPanelWidth * 4);
+    for (int64_t i = 0; i < k; ++i) rows[static_cast<size_t>(row * k + i)] = column[i / 4 * 4 * kPanelWidth + i % 4];
   }
 }
 

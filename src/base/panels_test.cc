@@ -66,9 +66,35 @@ TEST_P(PanelsOf, RowMajorComesBack) {
   EXPECT_THAT(message_of([&] { tensor.view(); }), testing::HasSubstr("panels_16 has no row-major view"));
 }
 
+// Eight bits: every element, zeros behind the ends, pieces of lines, and back.
+TEST_P(PanelsOf, EightBits) {
+  const auto [n, k] = GetParam();
+  std::vector<int8_t> values(static_cast<size_t>(n * k));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<int8_t>(i % 127 + 1);
+  const TensorView weight{values.data(), DType::i8, {n, k}};
+  const int64_t depth = (k + 63) / 64 * 64, lines = panel_count(n) * depth / 4;
+  std::vector<int8_t> panels(int8_panel_bytes(weight.shape), -1);
+  ASSERT_EQ(panels.size(), static_cast<size_t>(lines * 64));
+  for (int64_t first = 0; first < lines; first += 7)
+    pack_int8_panel_lines(weight, first, std::min(lines, first + 7), panels.data() + first * 64);
+  for (int64_t row = 0; row < panel_count(n) * 16; ++row) {
+    for (int64_t i = 0; i < depth; ++i) {
+      const int8_t expected = row < n && i < k ? values[static_cast<size_t>(row * k + i)] : int8_t{0};
+      ASSERT_EQ(panels[static_cast<size_t>((row / 16 * depth / 4 + i / 4) * 64 + row % 16 * 4 + i % 4)], expected)
+          << row << ", " << i;
+    }
+  }
+  const Tensor tensor{DType::i8, weight.shape, std::shared_ptr<const void>(std::shared_ptr<void>(), panels.data()),
+                      TensorLayout::panels_16x4};
+  EXPECT_EQ(tensor.bytes(), panels.size());
+  const Tensor rows = tensor.row_major();
+  ASSERT_EQ(rows.bytes(), values.size());
+  EXPECT_TRUE(std::equal(values.begin(), values.end(), rows.view().as<int8_t>()));
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, PanelsOf,
                          testing::Values(std::pair{0, 3}, std::pair{3, 0}, std::pair{1, 1}, std::pair{15, 4}, std::pair{16, 5},
-                                         std::pair{17, 8}, std::pair{33, 17}));
+                                         std::pair{17, 8}, std::pair{33, 17}, std::pair{17, 64}, std::pair{16, 129}));
 
 TEST(Panels, HalvesAreWidened) {
   const std::vector<uint16_t> bits = {0x3c00, 0xc000, 0x0001, 0x7bff};  // 1, -2, the smallest and the largest float16

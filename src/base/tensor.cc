@@ -41,6 +41,7 @@ std::string_view layout_name(TensorLayout layout) {
   switch (layout) {
     case TensorLayout::rows: return "rows";
     case TensorLayout::panels_16: return "panels_16";
+    case TensorLayout::panels_16x4: return "panels_16x4";
   }
   return "?";
 }
@@ -80,12 +81,22 @@ TensorView Tensor::view() const {
 }
 
 size_t Tensor::bytes() const {
-  return layout == TensorLayout::panels_16 ? panel_bytes(shape) : static_cast<size_t>(shape.elements()) * dtype_size(dtype);
+  switch (layout) {
+    case TensorLayout::panels_16: return panel_bytes(shape);
+    case TensorLayout::panels_16x4: return int8_panel_bytes(shape);
+    case TensorLayout::rows: break;
+  }
+  return static_cast<size_t>(shape.elements()) * dtype_size(dtype);
 }
 
 Tensor Tensor::row_major() const {
   if (layout == TensorLayout::rows) return *this;
   const size_t elements = static_cast<size_t>(shape.elements());
+  if (layout == TensorLayout::panels_16x4) {
+    std::shared_ptr<int8_t[]> rows(new int8_t[elements]);
+    unpack_int8_panels(static_cast<const int8_t*>(data.get()), shape, {rows.get(), elements});
+    return {DType::i8, shape, std::shared_ptr<const void>(rows, rows.get())};
+  }
   std::shared_ptr<float[]> rows(new float[elements]);
   unpack_panels(static_cast<const float*>(data.get()), shape, {rows.get(), elements});
   return {DType::f32, shape, std::shared_ptr<const void>(rows, rows.get())};

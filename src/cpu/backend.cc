@@ -24,7 +24,7 @@ constexpr struct {
     {"embedding_layer_norm", "embedding_layer_norm", cpu::prepare_embedding_layer_norm},
     {"gather_rows", "gather_rows", cpu::prepare_gather_rows},
     {"gelu", "gelu", cpu::prepare_gelu},
-    {"int8_linear", "linear", cpu::prepare_int8_linear, false, "i8"},
+    {"int8_linear", "linear", cpu::prepare_int8_linear, true, "i8"},
     {"layer_norm", "layer_norm", cpu::prepare_layer_norm},
     {"linear", "linear", cpu::prepare_bf16_linear, true, "bf16"},
     {"linear", "linear", cpu::prepare_linear, true},

@@ -5,6 +5,8 @@
 namespace bertie::cpu {
 namespace {
 
+static_assert(kInt8DepthStep == kInt8PanelDepth);
+
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -284,6 +285,31 @@ TEST_P(Int8Gemm, RowsAreTheSameBitsAloneAndTogether) {
 TEST_P(Int8Gemm, ThreadsShareLargeWork) {
   for (int threads : {1, 2, 3}) check(GetParam(), {.rows = 300, .columns = 1100, .k = 48, .threads = threads});
   for (int threads : {2, 3}) check(GetParam(), {.rows = 1, .columns = 3000, .k = 96, .threads = threads});
+}
+
+// What an engine file holds is what every instruction set packs.
+TEST_P(Int8Gemm, PanelsOfAFileAreReadInPlace) {
+  for (const auto& [columns, k] : {std::pair<int64_t, int64_t>{1, 1}, {15, 64}, {17, 65}, {48, 192}}) {
+    const Case c{.rows = 1, .columns = columns, .k = k};
+    const Data data = make_data(c);
+    ThreadPool pool(2);
+    const Tensor rows = weight_tensor(c, data);
+    const PackedInt8Weight packed(*GetParam().kernels, rows, pool);
+    std::vector<int8_t> panels(int8_panel_bytes(rows.shape) + 64);
+    void* start = panels.data();
+    size_t space = panels.size();
+    std::align(64, int8_panel_bytes(rows.shape), start, space);
+    pack_int8_panel_lines(rows.view(), 0, static_cast<int64_t>(int8_panel_bytes(rows.shape) / 64), static_cast<int8_t*>(start));
+    const Tensor file{DType::i8, rows.shape, std::shared_ptr<const void>(std::shared_ptr<void>(), start),
+                      TensorLayout::panels_16x4};
+    const PackedInt8Weight in_place(*GetParam().kernels, file, pool);
+    EXPECT_EQ(in_place.view().panels, start);
+    EXPECT_EQ(std::memcmp(packed.view().panels, start, int8_panel_bytes(rows.shape)), 0) << c;
+    EXPECT_EQ(std::memcmp(packed.view().starts, in_place.view().starts,
+                          static_cast<size_t>(panel_count(columns) * 16) * sizeof(int32_t)),
+              0);
+    EXPECT_LT(in_place.bytes(), packed.bytes());
+  }
 }
 
 TEST_P(Int8Gemm, ScalesThatAreNotFiniteShowInTheirRowAlone) {

@@ -43,7 +43,8 @@ class WeightTable {
     };
     for (NodeId node_id : network.order()) {
       const Node& node = network.node(node_id);
-      for (size_t i = 0; i < node.inputs.size(); ++i) note(node.inputs[i], node.op == "linear" && i == 1);
+      for (size_t i = 0; i < node.inputs.size(); ++i)
+        note(node.inputs[i], (node.op == "linear" && i == 1) || (node.op == "int8_linear" && i == 2));
     }
     for (const Network::Output& output : network.outputs()) note(output.value, false);
     for (Entry& entry : entries_) {
@@ -52,8 +53,11 @@ class WeightTable {
           is_packable(tensor.dtype)) {
         entry.packed = true;
       }
-      entry.stored = {entry.packed ? DType::f32 : tensor.dtype, tensor.shape, nullptr,
-                      entry.packed ? TensorLayout::panels_16 : tensor.layout};
+      entry.stored = {tensor.dtype, tensor.shape, nullptr, tensor.layout};
+      if (entry.packed) {
+        entry.stored.layout = tensor.dtype == DType::i8 ? TensorLayout::panels_16x4 : TensorLayout::panels_16;
+        if (tensor.dtype != DType::i8) entry.stored.dtype = DType::f32;
+      }
       entry.offset = size_;
       size_ = (size_ + entry.stored.bytes() + models::kWeightAlignment - 1) / models::kWeightAlignment * models::kWeightAlignment;
     }
@@ -122,20 +126,42 @@ class WeightTable {
       std::byte* to = out.data() + (begin - offset);
       if (entry->packed) {
         constexpr size_t kLine = kPanelWidth * sizeof(float);
-        pack_panel_lines(entry->tensor.view(), static_cast<int64_t>((begin - entry->offset) / kLine),
-                         static_cast<int64_t>((end - entry->offset) / kLine), reinterpret_cast<float*>(to));
+        const auto first = static_cast<int64_t>((begin - entry->offset) / kLine),
+                   last = static_cast<int64_t>((end - entry->offset) / kLine);
+        if (entry->stored.dtype == DType::i8)
+          pack_int8_panel_lines(entry->tensor.view(), first, last, reinterpret_cast<int8_t*>(to));
+        else
+          pack_panel_lines(entry->tensor.view(), first, last, reinterpret_cast<float*>(to));
       } else {
         std::memcpy(to, static_cast<const std::byte*>(entry->tensor.data.get()) + (begin - entry->offset), end - begin);
       }
     }
   }
-  static bool is_packable(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
+  static bool is_packable(DType dtype) {
+    return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::i8;
+  }
 
   std::vector<Entry> entries_;
   std::map<Key, size_t> numbers_;
   std::map<ValueId, size_t> values_;
   size_t size_ = 0;
 };
+
+// Layers in eight bits lie in the file as such, with the scales of the calibration; the engine over the file is built without it.
+void hold_eight_bits(Network& network, const EngineOptions& options, EngineOptions& of_file) {
+  const bool automatic = options.precision == "auto";
+  if (automatic && !options.calibration) return;  // which building refuses
+  if (options.precision != "int8" && !automatic && options.layer_precision.empty()) return;
+  PassOptions passes;
+  passes.disabled = options.disabled_passes;
+  passes.precision = options.precision;
+  for (const std::string& text : options.layer_precision) passes.layer_precision.push_back(parse_layer_precision(text));
+  passes.calibration = options.calibration.get();
+  if (bertie::hold_eight_bits(network, passes) == 0) return;
+  network.remove_dead_nodes();
+  of_file.calibration = nullptr;
+  if (automatic) of_file.precision = "fp32";
+}
 
 // Names relative to the model's folder, so that the same files elsewhere give the same engine file.
 Json sources_json(const ModelInfo& info) {
@@ -176,7 +202,7 @@ Json kernels_json(const Engine& engine) {
 }
 
 // An engine file that is built again keeps where it came from and what was done to it.
-Json provenance_json(const Model& model, const Engine& engine, std::span<const PassReport> passes) {
+Json provenance_json(const Model& model, const Engine& engine, const EngineOptions& options, std::span<const PassReport> passes) {
   Json json = {{"format", "bertie engine file"}, {"bertie", version()}};
   if (!model.provenance().empty()) {
     const Json before = Json::parse(model.provenance());
@@ -188,9 +214,14 @@ Json provenance_json(const Model& model, const Engine& engine, std::span<const P
     json["passes"] = passes_json(passes);
   }
   json["options"] = {{"device", engine.options().device},
-                     {"precision", engine.options().precision},
+                     {"precision", options.precision},
                      {"layer_precision", engine.options().layer_precision},
                      {"disabled_passes", engine.options().disabled_passes}};
+  if (options.calibration) {
+    json["calibration"] = {{"method", options.calibration->method},
+                           {"data_hash", options.calibration->data_hash},
+                           {"texts", options.calibration->texts}};
+  }
   json["kernels"] = kernels_json(engine);
   return json;
 }
@@ -213,14 +244,16 @@ void save_engine(const Model& model, const std::string& path, const EngineOption
   Network network = model.network();
   const std::vector<PassReport> passes = run_logical_passes(network, {{}, options.disabled_passes});
   network.remove_dead_nodes();
+  EngineOptions of_file = options;
+  hold_eight_bits(network, options, of_file);
   const WeightTable table(network);
   ThreadPool pool(options.threads);
   // Kernels are chosen for the weights as they will lie in the file.
   const std::span<const std::byte> weights = table.pack(network, pool);
-  const std::shared_ptr<const Engine> engine = Engine::build(network, options);
+  const std::shared_ptr<const Engine> engine = Engine::build(network, of_file);
 
   std::vector<std::pair<std::string, std::string>> texts = {
-      {"provenance", dumped(provenance_json(model, *engine, passes), path, "provenance")},
+      {"provenance", dumped(provenance_json(model, *engine, options, passes), path, "provenance")},
       {"model", dumped(models::model_info_to_json(model.info()), path, "model")},
       {"network", dumped(network_to_json(network, [&](ValueId id) { return table.number(id); }), path, "network")},
       {"tensors", dumped(table.json(), path, "tensors")}};

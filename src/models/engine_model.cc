@@ -86,14 +86,17 @@ class EngineModelReader {
     if (!dtype) refuse("unknown dtype " + fields.text("dtype"));
     tensor.dtype = *dtype;
     const std::string layout = fields.text("layout");
-    if (layout == layout_name(TensorLayout::panels_16)) {
-      tensor.layout = TensorLayout::panels_16;
-    } else if (layout != layout_name(TensorLayout::rows)) {
+    constexpr TensorLayout kLayouts[] = {TensorLayout::rows, TensorLayout::panels_16, TensorLayout::panels_16x4};
+    const auto known =
+        std::find_if(std::begin(kLayouts), std::end(kLayouts), [&](TensorLayout one) { return layout_name(one) == layout; });
+    if (known == std::end(kLayouts)) {
       fail(ErrorCode::unsupported, "{}: tensor '{}': unknown layout {} (build the file again)", fields.file(), name, layout);
     }
+    tensor.layout = *known;
     tensor.shape = shape(fields, refuse);
-    if (tensor.layout == TensorLayout::panels_16 && (tensor.shape.rank() != 2 || tensor.dtype != DType::f32)) {
-      refuse("only f32 matrices lie in panels");
+    const DType wanted = tensor.layout == TensorLayout::panels_16x4 ? DType::i8 : DType::f32;
+    if (tensor.layout != TensorLayout::rows && (tensor.shape.rank() != 2 || tensor.dtype != wanted)) {
+      refuse(fmt::format("only {} matrices lie in {}", dtype_name(wanted), layout));
     }
     const auto limit = static_cast<int64_t>(weights.size());
     const auto offset = static_cast<size_t>(fields.integer("offset", 0, limit));
@@ -113,7 +116,7 @@ class EngineModelReader {
     const nlohmann::json* list = fields.find("shape");
     if (!list || !list->is_array() || list->size() > Shape::kMaxRank) fields.refuse("shape", "a list of at most 8 extents");
     std::vector<int64_t> extents;
-    int64_t product = kPanelWidth;
+    int64_t product = kPanelWidth * kInt8PanelDepth;
     for (const nlohmann::json& json : *list) {
       const int64_t extent = json.is_number_integer() ? json.get<int64_t>() : -1;
       if (extent < 0 || extent > kMaxElements / std::max<int64_t>(product, 1)) refuse("an extent is out of range");

@@ -52,6 +52,18 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
   std::map<std::string, std::vector<std::string>> assigned;  // by precision
   for (const NodeId id : network.order()) {
     const Node& node = network.node(id);
+    if (node.op == "int8_linear") {  // of an engine file
+      for (size_t i = 0; i < found.size(); ++i) {
+        const LayerPrecision& layers = options.layer_precision[i];
+        if (!matches_glob(layers.pattern, node.name)) continue;
+        found[i].any = true;
+        found[i].suits = found[i].suits || layers.precision == "int8";
+        if (found[i].refusal.empty())
+          found[i].refusal = fmt::format("{} '{}': its weight is held in eight bits", node.op, node.name);
+      }
+      continue;
+    }
+    if (node.op == "quantize_rows") continue;
     std::string precision = options.precision == "auto" ? automatic(node, *options.calibration, log) : options.precision;
     for (size_t i = 0; i < found.size(); ++i) {
       const LayerPrecision& layers = options.layer_precision[i];

@@ -67,6 +67,10 @@ std::vector<PassReport> run_passes(Network& network, const PassOptions& options)
 // through the passes again. This is what an engine file keeps.
 std::vector<PassReport> run_logical_passes(Network& network, const PassOptions& options);
 
+// After run_logical_passes: the linear layers that the options compute in eight bits are int8_linear from here on, their weights integers.
+// Whatever else the options ask for is left to the engine. Returns how many layers there are.
+size_t hold_eight_bits(Network& network, const PassOptions& options);
+
 // One definition each, in the pass's file.
 void assign_precision(Network&, const PassOptions&, PassLog&);
 void canonicalize(Network&, const PassOptions&, PassLog&);

@@ -1,5 +1,6 @@
 // A linear layer in int8 becomes quantize_rows of its input and int8_linear: weights by output channel, now; activations by row, at run
 // time, or by the scales of a calibration. Layers that read one value share its quantize_rows, and layers of one weight share its integers.
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <span>
@@ -193,11 +194,35 @@ class LinearLayers {
 
 void quantize_linear_layers(Network& network, const PassOptions& options, PassLog& log) {
   LinearLayers layers(network, options, log);
+  const auto order = network.order();
+  if (options.calibration &&
+      std::any_of(order.begin(), order.end(), [&](NodeId id) { return network.node(id).op == "int8_linear"; })) {
+    fail(ErrorCode::invalid_argument,
+         "the network's linear layers are in eight bits already, with their scales: a calibration is for what they were made "
+         "from");
+  }
   for (const NodeId id : network.order()) {
     const Node& node = network.node(id);
     if (node.op == "linear" && node.text("precision", "fp32") == "int8") layers.quantize(id);
   }
   layers.finish();
+}
+
+size_t hold_eight_bits(Network& network, const PassOptions& options) {
+  for (const char* pass : {"assign_precision", "quantize_linear_layers"}) {
+    if (std::find(options.disabled.begin(), options.disabled.end(), pass) != options.disabled.end()) return 0;
+  }
+  PassReport report;
+  PassLog log(report);
+  assign_precision(network, options, log);
+  quantize_linear_layers(network, options, log);
+  size_t held = 0;
+  for (const NodeId id : network.order()) {
+    network.mutable_node(id).attributes.erase("precision");
+    held += network.node(id).op == "int8_linear" ? 1 : 0;
+  }
+  network.verify();
+  return held;
 }
 
 }  // namespace bertie

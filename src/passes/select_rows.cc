@@ -12,8 +12,8 @@
 namespace bertie {
 namespace {
 
-const std::set<std::string_view> kRowWise = {"linear",           "gelu", "unary", "layer_norm", "skip_layer_norm", "normalize",
-                                             "top_k_log_sum_exp"};
+const std::set<std::string_view> kRowWise = {"linear",          "int8_linear", "quantize_rows",    "gelu", "unary", "layer_norm",
+                                             "skip_layer_norm", "normalize",   "top_k_log_sum_exp"};
 
 bool is_packed(const Network& network, ValueId value) {
   return value != kNone && !network.value(value).shape.empty() && network.value(value).shape[0] == Dim("tokens");
@@ -43,7 +43,7 @@ std::set<ValueId> restricted_values(const Network& network, const std::set<Value
       if (consumer.op == "pool") return wanted.contains(value);
       return consumer.op != "attention" && restricted.contains(consumer.outputs[0]);
     });
-    if (all) restricted.insert(value);
+    if (all) restricted.insert(node.outputs.begin(), node.outputs.end());
   }
   return restricted;
 }
