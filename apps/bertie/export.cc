@@ -20,7 +20,12 @@ int export_model(const ExportOptions& options) {
   options.common.start_log();
   const Model model = options.common.load_model();
   if (options.common.verbose) note_surplus(model.info());
-  export_onnx(model, options.file, options.onnx);
+  if (options.common.calibration.empty()) {
+    if (!options.common.layer_precision.empty()) throw UsageError("--layer-precision needs --calibration");
+    export_onnx(model, options.file, options.onnx);
+  } else {
+    export_quantized_onnx(model, options.file, options.common.engine_options(model), options.onnx);
+  }
   if (!options.demo.empty()) write_demo(options.common, model, options.demo, options.onnx.position_ids);
   return 0;
 }
@@ -33,6 +38,15 @@ void add_export(CLI::App& app, Action& action) {
   options->common.add_model(command);
   command.add_option("-o,--output", options->file, "The .onnx file; weights over 1.5 GB go to FILE.data beside it")->required();
   command.add_option("--opset", options->onnx.opset, "ONNX operator set, 11 to 23 (default 17)")->check(CLI::Range(11, 23));
+  command.add_option("--calibration", options->common.calibration,
+                     "Write linear layers in eight bits, QuantizeLinear by these scales (from `bertie calibrate`); opset 13 on");
+  command
+      .add_option("--layer-precision", options->common.layer_precision,
+                  "With --calibration, PATTERN=P: the precision of layers by name; may be given several times")
+      ->type_size(1)
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_flag("--position-ids", options->onnx.position_ids, "Take position_ids as an input instead of computing them");
   command.add_option("--demo", options->demo, "Folder for sample inputs and their outputs, as NAME.npy");
   options->common.add_tokenizer(command);

@@ -63,7 +63,8 @@ struct BERTIE_API ModelInfo {
   std::vector<std::string> surplus_tensors;  // in the files, but no part of the network
 };
 
-class KernelTimings;  // engine.h
+struct EngineOptions;  // engine.h
+class KernelTimings;   // engine.h
 
 struct ModelOptions {
   std::string tokenizer;  // a folder or tokenizer.json to use instead of the model folder's own
@@ -139,5 +140,10 @@ struct OnnxExportOptions {
 BERTIE_API void export_onnx(const Network& network, const std::string& path, const OnnxExportOptions& options = {});
 // Outputs get Hugging Face's shapes.
 BERTIE_API void export_onnx(const Model& model, const std::string& path, const OnnxExportOptions& options = {});
+// Of the network that `quantization` (calibration, layer_precision, disabled_passes) makes of the model: what it computes in int8 is
+// written with QuantizeLinear and DequantizeLinear, from opset 13 on (docs/design/export.md). Throws Error(invalid_argument) where there
+// is no calibration, Error(unsupported) naming a layer that it leaves out, and what export_onnx throws.
+BERTIE_API void export_quantized_onnx(const Model& model, const std::string& path, const EngineOptions& quantization,
+                                      const OnnxExportOptions& options = {});
 
 }  // namespace bertie

@@ -1,7 +1,9 @@
 // Ops without an ONNX op of their own (or of their own from a later opset on), from standard pieces.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <limits>
+#include <memory>
 
 #include "models/onnx_export.h"
 
@@ -94,6 +96,86 @@ std::vector<OnnxName> export_linear(OnnxExport& e) {
   return {activated(e, e.node->text("activation", "none"), y)};
 }
 
+// Eight-bit integers, all 0: the zero points of a symmetric range. `count` 0: a scalar.
+OnnxName zero_points(OnnxExport& e, int64_t count) {
+  return shared(e, fmt::format("i8.zeros.{}", count), [&] {
+    const Shape shape = count == 0 ? Shape() : Shape{count};
+    const auto zeros = std::make_shared<std::vector<int8_t>>(static_cast<size_t>(shape.elements()));
+    return e.graph.initializer(fmt::format("i8.zeros.{}", count),
+                               {DType::i8, shape, std::shared_ptr<const void>(zeros, zeros->data())});
+  });
+}
+
+// The one scale by which everybody who reads these integers takes them back.
+ValueId scale_of_readers(OnnxExport& e, ValueId values) {
+  ValueId scale = kNone;
+  for (const NodeId id : e.network.consumers(values)) {
+    const Node& reader = e.network.node(id);
+    const ValueId own = reader.op == "int8_linear" ? reader.input(1) : kNone;
+    if (own == kNone || (scale != kNone && own != scale)) e.refuse("integers that are read by two scales");
+    scale = own;
+  }
+  if (scale == kNone || !e.network.value(scale).constant) e.refuse("a scale that only the run knows");
+  return scale;
+}
+
+// What migration and shift do to a column comes before the pair, where it does anything: QuantizeLinear divides by the scale alone.
+std::vector<OnnxName> export_quantize_rows(OnnxExport& e) {
+  OnnxGraph& g = e.graph;
+  e.require_opset(13, "eight-bit linear layers");
+  if (!e.has(1)) e.refuse("a range for each row, found at run time: ONNX has it for whole tensors; calibrate the layer");
+  const ValueId scale_id = scale_of_readers(e, e.node->outputs[0]);
+  const float scale = *e.network.value(scale_id).constant->view().as<float>();
+  const Tensor& quantization = *e.network.value(e.node->input(1)).constant;
+  const auto columns = static_cast<size_t>(quantization.shape[1]);
+  const float* numbers = quantization.view().as<float>();
+  std::vector<float> factors(columns), shifts(columns);
+  bool scaled = false, shifted = false;
+  for (size_t k = 0; k < columns; ++k) {
+    factors[k] = numbers[k] * scale;
+    shifts[k] = numbers[columns + k] * scale;
+    scaled = scaled || std::fabs(factors[k] - 1) > 1e-6f;
+    shifted = shifted || shifts[k] != 0;
+  }
+  const Shape shape{quantization.shape[1]};
+  OnnxName x = e.input(0);
+  if (scaled) x = g.add("Mul", {x, g.initializer(e.node->name + ".factors", Tensor::from_floats(shape, factors))});
+  if (shifted) x = g.add("Add", {x, g.initializer(e.node->name + ".shifts", Tensor::from_floats(shape, shifts))});
+  return {g.add("QuantizeLinear", {x, e.value(scale_id), zero_points(e, 0)})};
+}
+
+// [N, K] -> [K, N] as ONNX's MatMul reads it: runtimes look for the pair right behind the integers.
+OnnxName transposed_integers(OnnxExport& e, ValueId id) {
+  return shared(e, e.network.value(id).name + ".transposed", [&] {
+    const Tensor rows = e.network.value(id).constant->row_major();
+    const int64_t n = rows.shape[0], k = rows.shape[1];
+    const auto columns = std::make_shared<std::vector<int8_t>>(static_cast<size_t>(n * k));
+    const int8_t* from = rows.view().as<int8_t>();
+    for (int64_t r = 0; r < n; ++r) {
+      for (int64_t c = 0; c < k; ++c) (*columns)[static_cast<size_t>(c * n + r)] = from[r * k + c];
+    }
+    return e.graph.initializer(e.network.value(id).name,
+                               {DType::i8, {k, n}, std::shared_ptr<const void>(columns, columns->data())});
+  });
+}
+
+std::vector<OnnxName> export_int8_linear(OnnxExport& e) {
+  enum Input : size_t { kX, kXScale, kWeight, kWeightScale, kBias, kResidual };
+  OnnxGraph& g = e.graph;
+  e.require_opset(13, "eight-bit linear layers");
+  if (e.node->text("quantize_output", "none") != "none") e.refuse("a result in eight bits");
+  const OnnxName x = g.add("DequantizeLinear", {e.input(kX), e.input(kXScale), zero_points(e, 0)});
+  const OnnxName weight =
+      g.add("DequantizeLinear",
+            {transposed_integers(e, e.node->input(kWeight)), e.input(kWeightScale), zero_points(e, e.shape(kWeight)[0].size)},
+            {attribute("axis", int64_t{1})});
+  OnnxName y = g.add("MatMul", {x, weight});
+  if (e.has(kBias)) y = g.add("Add", {y, e.input(kBias)});
+  y = activated(e, e.node->text("activation", "none"), y);
+  if (e.has(kResidual)) y = g.add("Add", {y, e.input(kResidual)});
+  return {y};
+}
+
 // [batch, sequence] -> [batch, 1, 1, sequence]: 0 where a key is attended, else the lowest float.
 OnnxName additive_mask(OnnxExport& e, ValueId mask) {
   return shared(e, e.network.value(mask).name + ".additive", [&] {
@@ -117,11 +199,19 @@ OnnxName relative_bias(OnnxExport& e, ValueId bias, const OnnxName& q) {
 std::vector<OnnxName> export_attention(OnnxExport& e) {
   enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias };
   OnnxGraph& g = e.graph;
-  if (e.rank(kQuery) != 3 || e.node->integer("packed_qkv") != 0) e.refuse("packed rows");
+  if (e.node->integer("packed_qkv") != 0) e.require_opset(13, "q, k and v of one product");
+  if (e.rank(kQuery) != 3) e.refuse("packed rows");
+  const bool packed = e.node->integer("packed_qkv") != 0;
   const int64_t heads = e.node->integer("heads");
-  const int64_t width = e.shape(kQuery).back().size;
+  const int64_t width = e.shape(kQuery).back().size / (packed ? 3 : 1);
+  std::vector<OnnxName> rows;
+  if (packed) {
+    rows = g.add_many("Split", {e.input(kQuery), g.integers({width, width, width})}, {attribute("axis", int64_t{-1})}, 3);
+  } else {
+    rows = {e.input(kQuery), e.input(kKey), e.input(kValue)};
+  }
   const auto by_head = [&](size_t input, std::vector<int64_t> permutation) {
-    return g.transpose(g.reshape(e.input(input), {0, 0, heads, width / heads}), std::move(permutation));
+    return g.transpose(g.reshape(rows[input], {0, 0, heads, width / heads}), std::move(permutation));
   };
   const OnnxName products = g.add("MatMul", {by_head(kQuery, {0, 2, 1, 3}), by_head(kKey, {0, 2, 3, 1})});
   OnnxName scores = g.add("Mul", {products, g.number(static_cast<float>(e.node->real("scale", 1)))});
@@ -176,10 +266,12 @@ OnnxExporter onnx_exporter_of_fused(std::string_view op) {
   if (op == "embedding_layer_norm") return export_embedding_layer_norm;
   if (op == "gather_rows" || op == "pack_rows") return refuse_packed;
   if (op == "gelu") return export_gelu;
+  if (op == "int8_linear") return export_int8_linear;
   if (op == "layer_norm") return export_layer_norm;
   if (op == "linear") return export_linear;
   if (op == "normalize") return export_normalize;
   if (op == "pool") return export_pool;
+  if (op == "quantize_rows") return export_quantize_rows;
   if (op == "skip_layer_norm") return export_skip_layer_norm;
   return nullptr;
 }
