@@ -100,11 +100,11 @@ calibration::Side load_side(const CompareCommand& command, const std::string& te
   const SideSpec spec = parse_side(text);
   TaskOptions options;
   options.device = spec.device;
-  options.precision = !spec.precision.empty() ? spec.precision : spec.calibration.empty() ? "fp32" : "int8";
   options.layer_precision = spec.layer_precision;
   options.threads = command.common.threads;
   options.truncate = command.truncate;
   Model model = Model::load(spec.model, {.tokenizer = spec.tokenizer});
+  options.precision = used_precision(spec.precision, spec.calibration, model);
   if (!spec.calibration.empty()) options.calibration = load_calibration(spec.calibration, model);
   return {text, std::move(model), std::move(options)};
 }

@@ -100,9 +100,15 @@ std::shared_ptr<KernelTimings> CommonOptions::timings() const {
   return timings;
 }
 
-std::string CommonOptions::used_precision() const {
-  if (!precision.empty()) return precision;
-  return calibration.empty() ? "fp32" : "int8";
+std::string used_precision(const std::string& given, const std::string& calibration, const Model& model) {
+  const auto order = model.network().order();
+  const bool held =
+      std::any_of(order.begin(), order.end(), [&](NodeId id) { return model.network().node(id).op == "int8_linear"; });
+  if (held && !given.empty() && given != "int8") {
+    fail(ErrorCode::invalid_argument, "{}: its linear layers are held in eight bits, and run in int8 alone", model.info().source);
+  }
+  if (!given.empty()) return given;
+  return held || !calibration.empty() ? "int8" : "fp32";
 }
 
 std::shared_ptr<const Calibration> CommonOptions::load_calibration(const Model& model) const {
@@ -118,7 +124,7 @@ std::shared_ptr<const Calibration> load_calibration(const std::string& path, con
 EngineOptions CommonOptions::engine_options(const Model& model) const {
   EngineOptions options;
   options.device = device;
-  options.precision = used_precision();
+  options.precision = used_precision(precision, calibration, model);
   options.calibration = load_calibration(model);
   options.layer_precision = layer_precision;
   options.threads = threads;
@@ -133,7 +139,7 @@ EngineOptions CommonOptions::engine_options(const Model& model) const {
 
 void CommonOptions::copy_to(TaskOptions& options, const Model& model) const {
   options.device = device;
-  options.precision = used_precision();
+  options.precision = used_precision(precision, calibration, model);
   options.calibration = load_calibration(model);
   options.layer_precision = layer_precision;
   options.threads = threads;

@@ -59,12 +59,15 @@ struct CommonOptions {
   void copy_to(TaskOptions& options, const Model& model) const;
 
  private:
-  std::string used_precision() const;
   // Of --calibration, which must be made for `model`; nullptr: none was given.
   std::shared_ptr<const Calibration> load_calibration(const Model& model) const;
   // Of --tuning-cache or --tune; nullptr: neither was given.
   std::shared_ptr<KernelTimings> timings() const;
 };
+
+// The precision of a run by what was given, which may be nothing: then int8 for a model from an engine file in eight bits and beside a
+// calibration, else fp32. Throws Error(invalid_argument) where such a model is wanted otherwise.
+std::string used_precision(const std::string& given, const std::string& calibration, const Model& model);
 
 // Throws Error(invalid_argument) where it was made for another model, and what Calibration::load throws.
 std::shared_ptr<const Calibration> load_calibration(const std::string& path, const Model& model);

@@ -65,6 +65,7 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
     }
     if (node.op == "quantize_rows") continue;
     std::string precision = options.precision == "auto" ? automatic(node, *options.calibration, log) : options.precision;
+    precision = node.text("precision", precision);  // of an engine file that holds other layers in eight bits
     for (size_t i = 0; i < found.size(); ++i) {
       const LayerPrecision& layers = options.layer_precision[i];
       if (!matches_glob(layers.pattern, node.name)) continue;

@@ -49,7 +49,7 @@ struct PassOptions {
   std::vector<LayerPrecision> layer_precision;
   const Calibration* calibration = nullptr;                                    // see EngineOptions
   std::vector<std::string> linear_only = std::vector<std::string>(1, "int8");  // precisions that are for linear layers alone
-  std::string float_precision = "fp32";  // beside those: the device's
+  std::string float_precision = "fp32";                                        // beside those: the device's
 };
 
 struct Pass {
@@ -67,8 +67,8 @@ std::vector<PassReport> run_passes(Network& network, const PassOptions& options)
 // through the passes again. This is what an engine file keeps.
 std::vector<PassReport> run_logical_passes(Network& network, const PassOptions& options);
 
-// After run_logical_passes: the linear layers that the options compute in eight bits are int8_linear from here on, their weights integers.
-// Whatever else the options ask for is left to the engine. Returns how many layers there are.
+// After run_logical_passes: the linear layers that the options compute in eight bits are int8_linear from here on, their weights integers,
+// and the others stay in float32. What else the options ask for is left to the engine. Returns how many layers are in eight bits.
 size_t hold_eight_bits(Network& network, const PassOptions& options);
 
 // One definition each, in the pass's file.

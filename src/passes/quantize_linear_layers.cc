@@ -218,8 +218,10 @@ size_t hold_eight_bits(Network& network, const PassOptions& options) {
   quantize_linear_layers(network, options, log);
   size_t held = 0;
   for (const NodeId id : network.order()) {
-    network.mutable_node(id).attributes.erase("precision");
-    held += network.node(id).op == "int8_linear" ? 1 : 0;
+    Node& node = network.mutable_node(id);
+    node.attributes.erase("precision");
+    if (node.op == "linear") node.attributes["precision"] = std::string("fp32");  // also where a run asks for eight bits
+    held += node.op == "int8_linear" ? 1 : 0;
   }
   network.verify();
   return held;

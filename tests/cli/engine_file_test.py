@@ -73,8 +73,7 @@ class EngineFiles(Case):
         for name in names:
             self.assertEqual(read_npy(self.folder / "a" / name), read_npy(self.folder / "b" / name), name)
 
-    def test_precision_is_chosen_by_the_run(self):
-        """The file holds the weights; eight bits are made from them, with the bits that the folder gives."""
+    def test_precision_is_chosen_by_the_run_unless_the_file_is_in_eight_bits(self):
         flags = ["--precision", "int8", "--layer-precision", "*.layer.1.*=fp32"]
         eight = self.folder / "eight.bertie"
         code, _, error = run("build", MASKED, "-o", eight, *flags)
@@ -83,15 +82,38 @@ class EngineFiles(Case):
         self.assertEqual(provenance["options"]["precision"], "int8")
         self.assertEqual(provenance["options"]["layer_precision"], flags[3:])
         answers = []
+        text = ["--task", "fill-mask", "--text", "a [MASK]", "--json"]
         for chosen in [], flags[:2], flags:
-            found = [run("run", model, "--task", "fill-mask", "--text", "a [MASK]", "--json", *chosen)
-                     for model in (MASKED, self.build(MASKED), eight)]
-            self.assertEqual([one[0] for one in found], [0, 0, 0])
+            found = [run("run", model, *text, *chosen) for model in (MASKED, self.build(MASKED))]
+            self.assertEqual([one[0] for one in found], [0, 0])
             self.assertEqual({one[1] for one in found}, {found[0][1]})
             answers.append(found[0][1])
         self.assertEqual(len(set(answers)), 3)  # each precision gives bits of its own
+        for chosen in [], flags[:2]:  # the layers that stay in float32 do, whatever the run asks for
+            self.assertEqual(run("run", eight, *text, *chosen)[:2], (0, answers[2]))
+        for device in "cpu", "reference":
+            expected = run("run", MASKED, *text, *flags, "--device", device)
+            self.assertEqual(run("run", eight, *text, "--device", device), expected)
+        self.fails(1, "run", eight, *text, "--precision", "fp32", says=["eight.bertie", "held in eight bits"])
+        self.assertEqual(json.loads(run("bench", eight, "--batch", 1, "--sequence", 4, "--seconds", 0.01, "--json")[1])["precision"], "int8")
+        again = self.build(eight, name="again.bertie")
+        self.assertEqual(run("run", again, *text)[:2], (0, answers[2]))
         self.fails(1, "build", MASKED, "-o", self.folder / "none.bertie", "--layer-precision", "no.such=int8", says="no.such=int8")
         self.assertFalse((self.folder / "none.bertie").exists())
+
+    def test_eight_bits_lie_in_the_file_with_their_scales(self):
+        cache = self.folder / "cache.json"
+        self.assertEqual(run("calibrate", BUNDLED, "--data", ROOT / "tests/data/calibration.txt", "--max-texts", 10, "-o", cache)[0], 0)
+        whole, eight = self.build(BUNDLED), self.build(BUNDLED, "--calibration", cache, name="eight.bertie")
+        # The embedding tables stay as they are: 23.9 MB of float16 of the model's 45 MB.
+        self.assertLess(eight.stat().st_size, 0.55 * whole.stat().st_size)
+        text = ["--task", "fill-mask", "--text", "The capital of France, [MASK], contains the Eiffel Tower.", "--json"]
+        expected = run("run", BUNDLED, *text, "--calibration", cache)
+        self.assertEqual(expected[0], 0, expected[2])
+        self.assertEqual(run("run", eight, *text), expected)
+        provenance = json.loads(run("inspect", eight, "--json")[1])["engine_file"]["provenance"]
+        self.assertEqual((provenance["options"]["precision"], provenance["calibration"]["texts"]), ("int8", 10))
+        self.fails(1, "run", eight, *text, "--calibration", cache, says="in eight bits already")
 
     def test_inspect_shows_where_it_came_from(self):
         built = self.build(MASKED)
