@@ -114,7 +114,7 @@ void run() {
           params.weight = numbers->data();
           params.bias = reinterpret_cast<const float*>(bias->data());
           params.y = y.data();
-          params.operand = params.element = Element::f16;
+          params.element = Element::f16;
           params.activation = shape.activation;
           params.rows = rows;
           params.columns = shape.columns;
@@ -127,10 +127,9 @@ void run() {
         cuda::WgmmaLinearParams params{};
         params.x = x.data();
         params.weight = numbers->data();
-        params.bias = params.x_scale = params.weight_scale = reinterpret_cast<const float*>(bias->data());
-        params.x_scales = 1;
+        params.bias = params.x_scale = params.w_scale = reinterpret_cast<const float*>(bias->data());
         params.y = y.data();
-        params.operand = Element::i8;
+        params.operands = cuda::LinearOperands::int8;
         params.element = Element::f16;
         params.activation = shape.activation;
         params.rows = rows;

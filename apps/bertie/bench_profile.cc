@@ -22,6 +22,7 @@ double roofline_share(const StepInfo& step, const StepTime& time, const DeviceIn
 
 double peak_of(const DeviceInfo& device, std::string_view precision) {
   if (precision == "int8") return device.peak_int8_gops * 1e9;
+  if (precision == "fp8") return 0;  // not measured
   if (precision == "tf32") return device.peak_tf32_gflops * 1e9;
   if (precision == "fp16") return device.peak_fp16_gflops * 1e9;
   if (precision == "bf16") return device.peak_bf16_gflops * 1e9;

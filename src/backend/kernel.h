@@ -123,7 +123,7 @@ struct KernelEntry {
 // What a backend's kernels compute in.
 struct Precision {
   std::string_view name;     // EngineOptions::precision
-  bool linear_only = false;  // linear layers alone; what lies between them is computed in fp32
+  bool linear_only = false;  // linear layers alone; what lies between them: Target::float_precision
 };
 
 // Kernels in the order in which they are asked.

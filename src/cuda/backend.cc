@@ -27,9 +27,11 @@ constexpr KernelEntry kTable[] = {
     {"gather", "cuda_gather", cuda::prepare_gather},
     {"gather_rows", "cuda_gather_rows", cuda::prepare_gather_rows},
     {"gelu", "cuda_gelu", cuda::prepare_gelu},
+    {"int8_linear", "cuda_wgmma_int8_linear", cuda::prepare_wgmma_int8_linear},
     {"int8_linear", "cuda_int8_linear", cuda::prepare_int8_linear},
     {"layer_norm", "cuda_warp_layer_norm", cuda::prepare_warp_layer_norm},
     {"layer_norm", "cuda_any_layer_norm", cuda::prepare_any_layer_norm},
+    {"linear", "cuda_wgmma_fp8_linear", cuda::prepare_fp8_linear},
     {"linear", "cuda_wgmma_linear", cuda::prepare_wgmma_linear},
     {"linear", "cuda_cublaslt_linear", cuda::prepare_linear},
     {"matmul", "cuda_cublaslt_matmul", cuda::prepare_matmul},
@@ -54,7 +56,6 @@ constexpr KernelEntry kTable[] = {
 std::span<const KernelEntry> entries() { return kTable; }
 
 constexpr KernelEntry kAlternatives[] = {
-    {"int8_linear", "cuda_wgmma_int8_linear", cuda::prepare_wgmma_int8_linear},
     {"linear", "cuda_cublaslt_linear_1", cuda::prepare_linear_candidate<1>},
     {"linear", "cuda_cublaslt_linear_2", cuda::prepare_linear_candidate<2>},
     {"linear", "cuda_cublaslt_linear_3", cuda::prepare_linear_candidate<3>},
@@ -66,7 +67,7 @@ constexpr KernelEntry kAlternatives[] = {
 std::span<const KernelEntry> alternatives() { return kAlternatives; }
 
 std::span<const Precision> precisions() {
-  static constexpr Precision kAll[] = {{"fp32"}, {"tf32"}, {"fp16"}, {"bf16"}, {"int8", true}};
+  static constexpr Precision kAll[] = {{"fp32"}, {"tf32"}, {"fp16"}, {"bf16"}, {"int8", true}, {"fp8", true}};
   return kAll;
 }
 

@@ -1,5 +1,5 @@
-// int8_linear: by wgmma_linear, which makes results of its sums, and quantize_rows behind it where they are wanted as integers; or sums by
-// cuBLASLt, and a kernel behind them that makes results of them. Then rows are taken so many at a time that their sums are still in the L2
+// int8_linear: by wgmma_linear, with quantize_rows behind it where rows have scales of their own; or sums of products of eight-bit integers by
+// cuBLASLt, and a kernel behind them that makes results of sums. There rows are taken so many at a time that their sums are still in the L2
 // cache when they are read.
 #include "cuda/kernels/int8_linear.h"
 
@@ -139,20 +139,22 @@ class Int8Linear final : public Step {
 
 class WgmmaInt8Linear final : public Step {
  public:
-  WgmmaInt8Linear(Operands&& operands, const RowOutput& output, Activation activation)
+  WgmmaInt8Linear(Operands&& operands, const RowOutput& output, Activation activation, int64_t columns)
       : Step(std::move(operands), operands.computed()),
         output_(output),
-        shape_(operands.result().shape),
-        element_(element_of(operands.computed())),
+        result_shape_(operands.result().shape),
         activation_(activation),
-        has_bias_(operands.has(kBias)),
+        columns_(columns),
         one_scale_(operands.value(kXScale).shape.empty()),
         launcher_(device().launcher<WgmmaLinearParams>("wgmma_linear")),
         quantize_(device().launcher<QuantizeRowsParams>("quantize_rows")) {}
 
  protected:
-  size_t own_workspace_bytes(const BatchLimits& limits) const override {  // floats that are given as integers
-    return output_.floats ? 0 : static_cast<size_t>(shape_in(limits, shape_).elements()) * (element_ == Element::f32 ? 4 : 2);
+  size_t own_workspace_bytes(const BatchLimits& limits) const override {
+    return by_row() ? bytes_of(row_count(shape_in(limits, result_shape_))) : 0;
+  }
+  size_t own_run_workspace_bytes(const BatchLimits&, std::span<const TensorView> inputs) const override {
+    return by_row() ? bytes_of(row_count(inputs[kX].shape)) : 0;
   }
 
   void enqueue(const KernelContext& context) const override {
@@ -160,41 +162,48 @@ class WgmmaInt8Linear final : public Step {
     WgmmaLinearParams params{};
     params.x = x.data;
     params.weight = context.inputs[kWeight].data;
-    if (has_bias_) params.bias = context.inputs[kBias].as<float>();
-    params.y = output_.floats ? context.outputs[0].data : context.workspace.data();
-    params.operand = Element::i8;
-    params.element = element_;
-    params.activation = activation_;
+    if (context.inputs.size() > kBias) params.bias = context.inputs[kBias].as<float>();
+    params.y = by_row() ? context.workspace.data() : output_.y(context);
+    params.operands = LinearOperands::int8;
+    params.element = Element::f16;
     params.x_scale = context.inputs[kXScale].as<float>();
-    params.x_scales = !one_scale_;
-    params.weight_scale = context.inputs[kWeightScale].as<float>();
+    params.one_scale = one_scale_;
+    params.w_scale = context.inputs[kWeightScale].as<float>();
+    if (output_.fixed) params.quantized = output_.quantized(context);
+    params.activation = activation_;
     params.rows = row_count(x.shape);
-    params.columns = context.outputs[0].shape.back();
+    params.columns = columns_;
     params.depth = x.shape.back();
     params.live_rows = x.shape.rank() == 2 ? live(context) : nullptr;
     params.overflow = overflow(context);
     params.step = context.device->step;
     device().launch(launcher_, params, context.device->stream);
-    if (!output_.integers) return;
-    QuantizeRowsParams rows{};
-    rows.x = params.y;
-    rows.element = element_;
-    rows.quantized = output_.quantized(context);
-    rows.rows = params.rows;
-    rows.width = params.columns;
-    rows.live_rows = params.live_rows;
-    device().launch(quantize_, rows, context.device->stream);
+    if (!by_row()) return;
+    QuantizeRowsParams quantize{};
+    quantize.x = params.y;
+    quantize.element = Element::f16;
+    quantize.quantized = output_.quantized(context);
+    quantize.rows = params.rows;
+    quantize.width = columns_;
+    quantize.live_rows = params.live_rows;
+    device().launch(quantize_, quantize, context.device->stream);
   }
 
  private:
+  // Whether rows are quantised once all their columns are there.
+  bool by_row() const { return output_.integers && !output_.fixed; }
+  size_t bytes_of(int64_t rows) const { return static_cast<size_t>(rows * columns_) * sizeof(uint16_t); }
+
   RowOutput output_;
-  SymbolicShape shape_;
-  Element element_;
+  SymbolicShape result_shape_;
   Activation activation_;
-  bool has_bias_, one_scale_;
+  int64_t columns_;
+  bool one_scale_;
   Launcher<WgmmaLinearParams> launcher_;
   Launcher<QuantizeRowsParams> quantize_;
 };
+
+Activation activation_of(const Node& node) { return activation_named<Activation>(node.text("activation", "none")); }
 
 void want_operands(Operands& operands) {
   operands.want_as_it_is(kX);
@@ -202,44 +211,45 @@ void want_operands(Operands& operands) {
   operands.want_as_it_is(kWeight);
   operands.want(kWeightScale, DType::f32, "the scales of the weight");
   if (operands.has(kBias)) operands.want(kBias, DType::f32, "the bias");
+  if (operands.has(kResidual)) operands.want(kResidual, operands.computed(), "the residual");
+  const SymbolicShape& weight = operands.value(kWeight).shape;
+  if (!weight[0].is_fixed() || !weight[1].is_fixed()) throw Refused{"the weight's shape is not fixed"};
 }
 
 }  // namespace
+
+PrepareResult prepare_int8_linear(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    const Activation activation = activation_of(request.node);
+    want_operands(operands);
+    const RowOutput output(operands);
+    const SymbolicShape& weight = operands.value(kWeight).shape;
+    auto kernel = std::make_unique<Int8Linear>(std::move(operands), output, activation, weight[0].size, weight[1].size);
+    const char* reason = kernel->on_matrix_units() ? "cuBLASLt, sums in 32-bit integers"
+                                                   : "plain loops: K and N in sixteens alone suit matrix units";
+    return Preparation{std::move(kernel), reason};
+  });
+}
 
 PrepareResult prepare_wgmma_int8_linear(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     refuse_without_wgmma(*operands.device());
-    const Activation activation = activation_named<Activation>(request.node.text("activation", "none"));
+    const Activation activation = activation_of(request.node);
     if (activation != Activation::none && activation != Activation::gelu) throw Refused{"another activation than GELU (erf)"};
+    if (operands.computed() != DType::f16) throw Refused{"results that are not f16"};
     if (operands.has(kResidual)) throw Refused{"a residual"};
-    for (const size_t input : {kWeight, kWeightScale, kBias})
-      if (operands.has(input) && !operands.value(input).constant) throw Refused{"what weighs is not constant"};
+    want_operands(operands);
     const SymbolicShape& weight = operands.value(kWeight).shape;
-    if (!wgmma_linear_takes(Element::i8, weight[0].size, weight[1].size)) {
-      throw Refused{fmt::format("{} columns, {} deep: a multiple of 8, and one of 16 above {}", weight[0].size, weight[1].size,
-                                2 * kWgmmaLinearPieceBytes)};
+    if (!wgmma_linear_takes_eight_bits(weight[0].size, weight[1].size)) {
+      throw Refused{fmt::format("{} columns, {} deep: multiples of 16, and at least {} deep", weight[0].size, weight[1].size,
+                                kWgmmaLinearLeastDepth)};
     }
-    want_operands(operands);
     const RowOutput output(operands);
-    return Preparation{std::make_unique<WgmmaInt8Linear>(std::move(operands), output, activation),
-                       "sums in 32-bit integers, GELU beside products"};
-  });
-}
-
-PrepareResult prepare_int8_linear(const KernelRequest& request) {
-  return prepare_or_refuse([&] {
-    Operands operands(request);
-    const Activation activation = activation_named<Activation>(request.node.text("activation", "none"));
-    want_operands(operands);
-    if (operands.has(kResidual)) operands.want(kResidual, operands.computed(), "the residual");
-    const RowOutput output(operands);
-    const SymbolicShape& weight = operands.value(kWeight).shape;
-    if (!weight[0].is_fixed() || !weight[1].is_fixed()) throw Refused{"the weight's shape is not fixed"};
-    auto kernel = std::make_unique<Int8Linear>(std::move(operands), output, activation, weight[0].size, weight[1].size);
-    const char* reason = kernel->on_matrix_units() ? "cuBLASLt, sums in 32-bit integers"
-                                                   : "plain loops: K and N in sixteens alone suit matrix units";
-    return Preparation{std::move(kernel), reason};
+    const int64_t columns = weight[0].size;
+    return Preparation{std::make_unique<WgmmaInt8Linear>(std::move(operands), output, activation, columns),
+                       "sums in 32-bit integers, scales and GELU beside products"};
   });
 }
 

@@ -42,11 +42,16 @@ class Operands {
   // The step's own precision: what its float operands and results are kept as, and whether products round f32 to tf32.
   DType computed() const { return computed_; }
   bool tf32() const { return tf32_; }
+  bool fp8() const { return fp8_; }  // wanted of a linear layer, whose floats are then f16
   // How an input that no step converts lies in memory.
   DType stored(size_t input) const;
 
   // run() sees the input as `dtype`: a constant is uploaded so, any other converted where it lies otherwise.
   void want(size_t input, DType dtype, std::string_view name);
+  // run() sees this in the place of a constant.
+  void replace(size_t input, DType dtype, std::shared_ptr<const DeviceBuffer> memory) {
+    constants_.push_back({input, dtype, std::move(memory)});
+  }
   // run() sees it as it is; a constant is uploaded.
   void want_as_it_is(size_t input);
 
@@ -66,7 +71,7 @@ class Operands {
   const KernelRequest& request_;
   std::shared_ptr<CudaDevice> device_;
   DType computed_ = DType::f32;
-  bool tf32_ = false;
+  bool tf32_ = false, fp8_ = false;
   std::vector<Constant> constants_;
   std::vector<Conversion> conversions_;
 };

@@ -13,7 +13,7 @@ const OpDescriptor& linear_op() {
         if (context.has(2)) context.require_vector(2, context.shape(1)[0]);
         context.require_one_of("activation", context.node().text("activation", "none"),
                                {"none", "gelu", "gelu_tanh", "relu", "silu", "tanh"});
-        context.require_one_of("precision", context.node().text("precision", "fp32"), {"fp32", "tf32", "fp16", "bf16", "int8"});
+        context.require_one_of("precision", context.node().text("precision", "fp32"), {"fp32", "tf32", "fp16", "bf16", "int8", "fp8"});
         SymbolicShape shape = context.shape(0);
         shape.back() = context.shape(1)[0];
         context.output(DType::f32, std::move(shape));

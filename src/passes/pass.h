@@ -40,7 +40,8 @@ class PassLog {
 struct PassOptions {
   // What steps are computed in beside layers in the wanted precision, where that is for linear layers alone.
   const std::string& beside_linear_layers() const {
-    return std::find(linear_only.begin(), linear_only.end(), precision) == linear_only.end() ? precision : float_precision;
+    const bool whole = precision != "auto" && std::find(linear_only.begin(), linear_only.end(), precision) == linear_only.end();
+    return whole ? precision : float_precision;
   }
 
   std::vector<std::string> select_rows;  // see EngineOptions

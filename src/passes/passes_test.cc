@@ -77,6 +77,15 @@ TEST(PassesTest, ALayerBecomesTheFusedPlan) {
   EXPECT_THAT(layer.network.consumers(layer.mask), testing::IsEmpty());
 }
 
+TEST(PassesTest, BesideLayersInInt8FloatsAreAsTheDeviceKeepsThem) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  run_passes(layer.network, {.precision = "int8", .float_precision = "fp16"});
+  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "int8_linear", "attention", "int8_linear", "skip_layer_norm",
+                                       "int8_linear", "int8_linear", "skip_layer_norm"));
+  for (NodeId id : layer.network.order()) EXPECT_EQ(layer.network.node(id).text("precision", "fp32"), "fp16");
+}
+
 TEST(PassesTest, InInt8LinearLayersReadRowsThatTheOpBeforeQuantised) {
   Layer layer;
   layer.network.add_output("last_hidden_state", layer.hidden);

@@ -26,8 +26,8 @@ struct Bound {
   double whole;   // relative Frobenius error of the last hidden state against fp32
   double random;  // of random weights, which damp rounding less than trained ones
 };
-constexpr Bound kBounds[] = {{"fp32", 1e-5, 1e-5}, {"tf32", 3e-3, 3e-3}, {"fp16", 3e-3, 3e-3}, {"bf16", 2e-2, 2.5e-2},
-                             {"int8", 2e-1, 2e-1}};
+constexpr Bound kBounds[] = {{"fp32", 1e-5, 1e-5},   {"tf32", 3e-3, 3e-3}, {"fp16", 3e-3, 3e-3},
+                             {"bf16", 2e-2, 2.5e-2}, {"int8", 2e-1, 2e-1}, {"fp8", 2e-1, 3e-1}};
 
 // Random ids, in sequences of these lengths.
 struct OwnBatch : Packed {

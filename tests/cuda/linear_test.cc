@@ -8,7 +8,6 @@
 #include "base/float16.h"
 #include "cuda/cuda_device.h"
 #include "cuda/kernels/wgmma_linear.h"
-#include "quant/int8.h"
 #include "tests/cuda/gpu.h"
 
 namespace bertie::test {
@@ -89,7 +88,7 @@ TEST_F(CudaLinear, EveryTileOfWgmma) {
             params.weight = weight_there->data();
             params.bias = reinterpret_cast<const float*>(bias_there->data());
             params.y = y.data();
-            params.operand = params.element = dtype == DType::f16 ? Element::f16 : Element::bf16;
+            params.element = dtype == DType::f16 ? Element::f16 : Element::bf16;
             params.activation = activation;
             params.rows = rows;
             params.columns = columns;
@@ -139,7 +138,7 @@ TEST_F(CudaLinear, WgmmaTellsOfOverflow) {
         params.x = x_there->data();
         params.weight = weight->data();
         params.y = y.data();
-        params.operand = params.element = Element::f16;
+        params.element = Element::f16;
         params.activation = activation;
         params.rows = rows;
         params.columns = columns;
@@ -153,136 +152,6 @@ TEST_F(CudaLinear, WgmmaTellsOfOverflow) {
         stream->synchronize();
         EXPECT_EQ(after[1], bad < 12 ? 7 : 100) << "row " << bad << ", activation " << static_cast<int>(activation);
       }
-    }
-  }
-}
-
-std::shared_ptr<const DeviceBuffer> upload_bytes(CudaDevice& device, const Shape& shape, const std::vector<int8_t>& values) {
-  auto storage = std::make_shared<std::vector<int8_t>>(values);
-  return device.upload({DType::i8, shape, std::shared_ptr<const void>(storage, storage->data())}, DType::i8);
-}
-
-std::vector<int8_t> random_bytes(std::mt19937& random, int64_t count) {
-  std::vector<int8_t> values(static_cast<size_t>(count));
-  for (int8_t& value : values) value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
-  return values;
-}
-
-template <typename T>
-std::vector<T> read(Stream& stream, const DeviceBuffer& memory, int64_t count) {
-  std::vector<T> values(static_cast<size_t>(count));
-  stream.copy(values.data(), memory.data(), values.size() * sizeof(T));
-  stream.synchronize();
-  return values;
-}
-
-// The bits that src/quant/int8.h defines, whatever the tile.
-TEST_F(CudaLinear, EightBitProductsAreExact) {
-  const auto launcher = own->launcher<WgmmaLinearParams>("wgmma_linear");
-  std::mt19937 random(2);
-  for (const int64_t depth : {272, 784, 3072}) {
-    for (const int64_t rows : {1, 129, 300}) {
-      for (const int64_t columns : {8, 264}) {
-        const int64_t live = rows > 1 ? rows - 1 : rows;
-        const std::vector<int8_t> x = random_bytes(random, rows * depth), weight = random_bytes(random, columns * depth);
-        const std::vector<float> x_scale = random_floats(random, rows, 1e-2f),
-                                 weight_scale = random_floats(random, columns, 1e-3f), bias = random_floats(random, columns, 1);
-        std::vector<int32_t> sums;
-        for (int64_t row = 0; row < live; ++row) {
-          for (int64_t column = 0; column < columns; ++column) {
-            int32_t sum = 0;
-            for (int64_t k = 0; k < depth; ++k)
-              sum += x[static_cast<size_t>(row * depth + k)] * weight[static_cast<size_t>(column * depth + k)];
-            sums.push_back(sum);
-          }
-        }
-        const auto x_there = upload_bytes(*own, {rows, depth}, x), weight_there = upload_bytes(*own, {columns, depth}, weight),
-                   x_scale_there = upload({rows}, x_scale, DType::f32),
-                   weight_scale_there = upload({columns}, weight_scale, DType::f32),
-                   bias_there = upload({columns}, bias, DType::f32);
-        const auto live_there = static_cast<int32_t>(live);
-        const DeviceBuffer numbers(device, sizeof live_there, "a test"),
-            y(device, static_cast<size_t>(rows * columns) * 4, "a test");
-        stream->copy(numbers.data(), &live_there, sizeof live_there);
-        for (const int tile : {0, 32, 64, 128, 192, 256}) {
-          if (tile == 256 && depth < 512) continue;
-          for (const Element element : {Element::f32, Element::f16, Element::bf16}) {
-            const bool by_row = tile % 64 == 0, with_bias = tile != 64;
-            const std::string what =
-                fmt::format("{}x{}x{}, tile {}, element {}", rows, columns, depth, tile, static_cast<int>(element));
-            stream->fill(y.data(), 0xff, y.bytes());
-            WgmmaLinearParams params{};
-            params.x = x_there->data();
-            params.weight = weight_there->data();
-            if (with_bias) params.bias = reinterpret_cast<const float*>(bias_there->data());
-            params.y = y.data();
-            params.operand = Element::i8;
-            params.element = element;
-            params.x_scale = reinterpret_cast<const float*>(x_scale_there->data());
-            params.x_scales = by_row;
-            params.weight_scale = reinterpret_cast<const float*>(weight_scale_there->data());
-            params.rows = rows;
-            params.columns = columns;
-            params.depth = depth;
-            params.live_rows = reinterpret_cast<const int32_t*>(numbers.data());
-            params.tile_columns = tile;
-            own->launch(launcher, params, *stream);
-            const auto wide = read<float>(*stream, y, element == Element::f32 ? rows * columns : 0);
-            const auto narrow = read<uint16_t>(*stream, y, element == Element::f32 ? 0 : rows * columns);
-            for (size_t i = 0; i < sums.size(); ++i) {
-              const size_t row = i / static_cast<size_t>(columns), column = i % static_cast<size_t>(columns);
-              const float expected =
-                  int8_result(sums[i], x_scale[by_row ? row : 0], weight_scale[column], with_bias ? &bias[column] : nullptr);
-              if (element == Element::f32) {
-                ASSERT_EQ(wide[i], expected) << what << ", element " << i;
-              } else {
-                ASSERT_EQ(narrow[i], element == Element::f16 ? float_to_f16(expected) : float_to_bf16(expected))
-                    << what << ", element " << i;
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-}
-
-TEST_F(CudaLinear, GeluBehindEightBitProducts) {
-  const auto launcher = own->launcher<WgmmaLinearParams>("wgmma_linear");
-  std::mt19937 random(3);
-  const int64_t rows = 130, columns = 72, depth = 768;
-  const std::vector<int8_t> x = random_bytes(random, rows * depth), weight = random_bytes(random, columns * depth);
-  const auto x_there = upload_bytes(*own, {rows, depth}, x), weight_there = upload_bytes(*own, {columns, depth}, weight);
-  const std::vector<float> scale(static_cast<size_t>(columns), 1.2e-3f), one{5e-3f};
-  const auto scale_there = upload({columns}, scale, DType::f32), one_there = upload({1}, one, DType::f32);
-  const DeviceBuffer y(device, static_cast<size_t>(rows * columns) * 4, "a test");
-  for (const Element element : {Element::f32, Element::f16, Element::bf16}) {
-    WgmmaLinearParams params{};
-    params.x = x_there->data();
-    params.weight = weight_there->data();
-    params.y = y.data();
-    params.operand = Element::i8;
-    params.element = element;
-    params.activation = Activation::gelu;
-    params.x_scale = reinterpret_cast<const float*>(one_there->data());
-    params.weight_scale = reinterpret_cast<const float*>(scale_there->data());
-    params.rows = rows;
-    params.columns = columns;
-    params.depth = depth;
-    own->launch(launcher, params, *stream);
-    const auto wide = read<float>(*stream, y, element == Element::f32 ? rows * columns : 0);
-    const auto narrow = read<uint16_t>(*stream, y, element == Element::f32 ? 0 : rows * columns);
-    const double epsilon = element == Element::f32 ? 0x1p-21 : element == Element::f16 ? 0x1p-11 : 0x1p-8;
-    for (int64_t i = 0; i < rows * columns; ++i) {
-      int32_t sum = 0;
-      for (int64_t k = 0; k < depth; ++k)
-        sum += x[static_cast<size_t>(i / columns * depth + k)] * weight[static_cast<size_t>(i % columns * depth + k)];
-      const double z = int8_result(sum, one[0], scale[0], nullptr), expected = 0.5 * z * (1 + std::erf(z * std::sqrt(0.5)));
-      const auto at = static_cast<size_t>(i);
-      const double value = element == Element::f32   ? wide[at]
-                           : element == Element::f16 ? f16_to_float(narrow[at])
-                                                     : bf16_to_float(narrow[at]);
-      ASSERT_LE(std::abs(value - expected), epsilon * (1.2 * std::abs(z) + std::abs(expected) + 0.02)) << "element " << i;
     }
   }
 }

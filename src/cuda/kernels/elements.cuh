@@ -48,7 +48,6 @@ cudaError_t with_element(Element element, Body body) {
     case Element::f32: return body(float{});
     case Element::f16: return body(__half{});
     case Element::bf16: return body(__nv_bfloat16{});
-    case Element::i8: break;
   }
   return cudaErrorInvalidValue;
 }

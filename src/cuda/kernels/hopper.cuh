@@ -2,6 +2,8 @@
 // PTX ISA 8.0 names them; code that uses them stands inside BERTIE_HOPPER, and is empty for other architectures.
 #pragma once
 
+#include <cuda_fp8.h>
+
 #include "cuda/kernels/elements.cuh"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -90,12 +92,13 @@ __device__ inline void wait_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
-// d[64, n] (+)= a b for n = 32, 64, 128, 192 or 256 and k = 16; `d` as mma.sync lays rows out: lane / 4 and that + 8 of a warp's 16 rows. Starts the
+// d[64, n] (+)= a b for n = 32, 64, 128, 192 or 256 and k = 16, of bytes 32; `d` as mma.sync lays rows out: lane / 4 and that + 8 of a warp's 16 rows. Starts the
 // product: begin_products before the first, commit_products and wait_products after the last.
 template <typename T, int N>
 struct WarpgroupProduct;
 
-#define BERTIE_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define BERTIE_SUM(i) "+f"(d[i])
+#define BERTIE_D4(i) BERTIE_SUM(i), BERTIE_SUM(i + 1), BERTIE_SUM(i + 2), BERTIE_SUM(i + 3)
 #define BERTIE_D16(i) BERTIE_D4(i), BERTIE_D4(i + 4), BERTIE_D4(i + 8), BERTIE_D4(i + 12)
 #define BERTIE_D32(i) BERTIE_D16(i), BERTIE_D16(i + 16)
 #define BERTIE_D64(i) BERTIE_D32(i), BERTIE_D32(i + 32)
@@ -159,28 +162,33 @@ BERTIE_PRODUCT(__nv_bfloat16, "bf16", 128, 64, 64, 65, 66, 64, 65, 66, 67, 68)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 192, 96, 96, 97, 98, 96, 97, 98, 99, 100)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 256, 128, 128, 129, 130, 128, 129, 130, 131, 132)
 
-// Of eight-bit integers, k = 32: sums in 32 bits are exact.
-#define BERTIE_INT8_PRODUCT(N, COUNT, A, B, FLAG)                                                                       \
-  template <>                                                                                                           \
-  struct WarpgroupProduct<int8_t, N> {                                                                                  \
-    static __device__ inline void shared(int32_t (&d)[COUNT], uint64_t a, uint64_t b, bool add) {                       \
-      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #FLAG                                                           \
-                   ", 0;\n"                                                                                             \
-                   "wgmma.mma_async.sync.aligned.m64n" #N "k32.s32.s8.s8 " BERTIE_LIST##COUNT "%" #A ", %" #B ", p;\n}" \
-                   : BERTIE_D##COUNT(0)                                                                                 \
-                   : "l"(a), "l"(b), "r"(static_cast<int>(add)));                                                       \
-    }                                                                                                                   \
-  };
-#undef BERTIE_D4
-#define BERTIE_D4(i) "+r"(d[i]), "+r"(d[i + 1]), "+r"(d[i + 2]), "+r"(d[i + 3])
-BERTIE_INT8_PRODUCT(32, 16, 16, 17, 18)
-BERTIE_INT8_PRODUCT(64, 32, 32, 33, 34)
-BERTIE_INT8_PRODUCT(128, 64, 64, 65, 66)
-BERTIE_INT8_PRODUCT(192, 96, 96, 97, 98)
-BERTIE_INT8_PRODUCT(256, 128, 128, 129, 130)
-
-#undef BERTIE_INT8_PRODUCT
 #undef BERTIE_PRODUCT
+
+// Eight bits: e4m3, then integers, whose sums are exact. a: [64, 32] and b: [n, 32], both lines along k, by their descriptors.
+#define BERTIE_PRODUCT(TYPE, SUM, NAME, SIGNS, N, COUNT, A, B, FLAG)                                                   \
+  template <>                                                                                                          \
+  struct WarpgroupProduct<TYPE, N> {                                                                                   \
+    static __device__ inline void shared(SUM (&d)[COUNT], uint64_t a, uint64_t b, bool add) {                          \
+      asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #FLAG ", 0;\nwgmma.mma_async.sync.aligned.m64n" #N "k32." NAME \
+                   " " BERTIE_LIST##COUNT "%" #A ", %" #B ", p" SIGNS ";\n}"                                           \
+                   : BERTIE_D##COUNT(0)                                                                                \
+                   : "l"(a), "l"(b), "r"(static_cast<int>(add)));                                                      \
+    }                                                                                                                  \
+  };
+#define BERTIE_PRODUCTS(TYPE, SUM, NAME, SIGNS)               \
+  BERTIE_PRODUCT(TYPE, SUM, NAME, SIGNS, 32, 16, 16, 17, 18)  \
+  BERTIE_PRODUCT(TYPE, SUM, NAME, SIGNS, 64, 32, 32, 33, 34)  \
+  BERTIE_PRODUCT(TYPE, SUM, NAME, SIGNS, 128, 64, 64, 65, 66) \
+  BERTIE_PRODUCT(TYPE, SUM, NAME, SIGNS, 192, 96, 96, 97, 98) \
+  BERTIE_PRODUCT(TYPE, SUM, NAME, SIGNS, 256, 128, 128, 129, 130)
+BERTIE_PRODUCTS(__nv_fp8_e4m3, float, "f32.e4m3.e4m3", ", 1, 1")
+#undef BERTIE_SUM
+#define BERTIE_SUM(i) "+r"(d[i])
+BERTIE_PRODUCTS(int8_t, int32_t, "s32.s8.s8", "")
+
+#undef BERTIE_PRODUCTS
+#undef BERTIE_PRODUCT
+#undef BERTIE_SUM
 #undef BERTIE_LIST16
 #undef BERTIE_LIST32
 #undef BERTIE_LIST64

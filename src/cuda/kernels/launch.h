@@ -18,8 +18,8 @@ using cudaStream_t = struct CUstream_st*;
 
 namespace bertie::cuda {
 
-// How a tensor's elements lie in memory; sums and functions are float32 whatever it is. i8: of operands of wgmma_linear alone.
-enum class Element : int32_t { f32, f16, bf16, i8 };
+// How a tensor's elements lie in memory; sums and functions are float32 whatever it is.
+enum class Element : int32_t { f32, f16, bf16 };
 
 // One block of queries of one sequence for attention. Rows are those of packed [T, ...] tensors.
 struct AttentionTile {

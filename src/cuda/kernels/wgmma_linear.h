@@ -1,37 +1,44 @@
-// wgmma_linear: y = activation(x weight^T + bias) on Hopper (9.0a): operands by the bulk tensor copy engine, products by warpgroups. x and
-// weight are of 16 bits, with sums in float32, or of 8 bits with scales: y = activation(fma(sum, x_scale * weight_scale, bias)), the sums exact.
+// wgmma_linear: y = activation(x weight^T + bias) on Hopper (9.0a): operands by the bulk tensor copy engine, products by warpgroups, sums in
+// float32. Elements have 16 bits; or x and weight have eight (quant/int8.h, quant/fp8.h), and y is f16, or of integers integers of fixed
+// scales:
+//
+//   y = activation(f16(fma(float(sum), x_scale * w_scale, bias)))
 #pragma once
 
 #include "cuda/kernels/activation.h"
-#include "cuda/kernels/launch.h"
+#include "cuda/kernels/quantized_rows.h"
 
 namespace bertie::cuda {
 
+enum class LinearOperands : int32_t { elements, int8, fp8 };
+
 struct WgmmaLinearParams {
-  const void* x;              // [rows, depth]
-  const void* weight;         // [columns, depth]
-  const float* bias;          // [columns]; nullptr: none
-  void* y;                    // [rows, columns]; all are 16-byte aligned
-  Element operand;            // of x and weight: f16, bf16 or i8
-  Element element;            // of y: the operands' where they have 16 bits, else any but i8
-  Activation activation;      // none or gelu
-  const float* x_scale;       // of i8 operands: [rows], or one for all; nullptr otherwise
-  int32_t x_scales;           // whether there is one a row
-  const float* weight_scale;  // [columns]
+  const void* x;            // [rows, depth]
+  const void* weight;       // [columns, depth]
+  const float* bias;        // [columns]; nullptr: none
+  void* y;                  // [rows, columns]; all four are 16-byte aligned
+  LinearOperands operands;  // x and weight
+  Element element;          // of y, and of x and weight where they are elements
+  const float* x_scale;     // where x and weight have eight bits, as w_scale
+  int32_t one_scale;        // x_scale is one number, else [rows]
+  const float* w_scale;     // [columns]
+  QuantizedRows quantized;  // of integers, by fixed scales alone: in the place of y
+  Activation activation;    // none or gelu
   int64_t rows, columns, depth;
   const int32_t* live_rows;  // of `rows`; nullptr: all
-  int32_t* overflow;         // gets min(*overflow, step) where a live y of f16 is not finite; nullptr: not looked for
+  int32_t* overflow;         // gets min(*overflow, step) where a live y is not finite; nullptr: not looked for
   int32_t step;
   int32_t tile_columns;  // of a block's tile: 32, 64, 128, 192 or 256; 0: what the sizes suggest
 };
 
-constexpr int kWgmmaLinearPieceBytes = 128;  // of a row, sent for at a time
+constexpr int kWgmmaLinearLeastDepth = 384;  // every tile has as many pieces as wait in shared memory
 
-inline bool wgmma_linear_takes(Element operand, int64_t columns, int64_t depth) {
-  if (operand == Element::f32 || columns < 1 || columns % 8 != 0) return false;
-  const int64_t bytes = operand == Element::i8 ? depth : depth * 2;
-  // Every tile has enough pieces for what runs beside them, the smallest one at least.
-  return bytes % 16 == 0 && bytes > (operand == Element::i8 ? 2 : 5) * kWgmmaLinearPieceBytes;
+inline bool wgmma_linear_takes(Element element, int64_t columns, int64_t depth) {
+  return element != Element::f32 && columns % 8 == 0 && depth % 8 == 0 && depth >= kWgmmaLinearLeastDepth;
+}
+
+inline bool wgmma_linear_takes_eight_bits(int64_t columns, int64_t depth) {
+  return columns % 16 == 0 && depth % 16 == 0 && depth >= kWgmmaLinearLeastDepth;
 }
 
 // The device must be of compute capability 9.0.
