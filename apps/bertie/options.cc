@@ -1,10 +1,12 @@
 #include "options.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <regex>
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "base/mapped_file.h"
 #include "bertie/plugin.h"
 #include "formats/engine_file.h"
