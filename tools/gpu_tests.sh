@@ -2,7 +2,7 @@
 # tools/gpu_tests.sh [--cpu | --cuda] [FOLDER]
 # Tests and measures what needs hardware that few machines have: every instruction set of this CPU, and its NVIDIA GPU. FOLDER
 # holds the binaries, anywhere below it: a build (default build/cuda, or build/release where that is missing; configured with
-# -DBERTIE_TESTS=ON), or what was carried here: bertie, cpu_test, conformance_test, cuda_conformance_test, cuda_engine_test and
+# -DBERTIE_TESTS=ON), or what was carried here: bertie, cpu_test, conformance_test, cuda_conformance_test, cuda_linear_test, cuda_engine_test and
 # libbertie_cuda.so; shared libraries in a folder lib of it are found before the machine's own. Tests read their data from the source
 # tree that this script is in. --cpu and --cuda run one part alone, --cuda in less than 8 minutes on an H100: op conformance, whole
 # networks with the soak of 10,000 batches, compute-sanitizer where it works, then times. Without a GPU the cuda part is skipped, or
@@ -174,6 +174,7 @@ run_cuda() {
   fi
   export BERTIE_CUDA_LIBRARY
   check_test cuda_conformance_test cuda_conformance_test
+  check_test cuda_linear_test cuda_linear_test
   check_test cuda_engine_test cuda_engine_test
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
   if [[ -x $sanitizer ]]; then
