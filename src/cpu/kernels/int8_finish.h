@@ -6,6 +6,21 @@
 
 namespace bertie::cpu::BERTIE_ISA {
 
+// A row of floats as integers by fixed scales. Apart from what follows, which is compiled once for each activation.
+[[maybe_unused]] __attribute__((noinline)) static void store_integers(const float* floats, int64_t count, const float* inverse,
+                                                                      const float* offset, int8_t* to) {
+  const auto integers = [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
+    return round_to_int(held(fused(load_up_to_16(floats + i, lanes), load(inverse + i), load(offset + i))));
+  };
+  int64_t i = 0;
+  for (; i + kGemmPanel <= count; i += kGemmPanel) store_i8(to + i, integers(i, kGemmPanel));
+  if (i < count) {
+    int8_t rest[kGemmPanel];
+    store_i8(rest, integers(i, count - i));
+    __builtin_memcpy(to + i, rest, static_cast<size_t>(count - i));
+  }
+}
+
 // `rows` rows of `panels` panels, from sums whose rows are `stride` apart.
 template <typename Function>
 BERTIE_INLINE void finish_tile(const Int8GemmProblem& problem, int64_t row, int64_t rows, int64_t panel, int64_t panels,
@@ -19,32 +34,24 @@ BERTIE_INLINE void finish_tile(const Int8GemmProblem& problem, int64_t row, int6
   const float *inverse = values ? problem.inverse + column : nullptr, *offset = values ? problem.offset + column : nullptr;
   const float *bias = problem.bias ? problem.bias + column : nullptr, *residual = nullptr;
   if (problem.residual) residual = problem.residual + row * residual_stride + column;
+  alignas(64) float floats[kGemmMaxPanels * kGemmPanel];  // of a row that is wanted as integers
   for (; rows > 0; --rows, ++row, sums += stride, a_scale += a_scale_stride) {
     const Vec16 x_scale = broadcast(*a_scale);
     const auto value = [&](int64_t i) __attribute__((always_inline)) {
       const Vec16 scale = x_scale * load(w_scales + i), sum = to_float(load_int(sums + i));
       return activation(bias ? fused(sum, scale, load(bias + i)) : sum * scale);
     };
-    const auto result = [&](int64_t i, int64_t count) __attribute__((always_inline)) {
-      return residual ? value(i) + load_up_to_16(residual + i, count) : value(i);
-    };
+    float* const to = values ? floats : c + row * c_stride + column;
     int64_t i = 0;
-    if (values) {
-      const auto integers = [&](int64_t i, int64_t count) __attribute__((always_inline)) {
-        return round_to_int(held(fused(result(i, count), load(inverse + i), load(offset + i))));
-      };
-      int8_t* to = values + row * c_stride + column;
-      for (; i + kGemmPanel <= columns; i += kGemmPanel) store_i8(to + i, integers(i, kGemmPanel));
-      if (i < columns) {
-        int8_t rest[kGemmPanel];
-        store_i8(rest, integers(i, columns - i));
-        __builtin_memcpy(to + i, rest, static_cast<size_t>(columns - i));
-      }
-    } else {
-      float* to = c + row * c_stride + column;
-      for (; i + kGemmPanel <= columns; i += kGemmPanel) store(to + i, result(i, kGemmPanel));
-      if (i < columns) store_partial(to + i, result(i, columns - i), columns - i);
+    for (; i + kGemmPanel <= columns; i += kGemmPanel) {
+      const Vec16 result = value(i);
+      store(to + i, residual ? result + load(residual + i) : result);
     }
+    if (i < columns) {
+      const Vec16 result = value(i);
+      store_partial(to + i, residual ? result + load_partial(residual + i, columns - i) : result, columns - i);
+    }
+    if (values) store_integers(floats, columns, inverse, offset, values + row * c_stride + column);
     if (residual) residual += residual_stride;
   }
 }
