@@ -9,7 +9,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from cli_test import BUNDLED, CLASSIFY, EMBED, MASKED, ROBERTA, ROOT, Case, rows, run
+from cli_test import BUNDLED, CLASSIFY, EMBED, MASKED, ROBERTA, ROOT, SANITIZED, Case, rows, run
 
 DATA = ROOT / "tests" / "data" / "calibration.txt"
 
@@ -73,6 +73,7 @@ class Calibrate(Case):
         self.assertEqual({tensor["shift"] for tensor in row["tensors"]}, {"channel"})
         self.assertTrue(all(b["error"] < a for a, b in zip(plain, row["tensors"])))
 
+    @unittest.skipIf(SANITIZED, "minutes")
     def test_accuracy_of_what_it_is_for(self):
         lines = (ROOT / "tests" / "data" / "evaluation.txt").read_bytes().split(b"\n")
         texts = b"\n".join(lines[::12])
