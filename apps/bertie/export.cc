@@ -40,13 +40,8 @@ void add_export(CLI::App& app, Action& action) {
   command.add_option("--opset", options->onnx.opset, "ONNX operator set, 11 to 23 (default 17)")->check(CLI::Range(11, 23));
   command.add_option("--calibration", options->common.calibration,
                      "Write linear layers in eight bits, QuantizeLinear by these scales (from `bertie calibrate`); opset 13 on");
-  command
-      .add_option("--layer-precision", options->common.layer_precision,
-                  "With --calibration, PATTERN=P: the precision of layers by name; may be given several times")
-      ->type_size(1)
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_texts(command, "--layer-precision", options->common.layer_precision,
+            "With --calibration, PATTERN=P: the precision of layers by name; may be given several times");
   command.add_flag("--position-ids", options->onnx.position_ids, "Take position_ids as an input instead of computing them");
   command.add_option("--demo", options->demo, "Folder for sample inputs and their outputs, as NAME.npy");
   options->common.add_tokenizer(command);

@@ -41,14 +41,9 @@ void CommonOptions::add_device(CLI::App& command) {
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
   command.add_option("--calibration", calibration,
                      "Scales of activations for int8, from `bertie calibrate` (int8 without it finds them at run time)");
-  command
-      .add_option("--layer-precision", layer_precision,
-                  "PATTERN=P: the precision of steps by name (`bertie inspect`), with * and ?; may be given several times, the "
-                  "last counts")
-      ->type_size(1)
-      ->expected(1)
-      ->allow_extra_args(false)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  add_texts(
+      command, "--layer-precision", layer_precision,
+      "PATTERN=P: the precision of steps by name (`bertie inspect`), with * and ?; may be given several times, the last counts");
   command.add_option("--threads", threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
   command.add_flag("--tune", tune, "Time the kernels where several take a step, and use the fastest: the results are the same");
   command.add_option("--tuning-cache", tuning_cache, "Keep the kernels' times in this file, and use those it holds");

@@ -1,7 +1,4 @@
-#define XXH_INLINE_ALL
 #include "calibration/calibrate.h"
-
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,6 +15,7 @@
 #include "calibration/masked_words.h"
 #include "calibration/model_task.h"
 #include "calibration/paired_run.h"
+#include "models/weights_hash.h"
 #include "quant/int8.h"
 
 namespace bertie::calibration {
@@ -29,8 +27,7 @@ constexpr size_t kBatchBytes = size_t{64} << 20;  // of observed values in one b
 std::string hash_of(std::span<const SampledText> texts) {
   std::string all;
   for (const SampledText& text : texts) all += text.text + "\n";
-  const XXH128_hash_t hash = XXH3_128bits(all.data(), all.size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  return models::hash_of(std::as_bytes(std::span(all)));
 }
 
 std::vector<float> floats_of(const Tensor& tensor) {

@@ -202,15 +202,13 @@ std::shared_ptr<const Engine> Engine::build(const Network& network, const Engine
 std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const EngineOptions& options, const Target& target) {
   auto impl = std::make_unique<Impl>();
   impl->options = options;
-  std::vector<LayerPrecision> layer_precision;
-  for (const std::string& text : options.layer_precision) layer_precision.push_back(parse_layer_precision(text));
-  check_precisions(options, layer_precision, target);
+  PassOptions passes = pass_options(options);
+  check_precisions(options, passes.layer_precision, target);
   if (options.threads < 0) fail(ErrorCode::invalid_argument, "threads {}: 0 or more", options.threads);
 
   Network& network = impl->network;
   network = source;
   if (!options.outputs.empty()) network.keep_outputs(options.outputs);
-  PassOptions passes{options.select_rows, options.disabled_passes, options.precision, layer_precision, options.calibration.get()};
   passes.linear_only.clear();
   for (const Precision& precision : target.precisions) {
     if (precision.linear_only) passes.linear_only.emplace_back(precision.name);

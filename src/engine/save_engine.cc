@@ -152,12 +152,7 @@ void hold_eight_bits(Network& network, const EngineOptions& options, EngineOptio
   const bool automatic = options.precision == "auto";
   if (automatic && !options.calibration) return;  // which building refuses
   if (options.precision != "int8" && !automatic && options.layer_precision.empty()) return;
-  PassOptions passes;
-  passes.disabled = options.disabled_passes;
-  passes.precision = options.precision;
-  for (const std::string& text : options.layer_precision) passes.layer_precision.push_back(parse_layer_precision(text));
-  passes.calibration = options.calibration.get();
-  if (bertie::hold_eight_bits(network, passes) == 0) return;
+  if (bertie::hold_eight_bits(network, pass_options(options)) == 0) return;
   network.remove_dead_nodes();
   of_file.calibration = nullptr;
   if (automatic) of_file.precision = "fp32";

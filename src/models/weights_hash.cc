@@ -11,20 +11,17 @@
 namespace bertie::models {
 namespace {
 
-std::string hash_of(const void* data, size_t bytes) {
-  const XXH128_hash_t hash = XXH3_128bits(data, bytes);
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
-}
-
 // Configs, vocabularies and module lists are what they are beside any weights.
 bool holds_weights(const std::string& file) { return !file.ends_with(".json") && !file.ends_with(".txt"); }
 
 }  // namespace
 
-std::string hash_of_file(const std::string& path) {
-  const auto file = MappedFile::open(path);
-  return hash_of(file->bytes().data(), file->bytes().size());
+std::string hash_of(std::span<const std::byte> bytes) {
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
+
+std::string hash_of_file(const std::string& path) { return hash_of(MappedFile::open(path)->bytes()); }
 
 std::string weights_hash(const LoadedModel& model) {
   std::string hashes;
@@ -40,7 +37,7 @@ std::string weights_hash(const LoadedModel& model) {
     }
   }
   if (hashes.empty()) hashes = model.info.source;  // drawn at random
-  return hash_of(hashes.data(), hashes.size());
+  return hash_of(std::as_bytes(std::span(hashes)));
 }
 
 }  // namespace bertie::models

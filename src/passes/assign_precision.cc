@@ -22,6 +22,7 @@ std::string_view no_linear(const Network& network, const Node& node) {
 // Why it cannot be computed in `precision`.
 std::string_view no_layer(const Network& network, const Node& node, const PassOptions& options, const std::string& precision,
                           const std::set<const void*>& tables) {
+  if (node.op == "int8_linear") return precision == "int8" ? "" : "its weight is held in eight bits";
   if (std::find(options.linear_only.begin(), options.linear_only.end(), precision) == options.linear_only.end()) return "";
   const std::string_view refusal = no_linear(network, node);
   if (refusal.empty() && precision == "int8" && tables.contains(network.value(node.input(1)).constant->data.get()))
@@ -52,18 +53,6 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
   std::map<std::string, std::vector<std::string>> assigned;  // by precision
   for (const NodeId id : network.order()) {
     const Node& node = network.node(id);
-    if (node.op == "int8_linear") {  // of an engine file
-      for (size_t i = 0; i < found.size(); ++i) {
-        const LayerPrecision& layers = options.layer_precision[i];
-        if (!matches_glob(layers.pattern, node.name)) continue;
-        found[i].any = true;
-        found[i].suits = found[i].suits || layers.precision == "int8";
-        if (found[i].refusal.empty())
-          found[i].refusal = fmt::format("{} '{}': its weight is held in eight bits", node.op, node.name);
-      }
-      continue;
-    }
-    if (node.op == "quantize_rows") continue;
     std::string precision = options.precision == "auto" ? automatic(node, *options.calibration, log) : options.precision;
     precision = node.text("precision", precision);  // of an engine file that holds other layers in eight bits
     for (size_t i = 0; i < found.size(); ++i) {
@@ -77,10 +66,9 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
       else if (found[i].refusal.empty())
         found[i].refusal = fmt::format("{} '{}': {}", node.op, node.name, refusal);
     }
-    if (const std::string_view refusal = no_layer(network, node, options, precision, tables); !refusal.empty()) {
-      if (node.op == "linear") log.refused("{}: {}", node.name, refusal);
-      precision = options.beside_linear_layers();
-    }
+    const std::string_view refusal = no_layer(network, node, options, precision, tables);
+    if (!refusal.empty() && node.op == "linear") log.refused("{}: {}", node.name, refusal);
+    if (!refusal.empty() || node.op == "int8_linear") precision = options.beside_linear_layers();
     if (precision == "fp32") continue;
     network.mutable_node(id).attributes["precision"] = precision;
     assigned[precision].push_back(node.name);

@@ -8,6 +8,16 @@
 
 namespace bertie {
 
+PassOptions pass_options(const EngineOptions& options) {
+  PassOptions passes;
+  passes.select_rows = options.select_rows;
+  passes.disabled = options.disabled_passes;
+  passes.precision = options.precision;
+  for (const std::string& text : options.layer_precision) passes.layer_precision.push_back(parse_layer_precision(text));
+  passes.calibration = options.calibration.get();
+  return passes;
+}
+
 const std::vector<Pass>& all_passes() {
   static const std::vector<Pass> passes = {
       {"remove_dead_nodes", remove_dead_nodes},

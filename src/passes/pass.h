@@ -53,6 +53,9 @@ struct PassOptions {
   std::string float_precision = "fp32";                                        // beside those: the device's
 };
 
+// What an engine's options say to the passes; of a device they say nothing. Throws Error(invalid_argument) for a layer precision that is none.
+PassOptions pass_options(const EngineOptions& options);
+
 struct Pass {
   std::string_view name;  // the file stem
   void (*run)(Network&, const PassOptions&, PassLog&);

@@ -161,6 +161,41 @@ TEST(PassesTest, ACalibrationFixesTheScalesOfWhatItNames) {
               HasSubstr("calibration of layer 'output': it is of 15 columns; the layer has 16"));
 }
 
+// What an engine file holds ends in the plan of the network that it was made from.
+TEST(PassesTest, EightBitsThatAreHeldEndInTheSamePlan) {
+  const auto plan = [](const PassOptions& options, bool held) {
+    Layer layer;
+    layer.network.add_output("last_hidden_state", layer.hidden);
+    if (held) {
+      run_logical_passes(layer.network, {});
+      EXPECT_EQ(hold_eight_bits(layer.network, options), 3u);
+    }
+    run_passes(layer.network, {.precision = options.precision,
+                               .layer_precision = held ? std::vector<LayerPrecision>() : options.layer_precision,
+                               .float_precision = options.float_precision});
+    std::vector<std::string> nodes;
+    for (NodeId id : layer.network.order()) {
+      const Node& node = layer.network.node(id);
+      nodes.push_back(node.op + " " + node.text("quantize_output", "none") + " " + node.text("precision", "fp32"));
+    }
+    return nodes;
+  };
+  for (const char* between : {"fp32", "fp16"}) {
+    const PassOptions options = {.precision = "int8", .layer_precision = {{"intermediate", "fp32"}}, .float_precision = between};
+    EXPECT_EQ(plan(options, true), plan(options, false)) << between;
+  }
+}
+
+TEST(PassesTest, OtherLayersAreKeptInFloat32OnlyBesideEightBits) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  run_logical_passes(layer.network, {});
+  EXPECT_EQ(hold_eight_bits(layer.network, {.layer_precision = {{"output", "fp32"}}}), 0u);
+  run_passes(layer.network, {.precision = "int8"});
+  const auto ops = layer.ops();
+  EXPECT_EQ(std::count(ops.begin(), ops.end(), "int8_linear"), 4);
+}
+
 TEST(PassesTest, InInt8AnEmbeddingsTableStaysAsItIs) {
   Layer layer;
   const ValueId decoder =

@@ -216,15 +216,16 @@ size_t hold_eight_bits(Network& network, const PassOptions& options) {
   PassLog log(report);
   assign_precision(network, options, log);
   quantize_linear_layers(network, options, log);
-  size_t held = 0;
-  for (const NodeId id : network.order()) {
+  const auto order = network.order();
+  const auto held = std::count_if(order.begin(), order.end(), [&](NodeId id) { return network.node(id).op == "int8_linear"; });
+  for (const NodeId id : order) {
     Node& node = network.mutable_node(id);
     node.attributes.erase("precision");
-    if (node.op == "linear") node.attributes["precision"] = std::string("fp32");  // also where a run asks for eight bits
-    held += node.op == "int8_linear" ? 1 : 0;
+    // Beside layers in eight bits the others stay in float32, also where a run asks for eight.
+    if (held > 0 && node.op == "linear") node.attributes["precision"] = std::string("fp32");
   }
   network.verify();
-  return held;
+  return static_cast<size_t>(held);
 }
 
 }  // namespace bertie
