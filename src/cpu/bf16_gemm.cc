@@ -1,7 +1,9 @@
 #include "cpu/bf16_gemm.h"
 
 #include <algorithm>
+#include <vector>
 
+#include "base/panels.h"
 #include "cpu/gemm.h"
 
 namespace bertie::cpu {
@@ -17,12 +19,19 @@ PackedBf16Weight::PackedBf16Weight(const IsaKernels& kernels, const Tensor& weig
     : n_(weight.shape[0]),
       k_(weight.shape[1]),
       pages_(static_cast<size_t>(panel_count(n_) * kGemmPanel * bf16_depth(k_)) * sizeof(uint16_t), weight.shape) {
-  const Tensor rows = weight.row_major();
   constexpr int64_t kAtOnce = 4;
-  const int64_t panels = panel_count(n_), stride = kGemmPanel * bf16_depth(k_);
-  pool.parallel_for((panels + kAtOnce - 1) / kAtOnce, [&](int64_t task, int) {
+  const int64_t panels = panel_count(n_), stride = kGemmPanel * bf16_depth(k_), lent = kAtOnce * kGemmPanel * k_;
+  const bool in_rows = weight.layout == TensorLayout::rows;
+  std::vector<float> unpacked(in_rows ? 0 : static_cast<size_t>(lent * pool.threads()));  // of panels, each thread's rows
+  pool.parallel_for((panels + kAtOnce - 1) / kAtOnce, [&](int64_t task, int worker) {
     const int64_t begin = task * kAtOnce, end = std::min(panels, begin + kAtOnce);
-    kernels.pack_bf16_panels(gemm_weight(rows), begin, end, static_cast<uint16_t*>(pages_.data()) + begin * stride);
+    uint16_t* const to = static_cast<uint16_t*>(pages_.data()) + begin * stride;
+    if (in_rows) return kernels.pack_bf16_panels(gemm_weight(weight), begin, end, to);
+    const Shape shape{std::min(n_, end * kGemmPanel) - begin * kGemmPanel, k_};
+    float* const rows = unpacked.data() + worker * lent;
+    unpack_panels(static_cast<const float*>(weight.data.get()) + begin * kGemmPanel * k_, shape,
+                  {rows, static_cast<size_t>(shape.elements())});
+    kernels.pack_bf16_panels({rows, FloatType::f32, shape[0], k_}, 0, end - begin, to);
   });
 }
 

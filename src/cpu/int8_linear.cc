@@ -21,16 +21,13 @@ class Int8LinearKernel final : public Kernel {
         weight_(kernels_, weight, request.pool),
         weight_scales_(operands.constant(kWeightScale, "the weight's scale")),
         activation_(activation),
-        output_(request.node) {
-    if (output_.fixed) fixed_ = FixedQuantization(operands, quantization_input(request.node));
+        output_(request) {
     if (operands.has(kBias)) bias_ = operands.constant(kBias, "the bias");
     if (weight.layout != TensorLayout::rows) in_place_ = weight;
     // The kernels read whole vectors of them.
     const size_t padded = static_cast<size_t>(panel_count(weight.shape[0]) * kPanelWidth);
     weight_scales_.resize(padded);
     if (!bias_.empty()) bias_.resize(padded);
-    fixed_.inverse.resize(output_.fixed ? padded : 0);
-    fixed_.offset.resize(fixed_.inverse.size());
   }
 
   void run(const KernelContext& context) const override {
@@ -50,16 +47,13 @@ class Int8LinearKernel final : public Kernel {
     problem.residual_stride = weight.n;
     problem.c_stride = weight.n;
     if (output_.floats) problem.c = context.outputs[0].as<float>();
-    QuantizeRows rows = {};
+    const QuantizeRows rows = output_.of(context, nullptr, weight.n, weight.n);
     if (output_.fixed) {
-      problem.values = context.outputs[output_.values()].as<int8_t>();
-      problem.inverse = fixed_.inverse.data();
-      problem.offset = fixed_.offset.data();
-    } else if (output_.integers) {
-      rows.values = context.outputs[output_.values()].as<int8_t>();
-      rows.scales = context.outputs[output_.scales()].as<float>();
+      problem.values = rows.values;
+      problem.inverse = rows.inverse;
+      problem.offset = rows.offset;
     }
-    run_int8_gemm(kernels_, problem, row_count(x.shape), rows.values ? &rows : nullptr, context.pool, context.workspace);
+    run_int8_gemm(kernels_, problem, row_count(x.shape), rows.scales ? &rows : nullptr, context.pool, context.workspace);
   }
 
   // Of any number of rows: the plan's ranges are bounded.
@@ -70,7 +64,7 @@ class Int8LinearKernel final : public Kernel {
   }
   bool reads_constant(size_t index) const override { return index == kXScale || (index == kWeight && in_place_.has_value()); }
   size_t packed_bytes() const override {
-    return weight_.bytes() + (weight_scales_.size() + bias_.size()) * sizeof(float) + fixed_.bytes();
+    return weight_.bytes() + (weight_scales_.size() + bias_.size()) * sizeof(float) + output_.bytes();
   }
 
  private:
@@ -78,9 +72,8 @@ class Int8LinearKernel final : public Kernel {
   std::optional<Tensor> in_place_;  // kept alive where it is not packed
   PackedInt8Weight weight_;
   std::vector<float> weight_scales_, bias_;
-  FixedQuantization fixed_;
   Activation activation_;
-  QuantizedOutput output_;
+  QuantizedRows output_;
 };
 
 }  // namespace

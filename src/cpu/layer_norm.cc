@@ -27,13 +27,13 @@ class Output {
   size_t workspace_bytes(int threads) const { return output_.floats ? 0 : row_bytes() * static_cast<size_t>(threads); }
   LayerNormOutput rows(const KernelContext& context, int worker) const {
     LayerNormOutput out = {};
-    out.quantized = output_.of(context, nullptr, extent_, extent_);
     if (output_.floats) {
       out.floats = context.outputs[0].as<float>();
       out.stride = extent_;
     } else {
       out.floats = reinterpret_cast<float*>(context.workspace.data() + row_bytes() * static_cast<size_t>(worker));
     }
+    out.quantized = output_.of(context, out.floats, out.stride, extent_);
     return out;
   }
   size_t bytes() const { return output_.bytes(); }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "cpu/backend.h"
+#include "cpu/bf16_gemm.h"
 #include "cpu/isa.h"
 #include "reference/backend.h"
 #include "tests/conformance/scoped_isa.h"
@@ -30,7 +31,7 @@ void check(const OpCase& c, int64_t k, const std::string& what) {
       10 * static_cast<double>(k + 4) * (4 * std::sqrt(static_cast<double>(k)) + 4) * std::numeric_limits<float>::epsilon() / 2 +
       1e-6;
   for (const cpu::Isa& isa : cpu::available_isas()) {
-    if (isa.kernels->bf16_gemm == nullptr) continue;
+    if (!cpu::has_bf16_gemm(*isa.kernels)) continue;
     const ScopedIsa scoped(isa.name);
     std::vector<float> first;
     for (int threads : {1, 2, 5}) {

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -12,6 +11,7 @@
 #include "network/quantized_output.h"
 #include "quant/int8.h"
 #include "reference/backend.h"
+#include "tests/conformance/scoped_isa.h"
 #include "tests/support/op_runner.h"
 
 namespace bertie::test {
@@ -105,17 +105,14 @@ Result run(const Backend& backend, const OpCase& op_case, int threads = 1) {
 // Calls check(isa's name, result on `threads` threads) on each instruction set.
 template <typename Check>
 void on_each_isa(const OpCase& op_case, Check check) {
-  const char* set = std::getenv("BERTIE_ISA");
-  const std::string before = set ? set : "";
   for (const cpu::Isa& isa : cpu::available_isas()) {
-    setenv("BERTIE_ISA", std::string(isa.name).c_str(), 1);
+    const ScopedIsa scoped(isa.name);
     for (int threads : {1, 2, 5}) {
       const Result result = run(cpu_backend(), op_case, threads);
       EXPECT_NE(result.kernel.find("cpu_" + std::string(isa.name) + "_"), std::string::npos) << result.kernel;
       check(isa, result);
     }
   }
-  setenv("BERTIE_ISA", before.c_str(), 1);
 }
 
 OpCase int8_linear_case(std::mt19937& random, int64_t rows, int64_t k, int64_t n, Attributes attributes = {}, bool bias = true,
@@ -255,55 +252,40 @@ TEST(Int8Conformance, QuantizeRowsOfZerosTinyValuesAndThoseThatAreNotFinite) {
   });
 }
 
-// `floats`: what the op gives as such, in the order of on_each_isa.
-void expect_own_floats_quantised_by_fixed_scales(OpCase c, const std::vector<std::vector<float>>& floats) {
-  std::mt19937 random(20);
-  int64_t extent = c.inputs.front().tensor.shape.back();
-  if (c.op == "embedding_layer_norm") extent = c.inputs.back().tensor.shape[0];
-  if (c.op == "attention") extent /= 3;
-  const Operand scales = quantization(random, extent);
-  Node node;
-  node.op = c.op;
-  c.inputs.resize(quantization_input(node));
-  c.inputs.push_back(scales);
-  const float* numbers = scales.tensor.view().as<float>();
-  for (const char* mode : {"fixed", "fixed_both"}) {
-    c.attributes["quantize_output"] = std::string(mode);
-    const bool both = mode == std::string("fixed_both");
-    size_t turn = 0;
-    on_each_isa(c, [&](const cpu::Isa& isa, const Result& result) {
-      const std::vector<float>& x = floats[turn++];
-      if (both) {
-        EXPECT_EQ(result.floats(0), x) << c.op << " " << isa.name;
-      }
-      const std::vector<int8_t> values = result.values(both ? 1 : 0);
-      ASSERT_EQ(values.size(), x.size());
-      for (size_t i = 0; i < x.size(); ++i) {
-        const auto column = static_cast<int64_t>(i) % extent;
-        ASSERT_EQ(values[i], to_int8_fixed(x[i], numbers[column], numbers[extent + column]))
-            << c.op << " " << isa.name << " " << i;
-      }
-    });
-  }
-}
-
 // Of ops that compute in floats: what they give as integers is what int8.h makes of what they give as floats, bit for bit.
 void expect_own_floats_quantised(OpCase c) {
-  std::vector<std::vector<float>> floats;
+  std::vector<std::vector<float>> floats;  // in the order of on_each_isa
   on_each_isa(c, [&](const cpu::Isa&, const Result& result) { floats.push_back(result.floats(0)); });
-  expect_own_floats_quantised_by_fixed_scales(c, floats);
-  for (const char* mode : {"rows", "both"}) {
-    c.attributes["quantize_output"] = std::string(mode);
-    const bool both = mode == std::string("both");
+  int64_t width = c.inputs.front().tensor.shape.back();
+  if (c.op == "embedding_layer_norm") width = c.inputs.back().tensor.shape[0];
+  if (c.op == "attention") width /= 3;
+  std::mt19937 random(20);
+  const Operand fixed_scales = quantization(random, width);
+  const float* numbers = fixed_scales.tensor.view().as<float>();
+  for (const char* mode : {"rows", "both", "fixed", "fixed_both"}) {
+    Node node;
+    node.op = c.op;
+    c.attributes["quantize_output"] = node.attributes["quantize_output"] = std::string(mode);
+    const QuantizedOutput output(node);
+    if (output.fixed) {
+      c.inputs.resize(quantization_input(node));
+      c.inputs.push_back(fixed_scales);
+    }
     size_t turn = 0;
     on_each_isa(c, [&](const cpu::Isa& isa, const Result& result) {
       const std::vector<float>& x = floats[turn++];
-      if (both) {
+      if (output.floats) {
         EXPECT_EQ(result.floats(0), x) << c.op << " " << isa.name;
       }
-      const std::vector<int8_t> values = result.values(both ? 1 : 0);
-      const std::vector<float> scales = result.floats(both ? 2 : 1);
+      const std::vector<int8_t> values = result.values(output.values());
       ASSERT_EQ(values.size(), x.size());
+      for (size_t i = 0; output.fixed && i < x.size(); ++i) {
+        const auto column = static_cast<int64_t>(i) % width;
+        ASSERT_EQ(values[i], to_int8_fixed(x[i], numbers[column], numbers[width + column]))
+            << c.op << " " << isa.name << " " << i;
+      }
+      if (output.fixed) return;
+      const std::vector<float> scales = result.floats(output.scales());
       const size_t extent = scales.empty() ? 0 : x.size() / scales.size();
       for (size_t row = 0; row < scales.size(); ++row) {
         std::vector<int8_t> expected(extent);

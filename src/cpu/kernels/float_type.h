@@ -41,21 +41,6 @@ BERTIE_INLINE void store_up_to_16(float* p, Vec16 a, int64_t count) {
     store_partial(p, a, count);
   }
 }
-// To bfloat16, to nearest even; NaN stays NaN. The low half of each lane.
-BERTIE_INLINE IVec16 round_to_bf16(Vec16 a) {
-  const IVec16 x = bits(a), half = broadcast_int(0x7fff) + (shift_right<16>(x) & broadcast_int(1));
-  const Vec16 quiet = from_bits(x | broadcast_int(0x400000));
-  return shift_right<16>(bits(select(a == a, from_bits(x + half), quiet)));
-}
-BERTIE_INLINE void store_bf16_up_to_16(uint16_t* p, Vec16 a, int64_t count) {
-  if (count >= 16) {
-    store_u16(p, round_to_bf16(a));
-  } else {
-    uint16_t lanes[16];
-    store_u16(lanes, round_to_bf16(a));
-    for (int64_t i = 0; i < count; ++i) p[i] = lanes[i];
-  }
-}
 
 BERTIE_INLINE Vec16 load_up_to_16(const float* p, int64_t count) { return count >= 16 ? load(p) : load_partial(p, count); }
 

@@ -4,7 +4,7 @@
 // (docs/performance/gemm.md): the tile's rows of C, and this tile's share of the weights wanted next.
 #include "cpu/kernels/gemm.h"
 
-#include "cpu/kernels/math.h"
+#include "cpu/kernels/activation.h"
 #include "cpu/kernels/vec.h"
 
 namespace bertie::cpu::BERTIE_ISA {
@@ -150,19 +150,11 @@ BERTIE_INLINE void finish_rows(Function activation, float* c, int64_t c_stride, 
 void finish(const GemmProblem& problem, int64_t row, int64_t column, int64_t rows, int64_t columns) {
   float* c = problem.c + row * problem.c_stride + column;
   const float* residual = problem.residual ? problem.residual + row * problem.residual_stride + column : nullptr;
-  const auto apply = [&](auto activation) __attribute__((always_inline)) {
-    finish_rows(activation, c, problem.c_stride, residual, problem.residual_stride, rows, columns);
-  };
-  switch (problem.activation) {
-    case Activation::none:
-      if (residual) apply([](Vec16 x) { return x; });
-      break;
-    case Activation::gelu: apply([](Vec16 x) { return gelu_erf(x); }); break;
-    case Activation::gelu_tanh: apply([](Vec16 x) { return gelu_tanh(x); }); break;
-    case Activation::relu: apply([](Vec16 x) { return relu(x); }); break;
-    case Activation::silu: apply([](Vec16 x) { return silu(x); }); break;
-    case Activation::tanh: apply([](Vec16 x) { return tanh(x); }); break;
-  }
+  if (problem.activation == Activation::none && !residual) return;
+  with_activation(
+      problem.activation, [&](auto activation) __attribute__((always_inline)) {
+        finish_rows(activation, c, problem.c_stride, residual, problem.residual_stride, rows, columns);
+      });
 }
 
 }  // namespace

@@ -3,23 +3,9 @@
 
 #include "cpu/kernels/activation.h"
 #include "cpu/kernels/int8_gemm.h"
+#include "cpu/kernels/store_integers.h"
 
 namespace bertie::cpu::BERTIE_ISA {
-
-// A row of floats as integers by fixed scales. Apart from what follows, which is compiled once for each activation.
-[[maybe_unused]] __attribute__((noinline)) static void store_integers(const float* floats, int64_t count, const float* inverse,
-                                                                      const float* offset, int8_t* to) {
-  const auto integers = [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
-    return round_to_int(held(fused(load_up_to_16(floats + i, lanes), load(inverse + i), load(offset + i))));
-  };
-  int64_t i = 0;
-  for (; i + kGemmPanel <= count; i += kGemmPanel) store_i8(to + i, integers(i, kGemmPanel));
-  if (i < count) {
-    int8_t rest[kGemmPanel];
-    store_i8(rest, integers(i, count - i));
-    __builtin_memcpy(to + i, rest, static_cast<size_t>(count - i));
-  }
-}
 
 // `rows` rows of `panels` panels, from sums whose rows are `stride` apart.
 template <typename Function>

@@ -37,8 +37,8 @@ struct Int8GemmProblem {
   float* c;  // [M, n], or nullptr:
   int64_t c_stride;
   int8_t* values;        // the result as integers by fixed scales, c_stride apart too; nullptr: floats
-  const float* inverse;  // [16 * panels]
-  const float* offset;   // [16 * panels]
+  const float* inverse;  // [n]
+  const float* offset;   // [n]
 };
 
 }  // namespace bertie::cpu

@@ -32,14 +32,6 @@ BERTIE_INLINE void normalise(const LayerNormScale& scale, float* out, float sum,
   }
 }
 
-void quantize(const LayerNormOutput& out, int64_t row) {
-  QuantizeRows one = out.quantized;
-  one.x = out.floats + row * out.stride;
-  one.values += row * one.extent;
-  if (one.scales) one.scales += row;
-  quantize_rows(one, 0, 1);
-}
-
 template <typename Value>
 BERTIE_INLINE float sum_row(int64_t extent, Value value) {
   return sum_vectors(
@@ -63,7 +55,7 @@ void layer_norm(const LayerNormRows& rows, int64_t begin, int64_t end) {
     } else {
       normalise(rows.scale, out, sum_row(extent, plain), plain);
     }
-    if (rows.out.quantized.values) quantize(rows.out, row);
+    if (rows.out.quantized.values) quantize_rows(rows.out.quantized, row, row + 1);
   }
 }
 
@@ -85,7 +77,7 @@ void embedding_layer_norm(const EmbeddingLayerNormRows& rows, int64_t begin, int
     normalise(
         rows.scale, out,
         sum, [out](int64_t i, int64_t count) __attribute__((always_inline)) { return load_up_to_16(out + i, count); });
-    if (rows.out.quantized.values) quantize(rows.out, row);
+    if (rows.out.quantized.values) quantize_rows(rows.out.quantized, row, row + 1);
   }
 }
 

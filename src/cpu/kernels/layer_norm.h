@@ -21,7 +21,7 @@ struct LayerNormScale {
 struct LayerNormOutput {
   float* floats;
   int64_t stride;          // extent, or 0: each row in the place of the one before
-  QuantizeRows quantized;  // its x is not used
+  QuantizeRows quantized;  // of these floats
 };
 
 struct LayerNormRows {

@@ -1,7 +1,6 @@
 #include "cpu/kernels/quantize_rows.h"
 
-#include "cpu/kernels/float_type.h"
-#include "cpu/kernels/math.h"
+#include "cpu/kernels/store_integers.h"
 
 namespace bertie::cpu::BERTIE_ISA {
 namespace {
@@ -27,35 +26,16 @@ float largest_magnitude(const float* x, int64_t extent) {
   return result;
 }
 
-template <typename Value>
-BERTIE_INLINE void store_values(int8_t* values, int64_t extent, Value value) {
-  int64_t i = 0;
-  for (; i + 16 <= extent; i += 16) store_i8(values + i, round_to_int(value(i, 16)));
-  if (i < extent) {
-    int8_t rest[16];
-    store_i8(rest, round_to_int(value(i, extent - i)));
-    __builtin_memcpy(values + i, rest, static_cast<size_t>(extent - i));
-  }
-}
-
-void quantize_fixed(const QuantizeRows& rows, int64_t begin, int64_t end) {
-  for (int64_t row = begin; row < end; ++row) {
-    const float* x = rows.x + row * rows.x_stride;
-    store_values(
-        rows.values + row * rows.extent, rows.extent, [&](int64_t i, int64_t count) __attribute__((always_inline)) {
-          return held(
-              fused(load_up_to_16(x + i, count), load_up_to_16(rows.inverse + i, count), load_up_to_16(rows.offset + i, count)));
-        });
-  }
-}
-
 }  // namespace
 
 void quantize_rows(const QuantizeRows& rows, int64_t begin, int64_t end) {
-  if (!rows.scales) return quantize_fixed(rows, begin, end);
   for (int64_t row = begin; row < end; ++row) {
     const float* x = rows.x + row * rows.x_stride;
     int8_t* values = rows.values + row * rows.extent;
+    if (!rows.scales) {
+      store_integers(x, rows.extent, rows.inverse, rows.offset, values);
+      continue;
+    }
     const float largest = largest_magnitude(x, rows.extent);
     const float factor = 127.0f / largest;
     rows.scales[row] = largest / 127.0f;
