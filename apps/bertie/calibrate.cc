@@ -225,7 +225,7 @@ void add_calibrate(CLI::App& app, Action& action) {
   o.common.add_tokenizer(command);
   command.add_option("--device", o.common.device, "cpu (default), reference or cuda")
       ->check(CLI::IsMember({"cpu", "reference", "cuda"}));
-  command.add_option("--threads", o.common.threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
+  o.common.add_threads(command);
   o.common.add_output(command);
   command.callback([options, &action] {
     if (options->percentile && options->method != "percentile") throw UsageError("--percentile is of --method percentile");

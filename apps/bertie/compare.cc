@@ -105,7 +105,7 @@ calibration::Side load_side(const CompareCommand& command, const std::string& te
   options.truncate = command.truncate;
   Model model = Model::load(spec.model, {.tokenizer = spec.tokenizer});
   options.precision = used_precision(spec.precision, spec.calibration, model);
-  if (!spec.calibration.empty()) options.calibration = load_calibration(spec.calibration, model);
+  options.calibration = load_calibration(spec.calibration, model);
   return {text, std::move(model), std::move(options)};
 }
 
@@ -216,7 +216,7 @@ void add_compare(CLI::App& app, Action& action) {
   command.add_flag("--truncate", o.truncate, "Cut texts that are longer than the models take");
   command.add_option("--fallen", o.fallen, "dB below which a layer is reported as fallen (default 20)")
       ->check(CLI::Range(-200.0, 200.0));
-  command.add_option("--threads", o.common.threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
+  o.common.add_threads(command);
   o.common.add_plugins(command);
   o.common.add_output(command);
   command.callback([options, &action] {

@@ -44,7 +44,7 @@ void CommonOptions::add_device(CLI::App& command) {
   add_texts(
       command, "--layer-precision", layer_precision,
       "PATTERN=P: the precision of steps by name (`bertie inspect`), with * and ?; may be given several times, the last counts");
-  command.add_option("--threads", threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
+  add_threads(command);
   command.add_flag("--tune", tune, "Time the kernels where several take a step, and use the fastest: the results are the same");
   command.add_option("--tuning-cache", tuning_cache, "Keep the kernels' times in this file, and use those it holds");
   command.add_option("--disable-pass", disabled_passes, "Switch a pass off by its name")
@@ -57,6 +57,10 @@ void CommonOptions::add_mode(CLI::App& command) {
       .add_option("--mode", mode, "latency (default): all threads on each batch; throughput: as many batches at once as threads")
       ->check(CLI::IsMember({"latency", "throughput"}));
   command.add_flag("--pin", pin, "Keep each thread on a CPU of its own, distinct cores first");
+}
+
+void CommonOptions::add_threads(CLI::App& command) {
+  command.add_option("--threads", threads, "CPU threads (default: all usable CPUs)")->check(CLI::Range(1, 4096));
 }
 
 void CommonOptions::add_output(CLI::App& command) {
@@ -108,21 +112,18 @@ std::string used_precision(const std::string& given, const std::string& calibrat
   return held || !calibration.empty() ? "int8" : "fp32";
 }
 
-std::shared_ptr<const Calibration> CommonOptions::load_calibration(const Model& model) const {
-  return calibration.empty() ? nullptr : cli::load_calibration(calibration, model);
-}
-
 std::shared_ptr<const Calibration> load_calibration(const std::string& path, const Model& model) {
+  if (path.empty()) return nullptr;
   auto loaded = std::make_shared<Calibration>(Calibration::load(path));
   loaded->require_made_for(model.weights_hash(), path);
   return loaded;
 }
 
-EngineOptions CommonOptions::engine_options(const Model& model) const {
-  EngineOptions options;
+template <typename Options>
+void CommonOptions::set(Options& options, const Model& model) const {
   options.device = device;
   options.precision = used_precision(precision, calibration, model);
-  options.calibration = load_calibration(model);
+  options.calibration = load_calibration(calibration, model);
   options.layer_precision = layer_precision;
   options.threads = threads;
   options.mode = mode == "throughput" ? Mode::throughput : Mode::latency;
@@ -130,22 +131,16 @@ EngineOptions CommonOptions::engine_options(const Model& model) const {
   options.disabled_passes = disabled_passes;
   options.tune = tune;
   options.timings = timings();
+}
+
+EngineOptions CommonOptions::engine_options(const Model& model) const {
+  EngineOptions options;
+  set(options, model);
   if (!options.timings) options.timings = model.timings();
   return options;
 }
 
-void CommonOptions::copy_to(TaskOptions& options, const Model& model) const {
-  options.device = device;
-  options.precision = used_precision(precision, calibration, model);
-  options.calibration = load_calibration(model);
-  options.layer_precision = layer_precision;
-  options.threads = threads;
-  options.mode = mode == "throughput" ? Mode::throughput : Mode::latency;
-  options.pin = pin;
-  options.disabled_passes = disabled_passes;
-  options.tune = tune;
-  options.timings = timings();
-}
+void CommonOptions::copy_to(TaskOptions& options, const Model& model) const { set(options, model); }
 
 CLI::Option* add_texts(CLI::App& command, const std::string& flag, std::vector<std::string>& values,
                        const std::string& description) {

@@ -45,6 +45,7 @@ struct CommonOptions {
   void add_device(CLI::App& command);
   // --mode and --pin, of what runs batch after batch.
   void add_mode(CLI::App& command);
+  void add_threads(CLI::App& command);
   void add_output(CLI::App& command);
 
   // Sends log lines to standard error under --verbose.
@@ -59,8 +60,9 @@ struct CommonOptions {
   void copy_to(TaskOptions& options, const Model& model) const;
 
  private:
-  // Of --calibration, which must be made for `model`; nullptr: none was given.
-  std::shared_ptr<const Calibration> load_calibration(const Model& model) const;
+  // What an engine and a task have in common.
+  template <typename Options>
+  void set(Options& options, const Model& model) const;
   // Of --tuning-cache or --tune; nullptr: neither was given.
   std::shared_ptr<KernelTimings> timings() const;
 };
@@ -69,7 +71,7 @@ struct CommonOptions {
 // calibration, else fp32. Throws Error(invalid_argument) where such a model is wanted otherwise.
 std::string used_precision(const std::string& given, const std::string& calibration, const Model& model);
 
-// Throws Error(invalid_argument) where it was made for another model, and what Calibration::load throws.
+// nullptr where `path` is empty. Throws Error(invalid_argument) where it was made for another model, and what Calibration::load throws.
 std::shared_ptr<const Calibration> load_calibration(const std::string& path, const Model& model);
 
 // A text option that may be given several times, and whose values are never taken apart.

@@ -46,6 +46,21 @@ BatchCounts counts_of(const PackedBatch& batch, const TileLists& lists) {
   return counts;
 }
 
+DeviceBatch batch_of_step(Stream& stream, BatchCounts* counts, const TileLists& lists, size_t step,
+                          std::span<const QueryTile> tiles, bool check_results) {
+  const size_t list = lists.of_step(step);
+  return {stream,
+          &counts->tokens,
+          &counts->sequences,
+          &counts->rows,
+          tiles.data(),
+          static_cast<int64_t>(tiles.size()),
+          list == SIZE_MAX ? nullptr : &counts->tiles[list],
+          &counts->overflow,
+          static_cast<int32_t>(step),
+          check_results};
+}
+
 void fail_overflow(const StepInfo& step) {
   fail(ErrorCode::unsupported,
        "{} '{}': a result is too large for {}, or not a number: bf16 and fp32 hold more (--precision, or --layer-precision "

@@ -47,6 +47,14 @@ inline constexpr int32_t kNoOverflow = INT32_MAX;
 
 BatchCounts counts_of(const PackedBatch& batch, const TileLists& lists);
 
+// What the kernel of a step is given. `counts` and `tiles` (those of its list, none where it asks for none) lie on the device.
+DeviceBatch batch_of_step(Stream& stream, BatchCounts* counts, const TileLists& lists, size_t step,
+                          std::span<const QueryTile> tiles, bool check_results);
+
+// Where pieces of what is staged, and of a device's memory, begin.
+inline constexpr size_t kDeviceAlignment = 256;
+inline size_t device_aligned(size_t bytes) { return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment; }
+
 // Throws Error(unsupported) saying that this step's result is too large for its precision.
 [[noreturn]] void fail_overflow(const StepInfo& step);
 

@@ -12,9 +12,6 @@
 namespace bertie {
 namespace {
 
-constexpr size_t kAlignment = 256;
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
 // Batches of a few sequences share graphs.
 constexpr int64_t kLeastSequences = 8, kLeastTiles = 8;
 
@@ -37,28 +34,28 @@ void DeviceRun::plan_arena() {
   Capacity most{most_.tokens, most_.sequences, most_.rows, true, true, {}};
   for (size_t i = 0; i < lists_.size(); ++i) {
     TileLists::List& list = lists_[i];
-    const bool all = list.input == SIZE_MAX;
+    const bool all = list.queries() == Queries::all;
     const int64_t rows = all ? 0 : shape_in(most_, network.value(network.inputs()[list.input]).shape).elements();
-    const int64_t tiles = most_tiles(bounds, all ? Queries::all : Queries::rows, rows, list.block);
+    const int64_t tiles = most_tiles(bounds, list.queries(), rows, list.block);
     list.tiles.reserve(static_cast<size_t>(tiles));
     most.tiles[i] = entry_bucket(tiles, kLeastTiles);
   }
   const size_t staged = layout_of(most).bytes;
-  PlannedValues planned = plan_values(engine_, most_, kAlignment);
+  PlannedValues planned = plan_values(engine_, most_, kDeviceAlignment);
   offsets_ = std::move(planned.offsets);
   size_t scratch = 0;
   for (const EngineStep& step : engine_.steps) scratch = std::max(scratch, step.kernel->workspace_bytes(bounds, 1));
-  size_t results = aligned(sizeof(BatchCounts));
+  size_t results = device_aligned(sizeof(BatchCounts));
   for (const Network::Output& output : network.outputs()) {
     result_offsets_.push_back(results);
     const Value& value = network.value(output.value);
-    results += aligned(static_cast<size_t>(shape_in(most_, value.shape).elements()) * dtype_size(value.dtype));
+    results += device_aligned(static_cast<size_t>(shape_in(most_, value.shape).elements()) * dtype_size(value.dtype));
   }
   constexpr const char* kPurpose = "a session of these limits";
   staging_ = DeviceBuffer(engine_.device, staged, kPurpose, true);
   results_ = DeviceBuffer(engine_.device, results, kPurpose, true);
-  arena_ = DeviceBuffer(engine_.device, aligned(staged) + planned.bytes + scratch, kPurpose);
-  values_ = arena_.data() + aligned(staged);
+  arena_ = DeviceBuffer(engine_.device, device_aligned(staged) + planned.bytes + scratch, kPurpose);
+  values_ = arena_.data() + device_aligned(staged);
   workspace_ = {values_ + planned.bytes, scratch};
   // Rows that are not live are computed too: from numbers.
   stream_->fill(arena_.data(), 0, arena_.bytes());
@@ -85,10 +82,10 @@ PackedBatch DeviceRun::extents_of(const Capacity& capacity) const {
 
 DeviceRun::Layout DeviceRun::layout_of(const Capacity& capacity) const {
   Layout layout;
-  size_t bytes = aligned(sizeof(BatchCounts));
+  size_t bytes = device_aligned(sizeof(BatchCounts));
   const auto place = [&](size_t own) {
     const size_t offset = bytes;
-    bytes += aligned(own);
+    bytes += device_aligned(own);
     return offset;
   };
   layout.cumulative_lengths = place(static_cast<size_t>(capacity.sequences + 1) * sizeof(int32_t));
@@ -163,19 +160,11 @@ void DeviceRun::enqueue_step(size_t index, const PackedBatch& extents, const Cap
     const ValueId id = node.outputs[i];
     outputs[i] = {address(id), engine_.stored[static_cast<size_t>(id)], shape_in(extents, network.value(id).shape)};
   }
-  auto* counts = reinterpret_cast<BatchCounts*>(arena_.data());
-  const size_t list = lists_.of_step(index);
-  const bool tiled = list != SIZE_MAX;
-  const DeviceBatch device{*stream_,
-                           &counts->tokens,
-                           &counts->sequences,
-                           &counts->rows,
-                           tiled ? reinterpret_cast<const QueryTile*>(arena_.data() + layout.tiles[list]) : nullptr,
-                           tiled ? capacity.tiles[list] : 0,
-                           tiled ? &counts->tiles[list] : nullptr,
-                           &counts->overflow,
-                           static_cast<int32_t>(index),
-                           check_results};
+  std::span<const QueryTile> tiles;
+  if (const size_t list = lists_.of_step(index); list != SIZE_MAX)
+    tiles = {reinterpret_cast<const QueryTile*>(arena_.data() + layout.tiles[list]), static_cast<size_t>(capacity.tiles[list])};
+  const DeviceBatch device =
+      batch_of_step(*stream_, reinterpret_cast<BatchCounts*>(arena_.data()), lists_, index, tiles, check_results);
   step.kernel->run({inputs, outputs, extents, workspace_, *engine_.pool, &device});
 }
 

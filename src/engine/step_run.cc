@@ -114,7 +114,6 @@ void StepRun::run_steps(const PackedBatch& batch, std::span<const TensorView> in
 
 // Puts what kernels of the device read of the batch into its memory.
 void StepRun::stage(const PackedBatch& batch) {
-  constexpr size_t kAlignment = 256;
   const BatchCounts counts = counts_of(batch, lists_);
   struct Part {
     const void* from;
@@ -134,7 +133,7 @@ void StepRun::stage(const PackedBatch& batch) {
   std::vector<size_t> offsets;
   for (const Part& part : parts) {
     offsets.push_back(bytes);
-    bytes += (part.bytes + kAlignment - 1) / kAlignment * kAlignment;
+    bytes += device_aligned(part.bytes);
   }
   if (on_device_.bytes() < bytes) {
     on_device_ = {};
@@ -150,7 +149,8 @@ void StepRun::stage(const PackedBatch& batch) {
   device_batch_.cumulative_lengths = ids_at(1);
   device_batch_.columns = batch.columns ? ids_at(2) : nullptr;
   device_batch_.queries_only = batch.queries_only ? ids_at(3) : nullptr;
-  for (size_t i = 0; i < lists_.size(); ++i) tiles_[i] = reinterpret_cast<const QueryTile*>(on_device_.data() + offsets[4 + i]);
+  for (size_t i = 0; i < lists_.size(); ++i)
+    tiles_[i] = {reinterpret_cast<const QueryTile*>(on_device_.data() + offsets[4 + i]), lists_[i].tiles.size()};
 }
 
 int32_t StepRun::first_overflow() {
@@ -210,19 +210,9 @@ void StepRun::run_on_device(size_t index, const PackedBatch& batch, StepTime* ti
   }
   const size_t bytes = own.kernel->run_workspace_bytes(limits_of(index, batch), step.inputs, 1);
   const std::span<std::byte> scratch(bytes == 0 ? nullptr : values_.scratch(bytes), bytes);
-  auto* counts = reinterpret_cast<BatchCounts*>(on_device_.data());
   const size_t list = lists_.of_step(index);
-  const bool tiled = list != SIZE_MAX;
-  const DeviceBatch device{*stream_,
-                           &counts->tokens,
-                           &counts->sequences,
-                           &counts->rows,
-                           tiled ? tiles_[list] : nullptr,
-                           tiled ? static_cast<int64_t>(lists_[list].tiles.size()) : 0,
-                           tiled ? &counts->tiles[list] : nullptr,
-                           &counts->overflow,
-                           static_cast<int32_t>(index),
-                           check_results};
+  const DeviceBatch device = batch_of_step(*stream_, reinterpret_cast<BatchCounts*>(on_device_.data()), lists_, index,
+                                           list == SIZE_MAX ? std::span<const QueryTile>() : tiles_[list], check_results);
   if (time) {
     *time = step_cost(node, {seen, step.outputs, batch, {}, *engine_.pool});
     time->output = step.outputs[0].shape;

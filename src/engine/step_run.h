@@ -63,7 +63,7 @@ class StepRun final : public EngineRun {
   TileLists lists_;
   DeviceBuffer on_device_;
   PackedBatch device_batch_;
-  std::vector<const QueryTile*> tiles_;  // by list
+  std::vector<std::span<const QueryTile>> tiles_;  // on the device, by list
   std::unique_ptr<Timeline> timeline_;
 };
 

@@ -8,26 +8,14 @@
 
 namespace bertie::tasks {
 
-struct SoftmaxScale {
-  float largest = 0;
-  double sum = 1;
-  float score(float logit) const { return static_cast<float>(std::exp(logit - largest) / sum); }
-};
-
-// One pass for the scale, so that scores of a few entries need no copy of the rest. `logits` must not be empty.
-inline SoftmaxScale softmax_scale(std::span<const float> logits) {
-  SoftmaxScale scale;
-  scale.largest = *std::max_element(logits.begin(), logits.end());
-  scale.sum = 0;
-  for (float logit : logits) scale.sum += std::exp(logit - scale.largest);
-  return scale;
-}
-
+// `logits` must not be empty.
 inline std::vector<float> softmax(std::span<const float> logits) {
-  const SoftmaxScale scale = softmax_scale(logits);
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit - largest);
   std::vector<float> scores;
   scores.reserve(logits.size());
-  for (float logit : logits) scores.push_back(scale.score(logit));
+  for (const float logit : logits) scores.push_back(static_cast<float>(std::exp(logit - largest) / sum));
   return scores;
 }
 
