@@ -7,8 +7,6 @@
 namespace bertie::cuda {
 namespace {
 
-bool is_kept_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
-
 // Between floats: the network says f32 for all of them, and results in 16 bits are another step's.
 class Widen final : public Step {
  public:
@@ -62,13 +60,13 @@ PrepareResult prepare_cast(const KernelRequest& request) {
     Operands operands(request);
     const DType from = operands.stored(0), to = operands.result().dtype;
     if (operands.value(0).constant) throw Refused{"a constant"};
-    if (is_kept_float(from) && to == DType::f32) {
+    if (is_stored_float(from) && to == DType::f32) {
       operands.want_as_it_is(0);
       return Preparation{std::make_unique<Widen>(std::move(operands)), "one pass"};
     }
     want_number(operands, 0, "x");
     CastParams params{};
-    params.from = is_kept_float(from) ? Number::f32 : number_of(from, "x");
+    params.from = is_stored_float(from) ? Number::f32 : number_of(from, "x");
     params.to = number_of(to, "the result");
     params.to_boolean = to == DType::boolean;
     return Preparation{std::make_unique<Cast>(std::move(operands), params), "one element a thread"};

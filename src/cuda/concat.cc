@@ -31,19 +31,7 @@ PrepareResult prepare_concat(const KernelRequest& request) {
     Operands operands(request);
     const size_t parts = request.node.inputs.size();
     if (parts > kMostInputs) throw Refused{fmt::format("{} parts: at most {}", parts, kMostInputs)};
-    // As they lie where all lie alike.
-    DType kept = operands.result().dtype;
-    if (kept == DType::f32) {
-      const auto own = [&](size_t i) { return operands.value(i).constant ? DType::f32 : operands.stored(i); };
-      kept = own(0);
-      for (size_t i = 1; i < parts; ++i) kept = own(i) == kept ? kept : DType::f32;
-    }
-    for (size_t i = 0; i < parts; ++i) {
-      if (operands.result().dtype == DType::f32)
-        operands.want(i, kept, "a part");
-      else
-        want_kept(operands, i, "a part");
-    }
+    const DType kept = want_alike(operands, 0, parts, "a part");
     const int64_t axis = request.node.integer("axis"), rank = static_cast<int64_t>(operands.result().shape.size());
     return Preparation{std::make_unique<Concat>(std::move(operands), kept, static_cast<int>(axis < 0 ? axis + rank : axis)),
                        "elements copied, a launch a part"};

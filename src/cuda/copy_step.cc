@@ -14,17 +14,28 @@ Strides row_major_strides(const Shape& shape) {
 
 DType want_kept(Operands& operands, size_t input, std::string_view name) {
   const Value& value = operands.value(input);
-  const bool floating = value.dtype == DType::f32 || value.dtype == DType::f16 || value.dtype == DType::bf16;
-  if (value.constant && floating) {
+  if (value.constant && is_stored_float(value.dtype)) {
     operands.want(input, DType::f32, name);
     return DType::f32;
   }
   operands.want_as_it_is(input);
   const DType kept = value.constant ? value.dtype : operands.stored(input);
   const DType result = operands.result().dtype;
-  if (kept != result && result != DType::f32) throw Refused{fmt::format("{} is {}", name, dtype_name(kept))};
-  if (result == DType::f32 && kept != DType::f32 && kept != DType::f16 && kept != DType::bf16)
+  if (kept != result && (result != DType::f32 || !is_stored_float(kept)))
     throw Refused{fmt::format("{} is {}", name, dtype_name(kept))};
+  return kept;
+}
+
+DType want_alike(Operands& operands, size_t first, size_t end, std::string_view name) {
+  DType kept = operands.result().dtype;
+  if (kept != DType::f32) {
+    for (size_t i = first; i < end; ++i) want_kept(operands, i, name);
+    return kept;
+  }
+  const auto own = [&](size_t i) { return operands.value(i).constant ? DType::f32 : operands.stored(i); };
+  kept = own(first);
+  for (size_t i = first + 1; i < end; ++i) kept = own(i) == kept ? kept : DType::f32;
+  for (size_t i = first; i < end; ++i) operands.want(i, kept, name);
   return kept;
 }
 

@@ -15,6 +15,9 @@ Strides row_major_strides(const Shape& shape);
 // Wants an input as it lies, a constant as the network says; gives how its floats are kept.
 DType want_kept(Operands& operands, size_t input, std::string_view name);
 
+// Wants inputs [first, end) alike: floats as they lie where all lie so, else as f32. Gives how they are kept.
+DType want_alike(Operands& operands, size_t first, size_t end, std::string_view name);
+
 class CopyStep : public Step {
  protected:
   // `kept`: how its inputs' floats are, and its results'.

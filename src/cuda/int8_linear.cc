@@ -6,10 +6,10 @@
 #include <algorithm>
 
 #include "backend/batch_shape.h"
-#include "backend/mode_names.h"
 #include "cuda/kernels/quantize_rows.h"
 #include "cuda/kernels/wgmma_linear.h"
 #include "cuda/ops.h"
+#include "cuda/products.h"
 #include "cuda/quantized_rows.h"
 #include "cuda/step.h"
 
@@ -18,7 +18,6 @@ namespace {
 
 enum Input : size_t { kX, kXScale, kWeight, kWeightScale, kBias, kResidual };
 
-constexpr size_t kProductWorkspace = size_t{32} << 20;
 constexpr int64_t kRowsOfTiles = 256, kLeastRows = 1024;  // fewer would leave multiprocessors idle
 
 // Sums of products, d [m, n] = a [m, k] b^T [n, k]: the one place that knows how they are made.
@@ -202,8 +201,6 @@ class WgmmaInt8Linear final : public Step {
   Launcher<WgmmaLinearParams> launcher_;
   Launcher<QuantizeRowsParams> quantize_;
 };
-
-Activation activation_of(const Node& node) { return activation_named<Activation>(node.text("activation", "none")); }
 
 void want_operands(Operands& operands) {
   operands.want_as_it_is(kX);

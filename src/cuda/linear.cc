@@ -3,13 +3,12 @@
 #include <optional>
 
 #include "backend/batch_shape.h"
-#include "backend/mode_names.h"
 #include "base/error.h"
 #include "base/float_element.h"
-#include "cuda/kernels/activation.h"
 #include "cuda/kernels/quantize_rows.h"
 #include "cuda/kernels/wgmma_linear.h"
 #include "cuda/ops.h"
+#include "cuda/products.h"
 #include "cuda/step.h"
 #include "quant/fp8.h"
 
@@ -17,9 +16,6 @@ namespace bertie::cuda {
 namespace {
 
 enum Input : size_t { kX, kWeight, kBias };
-
-// Room for the partial sums of products that are split over K; cuBLASLt's own recommendation for Hopper.
-constexpr size_t kProductWorkspace = size_t{32} << 20;
 
 // Results from which on wgmma_linear is the faster also without an activation: a tile for nearly every multiprocessor.
 constexpr int64_t kWgmmaResults = int64_t{128} * 128 * 192;
@@ -114,8 +110,6 @@ void want_operands(Operands& operands) {
   if (operands.has(kBias)) operands.want(kBias, operands.computed(), "the bias");
 }
 
-Activation activation_of(const Node& node) { return activation_named<Activation>(node.text("activation", "none")); }
-
 PrepareResult prepare(const KernelRequest& request, int algorithm) {
   return prepare_or_refuse([&] {
     Operands operands(request);
@@ -185,7 +179,7 @@ class Fp8Linear final : public Step {
  private:
   // Of workspace, and of the values of x within it.
   std::pair<size_t, size_t> bytes_of(int64_t rows) const {
-    const size_t values = static_cast<size_t>(rows * depth_ + 255) / 256 * 256;
+    const size_t values = aligned(static_cast<size_t>(rows * depth_));
     return {values + static_cast<size_t>(rows) * sizeof(float), values};
   }
 

@@ -3,12 +3,10 @@
 #include "cuda/copy_step.h"
 #include "cuda/numbers.h"
 #include "cuda/ops.h"
+#include "cuda/products.h"
 
 namespace bertie::cuda {
 namespace {
-
-constexpr size_t kProductWorkspace = size_t{32} << 20;  // as in linear.cc
-constexpr size_t kAlignment = 256;
 
 // The leading axes of an operand's rows and columns.
 int64_t matrices_of(const Shape& shape) { return row_count(shape) == 0 ? 0 : row_count(shape) / shape[shape.rank() - 2]; }
@@ -39,8 +37,6 @@ Shape result_of(const Shape& a, const Shape& b) {
   extents.back() = b.back();
   return Shape(std::span<const int64_t>(extents));
 }
-
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 class Matmul final : public CopyStep {
  public:

@@ -24,7 +24,7 @@ inline Number number_of(DType dtype, std::string_view name) {
 // Floats are wanted as f32, other numbers as they are.
 inline void want_number(Operands& operands, size_t input, std::string_view name) {
   const DType dtype = operands.value(input).dtype;
-  if (dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16) {
+  if (is_stored_float(dtype)) {
     operands.want(input, DType::f32, name);
   } else {
     number_of(dtype, name);

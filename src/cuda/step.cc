@@ -6,14 +6,6 @@
 #include "backend/batch_shape.h"
 
 namespace bertie::cuda {
-namespace {
-
-constexpr size_t kAlignment = 256;
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
-bool is_stored_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
-
-}  // namespace
 
 Element element_of(DType dtype) {
   return dtype == DType::f16 ? Element::f16 : dtype == DType::bf16 ? Element::bf16 : Element::f32;

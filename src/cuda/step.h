@@ -17,6 +17,12 @@ inline constexpr size_t kMostInputs = 16;  // of a step
 
 Element element_of(DType dtype);  // f32, f16 or bf16
 
+// Floats that a device keeps.
+inline bool is_stored_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16; }
+
+// Where pieces of a workspace begin.
+inline size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
+
 // Rows of a tensor seen as [rows, last extent].
 int64_t row_count(const Shape& shape);
 

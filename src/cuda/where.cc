@@ -39,17 +39,7 @@ PrepareResult prepare_where(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     operands.want_as_it_is(0);
-    DType kept = operands.result().dtype;
-    if (kept == DType::f32) {
-      const auto own = [&](size_t i) { return operands.value(i).constant ? DType::f32 : operands.stored(i); };
-      kept = own(1) == own(2) ? own(1) : DType::f32;
-    }
-    for (size_t i = 1; i < 3; ++i) {
-      if (operands.result().dtype == DType::f32)
-        operands.want(i, kept, "a or b");
-      else
-        want_kept(operands, i, "a or b");
-    }
+    const DType kept = want_alike(operands, 1, 3, "a or b");
     return Preparation{std::make_unique<Where>(std::move(operands), kept), "one element a thread"};
   });
 }
