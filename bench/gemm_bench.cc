@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/cpu_affinity.h"
+#include "base/float16.h"
 #include "cpu/gemm.h"
 #include "cpu/isa.h"
 #include "cpu/peak.h"
@@ -28,7 +29,7 @@ std::vector<float> random_floats(int64_t count) {
 }
 
 // Weights of several layers, taken in turn, are more than the caches hold: as in a forward pass.
-void gemm(benchmark::State& state, Activation activation, bool packed) {
+void gemm(benchmark::State& state, Activation activation, bool packed, DType dtype = DType::f32) {
   const int64_t rows = state.range(0), columns = state.range(1), k = state.range(2);
   const int threads = static_cast<int>(state.range(3));
   const Isa& isa = active_isa();
@@ -37,19 +38,23 @@ void gemm(benchmark::State& state, Activation activation, bool packed) {
   const int64_t layers = std::clamp<int64_t>((int64_t{40} << 20) / (columns * k * 4), 1, 24);
   const std::vector<float> a = random_floats(rows * k), w = random_floats(columns * k), bias = random_floats(columns);
   std::vector<float> c(static_cast<size_t>(rows * columns));
-  const GemmWeight weight = {w.data(), FloatType::f32, columns, k};
+  std::vector<uint16_t> halves(dtype == DType::f32 ? 0 : w.size());
+  for (size_t i = 0; i < halves.size(); ++i) halves[i] = dtype == DType::f16 ? float_to_f16(w[i]) : float_to_bf16(w[i]);
+  const void* const data = dtype == DType::f32 ? static_cast<const void*>(w.data()) : halves.data();
+  const Tensor tensor{dtype, {columns, k}, std::shared_ptr<const void>(std::shared_ptr<void>(), data)};
   std::vector<std::unique_ptr<PackedWeight>> weights;
   for (int64_t layer = 0; layer < (packed ? layers : 0); ++layer)
-    weights.push_back(std::make_unique<PackedWeight>(*isa.kernels, Tensor::from_floats({columns, k}, w), pool));
-  std::vector<std::byte> scratch(gemm_scratch_bytes(packed, threads) + 64);
+    weights.push_back(std::make_unique<PackedWeight>(*isa.kernels, tensor, pool));
+  std::vector<std::byte> scratch(gemm_scratch_bytes({}, threads) + 64);
   void* aligned = scratch.data();
   size_t space = scratch.size();
   std::align(64, space - 64, aligned, space);
   size_t turn = 0;
   for (auto _ : state) {
-    const GemmProblem problem = {a.data(), k,       weight,      packed ? weights[turn++ % weights.size()]->panels() : nullptr,
-                                 c.data(), columns, bias.data(), activation,
-                                 nullptr,  0};
+    const GemmProblem problem = {
+        a.data(), k,       gemm_weight(tensor), packed ? weights[turn++ % weights.size()]->panels() : nullptr,
+        c.data(), columns, bias.data(),         activation,
+        nullptr,  0};
     run_gemm(*isa.kernels, problem, rows, pool, {static_cast<std::byte*>(aligned), scratch.size() - 64});
     benchmark::DoNotOptimize(c.data());
   }
@@ -57,7 +62,8 @@ void gemm(benchmark::State& state, Activation activation, bool packed) {
   state.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
   state.counters["peak_share"] = benchmark::Counter(flops / peak, benchmark::Counter::kIsIterationInvariantRate);
   state.counters["weight_GB/s"] =
-      benchmark::Counter(static_cast<double>(columns * k * 4) * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+      benchmark::Counter(static_cast<double>(columns * k) * static_cast<double>(dtype_size(dtype)) * 1e-9,
+                         benchmark::Counter::kIsIterationInvariantRate);
 }
 
 constexpr std::pair<int64_t, int64_t> kShapes[] = {  // N, K
@@ -73,6 +79,14 @@ void register_all() {
         bench->Args({rows, columns, k, threads});
         if (threads > 1) bench->UseRealTime();
       }
+    }
+  }
+  for (const auto& [name, dtype] : {std::pair{"linear_f16", DType::f16}, std::pair{"linear_bf16", DType::bf16}}) {
+    for (const auto& [columns, k] : kShapes) {
+      for (const int64_t rows : {1, 8, 16, 128, 1024})
+        benchmark::RegisterBenchmark(name, [dtype = dtype](benchmark::State& state) {
+          gemm(state, Activation::none, true, dtype);
+        })->Args({rows, columns, k, 1});
     }
   }
   for (const Activation activation : {Activation::gelu, Activation::gelu_tanh})

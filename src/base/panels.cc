@@ -3,53 +3,44 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/float16.h"
-
 namespace bertie {
 namespace {
 
-float widened(float value) { return value; }
-struct Float16 {
-  uint16_t bits;
-};
-float widened(Float16 value) { return f16_to_float(value.bits); }
-struct BFloat16 {
-  uint16_t bits;
-};
-float widened(BFloat16 value) { return bf16_to_float(value.bits); }
-
 template <typename T>
-void pack_lines(const TensorView& weight, int64_t first, int64_t last, float* lines) {
+void pack_lines(const TensorView& weight, int64_t first, int64_t last, T* lines) {
   const int64_t n = weight.shape[0], k = weight.shape[1];
   const T* data = weight.as<T>();
   for (int64_t line = first; line < last;) {
     const int64_t panel = line / k, begin = line % k, end = std::min(k, begin + last - line);
     const int64_t row = panel * kPanelWidth, present = std::min(kPanelWidth, n - row);
     for (int64_t i = begin; i < end; ++i, lines += kPanelWidth) {
-      for (int64_t c = 0; c < present; ++c) lines[c] = widened(data[(row + c) * k + i]);
-      std::fill(lines + present, lines + kPanelWidth, 0.0f);
+      for (int64_t c = 0; c < present; ++c) lines[c] = data[(row + c) * k + i];
+      std::fill(lines + present, lines + kPanelWidth, T{0});
     }
     line += end - begin;
   }
 }
 
-}  // namespace
-
-void pack_panel_lines(const TensorView& weight, int64_t first, int64_t last, float* lines) {
-  switch (weight.dtype) {
-    case DType::f16: return pack_lines<Float16>(weight, first, last, lines);
-    case DType::bf16: return pack_lines<BFloat16>(weight, first, last, lines);
-    default: return pack_lines<float>(weight, first, last, lines);
-  }
-}
-
-void unpack_panels(const float* panels, const Shape& shape, std::span<float> rows) {
+template <typename T>
+void unpack(const T* panels, const Shape& shape, T* rows) {
   const int64_t n = shape[0], k = shape[1];
   if (k == 0) return;  // there are no panels to point into
   for (int64_t row = 0; row < n; ++row) {
-    const float* column = panels + row / kPanelWidth * k * kPanelWidth + row % kPanelWidth;
-    for (int64_t i = 0; i < k; ++i) rows[static_cast<size_t>(row * k + i)] = column[i * kPanelWidth];
+    const T* column = panels + row / kPanelWidth * k * kPanelWidth + row % kPanelWidth;
+    for (int64_t i = 0; i < k; ++i) rows[row * k + i] = column[i * kPanelWidth];
   }
+}
+
+}  // namespace
+
+void pack_panel_lines(const TensorView& weight, int64_t first, int64_t last, void* lines) {
+  if (dtype_size(weight.dtype) == sizeof(float)) return pack_lines(weight, first, last, static_cast<float*>(lines));
+  pack_lines(weight, first, last, static_cast<uint16_t*>(lines));
+}
+
+void unpack_panels(const void* panels, DType dtype, const Shape& shape, void* rows) {
+  if (dtype_size(dtype) == sizeof(float)) return unpack(static_cast<const float*>(panels), shape, static_cast<float*>(rows));
+  unpack(static_cast<const uint16_t*>(panels), shape, static_cast<uint16_t*>(rows));
 }
 
 void pack_int8_panel_lines(const TensorView& weight, int64_t first, int64_t last, int8_t* lines) {

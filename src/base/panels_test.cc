@@ -6,7 +6,6 @@
 #include <cstring>
 #include <vector>
 
-#include "base/float16.h"
 #include "base/message_of_test.h"
 
 namespace bertie {
@@ -19,7 +18,7 @@ Tensor numbered(int64_t n, int64_t k) {
 }
 
 std::vector<float> packed(const Tensor& weight) {
-  std::vector<float> panels(panel_bytes(weight.shape) / sizeof(float), -1.0f);
+  std::vector<float> panels(panel_bytes(weight.dtype, weight.shape) / sizeof(float), -1.0f);
   pack_panel_lines(weight.view(), 0, panel_count(weight.shape[0]) * weight.shape[1], panels.data());
   return panels;
 }
@@ -96,17 +95,30 @@ INSTANTIATE_TEST_SUITE_P(Shapes, PanelsOf,
                          testing::Values(std::pair{0, 3}, std::pair{3, 0}, std::pair{1, 1}, std::pair{15, 4}, std::pair{16, 5},
                                          std::pair{17, 8}, std::pair{33, 17}, std::pair{17, 64}, std::pair{16, 129}));
 
-TEST(Panels, HalvesAreWidened) {
-  const std::vector<uint16_t> bits = {0x3c00, 0xc000, 0x0001, 0x7bff};  // 1, -2, the smallest and the largest float16
-  auto storage = std::make_shared<std::vector<uint16_t>>(bits);
-  const Tensor half{DType::f16, {2, 2}, std::shared_ptr<const void>(storage, storage->data())};
-  const std::vector<float> panels = packed(half);
-  EXPECT_EQ(panels[0], 1.0f);
-  EXPECT_EQ(panels[16], -2.0f);
-  EXPECT_EQ(panels[1], 0x1p-24f);
-  EXPECT_EQ(panels[17], 65504.0f);
-  const Tensor brain{DType::bf16, {2, 2}, std::shared_ptr<const void>(storage, storage->data())};
-  EXPECT_EQ(packed(brain)[0], bf16_to_float(0x3c00));
+// 16 bits stay as they are, in pieces of lines too, and come back.
+TEST_P(PanelsOf, Halves) {
+  const auto [n, k] = GetParam();
+  std::vector<uint16_t> values(static_cast<size_t>(n * k));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<uint16_t>(i * 31 + 1);
+  const int64_t lines = panel_count(n) * k;
+  for (const DType dtype : {DType::f16, DType::bf16}) {
+    const TensorView weight{values.data(), dtype, {n, k}};
+    std::vector<uint16_t> panels(panel_bytes(dtype, weight.shape) / 2, 0xffff);
+    ASSERT_EQ(panels.size(), static_cast<size_t>(lines * 16));
+    for (int64_t first = 0; first < lines; first += 7)
+      pack_panel_lines(weight, first, std::min(lines, first + 7), panels.data() + first * 16);
+    for (int64_t row = 0; row < panel_count(n) * 16; ++row)
+      for (int64_t i = 0; i < k; ++i)
+        ASSERT_EQ(panels[static_cast<size_t>((row / 16 * k + i) * 16 + row % 16)],
+                  row < n ? values[static_cast<size_t>(row * k + i)] : 0);
+    const Tensor tensor{dtype, weight.shape, std::shared_ptr<const void>(std::shared_ptr<void>(), panels.data()),
+                        TensorLayout::panels_16};
+    EXPECT_EQ(tensor.bytes(), panels.size() * 2);
+    const Tensor rows = tensor.row_major();
+    EXPECT_EQ(rows.dtype, dtype);
+    ASSERT_EQ(rows.bytes(), values.size() * 2);
+    EXPECT_TRUE(std::equal(values.begin(), values.end(), rows.view().as<uint16_t>()));
+  }
 }
 
 }  // namespace

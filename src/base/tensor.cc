@@ -82,7 +82,7 @@ TensorView Tensor::view() const {
 
 size_t Tensor::bytes() const {
   switch (layout) {
-    case TensorLayout::panels_16: return panel_bytes(shape);
+    case TensorLayout::panels_16: return panel_bytes(dtype, shape);
     case TensorLayout::panels_16x4: return int8_panel_bytes(shape);
     case TensorLayout::rows: break;
   }
@@ -97,9 +97,9 @@ Tensor Tensor::row_major() const {
     unpack_int8_panels(static_cast<const int8_t*>(data.get()), shape, {rows.get(), elements});
     return {DType::i8, shape, std::shared_ptr<const void>(rows, rows.get())};
   }
-  std::shared_ptr<float[]> rows(new float[elements]);
-  unpack_panels(static_cast<const float*>(data.get()), shape, {rows.get(), elements});
-  return {DType::f32, shape, std::shared_ptr<const void>(rows, rows.get())};
+  std::shared_ptr<std::byte[]> rows(new std::byte[elements * dtype_size(dtype)]);
+  unpack_panels(data.get(), dtype, shape, rows.get());
+  return {dtype, shape, std::shared_ptr<const void>(rows, rows.get())};
 }
 
 Tensor Tensor::from_floats(const Shape& shape, std::span<const float> values) { return copied(DType::f32, shape, values); }

@@ -25,7 +25,7 @@ class OutputError {
         depth_(mean.size()),
         outputs_(weights.size() / std::max<size_t>(mean.size(), 1)),
         pool_(pool),
-        scratch_(cpu::gemm_scratch_bytes(false, pool.threads())) {
+        scratch_(cpu::gemm_scratch_bytes({}, pool.threads())) {
     rows_.assign(rows.begin(), rows.end());
     rows_.insert(rows_.end(), mean.begin(), mean.end());  // the last row: its difference is what the bias is corrected by
     exact_ = product(rows_, weights_);

@@ -5,6 +5,7 @@
 
 #include "base/panels.h"
 #include "cpu/gemm.h"
+#include "cpu/operands.h"
 
 namespace bertie::cpu {
 namespace {
@@ -22,16 +23,17 @@ PackedBf16Weight::PackedBf16Weight(const IsaKernels& kernels, const Tensor& weig
   constexpr int64_t kAtOnce = 4;
   const int64_t panels = panel_count(n_), stride = kGemmPanel * bf16_depth(k_), lent = kAtOnce * kGemmPanel * k_;
   const bool in_rows = weight.layout == TensorLayout::rows;
-  std::vector<float> unpacked(in_rows ? 0 : static_cast<size_t>(lent * pool.threads()));  // of panels, each thread's rows
+  const auto element = static_cast<int64_t>(dtype_size(weight.dtype));
+  std::vector<std::byte> unpacked(in_rows ? 0 : static_cast<size_t>(lent * element * pool.threads()));  // each thread's rows
   pool.parallel_for((panels + kAtOnce - 1) / kAtOnce, [&](int64_t task, int worker) {
     const int64_t begin = task * kAtOnce, end = std::min(panels, begin + kAtOnce);
     uint16_t* const to = static_cast<uint16_t*>(pages_.data()) + begin * stride;
     if (in_rows) return kernels.pack_bf16_panels(gemm_weight(weight), begin, end, to);
     const Shape shape{std::min(n_, end * kGemmPanel) - begin * kGemmPanel, k_};
-    float* const rows = unpacked.data() + worker * lent;
-    unpack_panels(static_cast<const float*>(weight.data.get()) + begin * kGemmPanel * k_, shape,
-                  {rows, static_cast<size_t>(shape.elements())});
-    kernels.pack_bf16_panels({rows, FloatType::f32, shape[0], k_}, 0, end - begin, to);
+    std::byte* const rows = unpacked.data() + worker * lent * element;
+    unpack_panels(static_cast<const std::byte*>(weight.data.get()) + begin * kGemmPanel * k_ * element, weight.dtype, shape,
+                  rows);
+    kernels.pack_bf16_panels({rows, float_type_of(weight.dtype).value(), shape[0], k_}, 0, end - begin, to);
   });
 }
 

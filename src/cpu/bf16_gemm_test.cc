@@ -199,9 +199,9 @@ TEST_P(Bf16Gemm, PanelsOfAnEngineFileGiveTheSameBits) {
   const Case c = {.rows = 5, .columns = 101, .k = 70};  // several tasks of panels
   Data data = make_data(c);
   const std::vector<float> expected = compute(*GetParam().kernels, c, data);
-  auto panels = std::make_shared<std::vector<float>>(panel_bytes(data.w.shape) / sizeof(float));
+  auto panels = std::make_shared<std::vector<std::byte>>(panel_bytes(data.w.dtype, data.w.shape));
   pack_panel_lines(data.w.view(), 0, panel_count(c.columns) * c.k, panels->data());
-  data.w = {DType::f32, data.w.shape, std::shared_ptr<const void>(panels, panels->data()), TensorLayout::panels_16};
+  data.w = {data.w.dtype, data.w.shape, std::shared_ptr<const void>(panels, panels->data()), TensorLayout::panels_16};
   EXPECT_EQ(compute(*GetParam().kernels, c, data), expected);
 }
 

@@ -9,7 +9,9 @@ namespace {
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t scratch_floats(bool packed) { return packed ? 0 : kGemmScratchFloats; }
+int64_t scratch_floats(const GemmProblem& problem) {
+  return problem.panels && problem.weight.type == FloatType::f32 ? 0 : kGemmScratchFloats;
+}
 
 }  // namespace
 
@@ -34,26 +36,28 @@ GemmPlan plan_gemm(const GemmTiles& tiles, int64_t rows, int64_t columns, int64_
   return plan;
 }
 
-size_t gemm_scratch_bytes(bool packed, int threads) {
-  return static_cast<size_t>(scratch_floats(packed)) * sizeof(float) * static_cast<size_t>(threads);
+size_t gemm_scratch_bytes(const GemmProblem& problem, int threads) {
+  return static_cast<size_t>(scratch_floats(problem)) * sizeof(float) * static_cast<size_t>(threads);
 }
 
 void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool,
               std::span<std::byte> scratch) {
   const GemmPlan plan = plan_gemm(gemm_tiles(kernels), rows, problem.weight.n, problem.weight.k, pool.threads());
-  const int64_t floats = scratch_floats(problem.panels != nullptr);
+  const int64_t floats = scratch_floats(problem);
   run_plan(plan, rows, problem.weight.n, pool, [&](const GemmRange& range, int worker) {
     kernels.gemm(problem, range, reinterpret_cast<float*>(scratch.data()) + worker * floats);
   });
 }
 
 PackedWeight::PackedWeight(const IsaKernels& kernels, const Tensor& tensor, ThreadPool& pool)
-    : pages_(panel_bytes(tensor.shape), tensor.shape) {
+    : pages_(panel_bytes(tensor.dtype, tensor.shape), tensor.shape) {
   const GemmWeight weight = gemm_weight(tensor);
   const int64_t panels = panel_count(weight.n), stride = weight.k * kGemmPanel;
   constexpr int64_t kAtOnce = 4;
   pool.parallel_for(divide_up(panels, kAtOnce), [&](int64_t task, int) {
     const int64_t begin = task * kAtOnce, end = std::min(panels, begin + kAtOnce);
+    if (weight.type != FloatType::f32)
+      return kernels.pack_half_panels(weight, begin, end, static_cast<uint16_t*>(pages_.data()) + begin * stride);
     kernels.pack_panels(weight, begin, end, 0, weight.k, static_cast<float*>(pages_.data()) + begin * stride, stride);
   });
 }

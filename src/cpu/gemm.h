@@ -40,8 +40,8 @@ void run_plan(const GemmPlan& plan, int64_t rows, int64_t columns, ThreadPool& p
   });
 }
 
-// Scratch that run_gemm needs; less where the weights are packed.
-size_t gemm_scratch_bytes(bool packed, int threads);
+// Scratch that run_gemm needs.
+size_t gemm_scratch_bytes(const GemmProblem& problem, int threads);
 
 // C for `rows` rows. `scratch`: 64-byte aligned, gemm_scratch_bytes().
 void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool,
@@ -52,12 +52,12 @@ static_assert(kGemmPanel == kPanelWidth, "engine files hold panels that the kern
 // A constant [n, k] of type f32, f16 or bf16.
 GemmWeight gemm_weight(const Tensor& tensor);
 
-// Weights in panels, float32.
+// Weights in panels of their own type.
 class PackedWeight {
  public:
   // Packs in parallel, from rows. Throws Error(out_of_memory).
   PackedWeight(const IsaKernels& kernels, const Tensor& weight, ThreadPool& pool);
-  const float* panels() const { return static_cast<const float*>(pages_.data()); }
+  const void* panels() const { return pages_.data(); }
   size_t bytes() const { return pages_.bytes(); }
 
  private:

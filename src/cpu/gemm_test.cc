@@ -67,11 +67,6 @@ std::vector<float> compute(const IsaKernels& kernels, const Case& c, const Data&
   std::vector<float> out(static_cast<size_t>(rows * stride + 16), kPoison);
   std::unique_ptr<PackedWeight> packed;
   if (c.packed) packed = std::make_unique<PackedWeight>(kernels, data.tensor, pool);
-  const size_t bytes = gemm_scratch_bytes(c.packed, c.threads);
-  std::vector<std::byte> scratch(bytes + 64, std::byte{0xff});  // NaN
-  void* aligned = scratch.data();
-  size_t space = scratch.size();
-  std::align(64, bytes, aligned, space);
   GemmProblem problem = {};
   problem.a = data.a.data() + row_begin * c.k;
   problem.a_stride = c.k;
@@ -83,6 +78,11 @@ std::vector<float> compute(const IsaKernels& kernels, const Case& c, const Data&
   problem.activation = c.activation;
   problem.residual = c.residual ? data.residual.data() + row_begin * c.columns : nullptr;
   problem.residual_stride = c.columns;
+  const size_t bytes = gemm_scratch_bytes(problem, c.threads);
+  std::vector<std::byte> scratch(bytes + 64, std::byte{0xff});  // NaN
+  void* aligned = scratch.data();
+  size_t space = scratch.size();
+  std::align(64, bytes, aligned, space);
   run_gemm(kernels, problem, rows, pool, {static_cast<std::byte*>(aligned), bytes});
 
   std::vector<float> result;
@@ -217,6 +217,38 @@ TEST_P(Gemm, EveryHalfIsWidenedExactly) {
         }
       }
     }
+  }
+}
+
+// Panels of 16 bits give the bits that the same values in float32 give: a tile alone, the first of several and those after it, blocks of
+// K and odd ends of both.
+TEST_P(Gemm, WeightsOf16BitsGiveTheBitsOfFloats) {
+  for (const FloatType type : {FloatType::f16, FloatType::bf16}) {
+    for (const int64_t rows : {1, 2, 3, 5, 6, 7, 9, 10, 12, 13, 19, 108, 109, 131}) {
+      for (const auto& [columns, k] :
+           {std::pair<int64_t, int64_t>{83, 385}, {16, 1}, {129, 31}, {150, 800}, {1, 384}, {48, 33}}) {
+        const Case c = {.rows = rows, .columns = columns, .k = k, .residual = true, .type = type};
+        Data data = make_data(c);
+        const std::vector<float> halves = compute(*GetParam().kernels, c, data);
+        data.tensor = Tensor::from_floats(data.tensor.shape, data.w);
+        ASSERT_TRUE(same_bits(halves, compute(*GetParam().kernels, c, data))) << GetParam().name << " " << c;
+      }
+    }
+  }
+}
+
+TEST_P(Gemm, WeightsOf16BitsTakeHalfTheBytesAndAreKeptAsTheyAre) {
+  ThreadPool pool(2);
+  for (const auto& [n, k] : {std::pair<int64_t, int64_t>{16, 32}, {37, 50}, {1, 1}, {33, 65}, {100, 31}, {48, 0}}) {
+    const Case c = {.rows = 1, .columns = n, .k = k, .type = FloatType::f16};
+    const Data data = make_data(c);
+    const PackedWeight packed(*GetParam().kernels, data.tensor, pool);
+    ASSERT_EQ(packed.bytes(), static_cast<size_t>((n + 15) / 16 * 16 * k * 2));
+    const auto* panels = static_cast<const uint16_t*>(packed.panels());
+    for (int64_t row = 0; row < (n + 15) / 16 * 16; ++row)
+      for (int64_t i = 0; i < k; ++i)
+        ASSERT_EQ(panels[(row / 16 * k + i) * 16 + row % 16], row < n ? data.w16[static_cast<size_t>(row * k + i)] : 0)
+            << n << " x " << k << ": " << row << ", " << i;
   }
 }
 

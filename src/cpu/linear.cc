@@ -18,46 +18,36 @@ class LinearKernel : public Kernel {
   // A weight that lies in panels is read where it is. `packing` without a weight: packed on the fly from `weight`.
   LinearKernel(const IsaKernels& kernels, const Tensor& weight, SharedPacking<PackedWeight> packing, std::vector<float> bias,
                Activation activation)
-      : kernels_(kernels),
-        weight_(gemm_weight(weight)),
-        packing_(std::move(packing)),
-        bias_(std::move(bias)),
-        activation_(activation) {
+      : kernels_(kernels), packing_(std::move(packing)), bias_(std::move(bias)) {
     if (!packing_.weight) source_ = weight;
-    panels_ = packing_.weight ? packing_.weight->panels() : nullptr;
-    if (weight.layout == TensorLayout::panels_16) panels_ = static_cast<const float*>(weight.data.get());
+    problem_.a_stride = weight.shape[1];
+    problem_.weight = gemm_weight(weight);
+    problem_.panels = packing_.weight                            ? packing_.weight->panels()
+                      : weight.layout == TensorLayout::panels_16 ? weight.data.get()
+                                                                 : nullptr;
+    problem_.c_stride = weight.shape[0];
+    problem_.bias = bias_.empty() ? nullptr : bias_.data();
+    problem_.activation = activation;
   }
 
   void run(const KernelContext& context) const override {
     const TensorView& x = context.inputs[0];
-    int64_t rows = 1;
-    for (int axis = 0; axis + 1 < x.shape.rank(); ++axis) rows *= x.shape[axis];
-    GemmProblem problem = {};
+    GemmProblem problem = problem_;
     problem.a = x.as<float>();
-    problem.a_stride = weight_.k;
-    problem.weight = weight_;
-    problem.panels = panels_;
     problem.c = context.outputs[0].as<float>();
-    problem.c_stride = weight_.n;
-    problem.bias = bias_.empty() ? nullptr : bias_.data();
-    problem.activation = activation_;
-    run_gemm(kernels_, problem, rows, context.pool, context.workspace);
+    run_gemm(kernels_, problem, row_count(x.shape), context.pool, context.workspace);
   }
 
-  size_t workspace_bytes(const BatchLimits&, int threads) const override {
-    return gemm_scratch_bytes(panels_ != nullptr, threads);
-  }
+  size_t workspace_bytes(const BatchLimits&, int threads) const override { return gemm_scratch_bytes(problem_, threads); }
   bool reads_constant(size_t index) const override { return index == 1 && !packing_.weight; }
   size_t packed_bytes() const override { return bias_.size() * sizeof(float) + (packing_.fresh ? packing_.weight->bytes() : 0); }
 
  private:
   const IsaKernels& kernels_;
-  GemmWeight weight_;
   std::optional<Tensor> source_;  // kept alive where it is not packed
   SharedPacking<PackedWeight> packing_;
-  const float* panels_ = nullptr;
   std::vector<float> bias_;
-  Activation activation_;
+  GemmProblem problem_ = {};  // without what a run brings
 };
 
 // Packed: the weight in panels, made now or read in place. On the fly: what an embedding table is multiplied by, so that it is

@@ -107,7 +107,7 @@ TEST(Linear, MatchesFloat64ForEveryWeightType) {
     }
     EXPECT_FALSE(kernel.reads_constant(1));
     EXPECT_FALSE(kernel.reads_constant(2));
-    EXPECT_EQ(kernel.packed_bytes(), (48u * 50u + 37u) * 4u);
+    EXPECT_EQ(kernel.packed_bytes(), 48u * 50u * dtype_size(dtype) + 37u * 4u);
   }
 }
 
@@ -137,8 +137,8 @@ TEST(Linear, PanelsOfAnEngineFileAreReadInPlaceAndGiveTheSameBits) {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     const Tensor floats = tensor_of({37, 50}, 1), bias = tensor_of({37}, 2);
     const Tensor weight = dtype == DType::f32 ? floats : half_tensor(floats, dtype);
-    Tensor panels{DType::f32, weight.shape, nullptr, TensorLayout::panels_16};
-    const std::shared_ptr<float> storage(static_cast<float*>(std::aligned_alloc(64, panels.bytes())), std::free);
+    Tensor panels{dtype, weight.shape, nullptr, TensorLayout::panels_16};
+    const std::shared_ptr<float> storage(static_cast<float*>(std::aligned_alloc(64, (panels.bytes() + 63) / 64 * 64)), std::free);
     pack_panel_lines(weight.view(), 0, panel_count(37) * 50, storage.get());
     panels.data = storage;
     const std::vector<float> x = random_floats(5 * 50, 3);

@@ -46,7 +46,7 @@ class Matmul final : public Kernel {
     });
   }
 
-  size_t workspace_bytes(const BatchLimits&, int threads) const override { return gemm_scratch_bytes(false, threads); }
+  size_t workspace_bytes(const BatchLimits&, int threads) const override { return gemm_scratch_bytes({}, threads); }
 
  private:
   const IsaKernels& kernels_ = *active_isa().kernels;

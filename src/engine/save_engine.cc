@@ -54,10 +54,7 @@ class WeightTable {
         entry.packed = true;
       }
       entry.stored = {tensor.dtype, tensor.shape, nullptr, tensor.layout};
-      if (entry.packed) {
-        entry.stored.layout = tensor.dtype == DType::i8 ? TensorLayout::panels_16x4 : TensorLayout::panels_16;
-        if (tensor.dtype != DType::i8) entry.stored.dtype = DType::f32;
-      }
+      if (entry.packed) entry.stored.layout = tensor.dtype == DType::i8 ? TensorLayout::panels_16x4 : TensorLayout::panels_16;
       entry.offset = size_;
       size_ = (size_ + entry.stored.bytes() + models::kWeightAlignment - 1) / models::kWeightAlignment * models::kWeightAlignment;
     }
@@ -125,13 +122,13 @@ class WeightTable {
       if (begin >= end) continue;
       std::byte* to = out.data() + (begin - offset);
       if (entry->packed) {
-        constexpr size_t kLine = kPanelWidth * sizeof(float);
-        const auto first = static_cast<int64_t>((begin - entry->offset) / kLine),
-                   last = static_cast<int64_t>((end - entry->offset) / kLine);
+        const size_t line = kPanelWidth * (entry->stored.dtype == DType::i8 ? 4 : dtype_size(entry->stored.dtype));
+        const auto first = static_cast<int64_t>((begin - entry->offset) / line),
+                   last = static_cast<int64_t>((end - entry->offset) / line);
         if (entry->stored.dtype == DType::i8)
           pack_int8_panel_lines(entry->tensor.view(), first, last, reinterpret_cast<int8_t*>(to));
         else
-          pack_panel_lines(entry->tensor.view(), first, last, reinterpret_cast<float*>(to));
+          pack_panel_lines(entry->tensor.view(), first, last, to);
       } else {
         std::memcpy(to, static_cast<const std::byte*>(entry->tensor.data.get()) + (begin - entry->offset), end - begin);
       }

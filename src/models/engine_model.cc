@@ -94,9 +94,11 @@ class EngineModelReader {
     }
     tensor.layout = *known;
     tensor.shape = shape(fields, refuse);
-    const DType wanted = tensor.layout == TensorLayout::panels_16x4 ? DType::i8 : DType::f32;
-    if (tensor.layout != TensorLayout::rows && (tensor.shape.rank() != 2 || tensor.dtype != wanted)) {
-      refuse(fmt::format("only {} matrices lie in {}", dtype_name(wanted), layout));
+    const bool integers = tensor.layout == TensorLayout::panels_16x4;
+    const bool suits = integers ? tensor.dtype == DType::i8
+                                : tensor.dtype == DType::f32 || tensor.dtype == DType::f16 || tensor.dtype == DType::bf16;
+    if (tensor.layout != TensorLayout::rows && (tensor.shape.rank() != 2 || !suits)) {
+      refuse(fmt::format("only {} matrices lie in {}", integers ? "i8" : "f32, f16 and bf16", layout));
     }
     const auto limit = static_cast<int64_t>(weights.size());
     const auto offset = static_cast<size_t>(fields.integer("offset", 0, limit));

@@ -1,7 +1,8 @@
 // For each group of panels, and each block of K, every tile of rows is computed in registers; A is read where it lies. The group's
 // block of weights is in the second level cache after the first tile, the rows of A after the first group. What comes from farther
 // away is asked for while sums are taken, a little at a time, since a core waits for few cache lines at once
-// (docs/performance/gemm.md): the tile's rows of C, and this tile's share of the weights wanted next.
+// (docs/performance/gemm.md): the tile's rows of C, and this tile's share of the weights wanted next. Panels of 16 bits are widened in
+// registers, exactly, by the first tile, which leaves them in scratch where others follow.
 #include "cpu/kernels/gemm.h"
 
 #include "cpu/kernels/activation.h"
@@ -22,6 +23,7 @@ constexpr int kMaxTileRows = 2;
 constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 2, 1};
 #endif
 constexpr int kMaxTilePanels = kPanelsByRows[1];
+constexpr int64_t kCacheLine = 64;
 static_assert(kMaxTilePanels <= kGemmMaxPanels);
 
 struct TileRows {
@@ -30,10 +32,11 @@ struct TileRows {
 };
 
 struct TileWeights {
-  const float* panels;
-  int64_t stride;       // from panel to panel
-  const float* ahead;   // this tile's share of those wanted next, at the same stride; need not exist
-  int64_t ahead_steps;  // of K
+  const void* panels;
+  int64_t stride;     // elements from panel to panel
+  const char* ahead;  // this tile's share of those wanted next, in cache lines; need not exist
+  int64_t ahead_stride, ahead_lines;
+  float* widened;  // where panels of 16 bits are left as floats for the tiles that follow; nullptr where there are none
 };
 
 struct TileOutput {
@@ -46,12 +49,17 @@ struct TileOutput {
 
 using TileFunction = void (*)(const TileRows& rows_of_a, const TileWeights& weights, int64_t k, const TileOutput& out);
 
-template <int rows, int count>
+constexpr int64_t kWidenedStride = kGemmBlockK * kGemmPanel;  // of panels in scratch
+
+template <FloatType type, int rows, int count>
 void tile(const TileRows& rows_of_a, const TileWeights& weights, int64_t k, const TileOutput& out) {
   const float* const a = rows_of_a.a;
   const int64_t a_stride = rows_of_a.stride;
-  const float* const panels = weights.panels;
+  const void* const panels = weights.panels;
   const int64_t panel_stride = weights.stride;
+  // A tile that others follow has more than half of the most rows.
+  constexpr bool kMayWiden = type != FloatType::f32 && rows >= (kMaxTileRows + 1) / 2;
+  float* const widened = weights.widened;
   Vec16 sums[rows][count];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
@@ -60,7 +68,13 @@ void tile(const TileRows& rows_of_a, const TileWeights& weights, int64_t k, cons
   const auto step = [&](int64_t i) __attribute__((always_inline)) {
     Vec16 w[count];
 #pragma GCC unroll 16
-    for (int p = 0; p < count; ++p) w[p] = load(panels + p * panel_stride + i * kGemmPanel);
+    for (int p = 0; p < count; ++p) w[p] = read_floats<type>(panels, p * panel_stride + i * kGemmPanel, kGemmPanel);
+    if constexpr (kMayWiden) {
+      if (widened) {
+#pragma GCC unroll 16
+        for (int p = 0; p < count; ++p) store(widened + p * kWidenedStride + i * kGemmPanel, w[p]);
+      }
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
       const Vec16 x = broadcast(a[r * a_stride + i]);
@@ -69,17 +83,18 @@ void tile(const TileRows& rows_of_a, const TileWeights& weights, int64_t k, cons
     }
   };
 
-  const float* ahead = weights.ahead;
+  const char* ahead = weights.ahead;
+  const int64_t ahead_stride = weights.ahead_stride;
   const float* c_row = out.c;
-  const int64_t ahead_steps = (weights.ahead_steps + rows - 1) / rows;
+  const int64_t ahead_lines = (weights.ahead_lines + rows - 1) / rows;
   int64_t i = 0;
   for (int r = 0; r < rows; ++r, c_row += out.stride) {  // a part of K for each row of C to fetch
-    const int64_t end = r + 1 < rows ? i + k / rows : k, ahead_end = min(end, i + ahead_steps);
+    const int64_t end = r + 1 < rows ? i + k / rows : k, ahead_end = min(end, i + ahead_lines);
 #pragma GCC unroll 16
     for (int p = 0; p < count; ++p) prefetch_for_write(c_row + p * kGemmPanel);
-    for (; i < ahead_end; ++i, ahead += kGemmPanel) {
+    for (; i < ahead_end; ++i, ahead += kCacheLine) {
 #pragma GCC unroll 16
-      for (int p = 0; p < count; ++p) prefetch_l2(ahead + p * panel_stride);
+      for (int p = 0; p < count; ++p) prefetch_l2(ahead + p * ahead_stride);
       step(i);
     }
     for (; i < end; ++i) step(i);
@@ -112,21 +127,31 @@ void tile(const TileRows& rows_of_a, const TileWeights& weights, int64_t k, cons
 struct TileTable {
   TileFunction at[kMaxTileRows + 1][kMaxTilePanels + 1];
 };
-template <int rows, int count>
+template <FloatType type, int rows, int count>
 constexpr void fill(TileTable& table) {
-  table.at[rows][count] = tile<rows, count>;
+  table.at[rows][count] = tile<type, rows, count>;
   if constexpr (count > 1) {
-    fill<rows, count - 1>(table);
+    fill<type, rows, count - 1>(table);
   } else if constexpr (rows > 1) {
-    fill<rows - 1, kPanelsByRows[rows - 1]>(table);
+    fill<type, rows - 1, kPanelsByRows[rows - 1]>(table);
   }
 }
+template <FloatType type>
 constexpr TileTable make_tiles() {
   TileTable table{};
-  fill<kMaxTileRows, kPanelsByRows[kMaxTileRows]>(table);
+  fill<type, kMaxTileRows, kPanelsByRows[kMaxTileRows]>(table);
   return table;
 }
-constexpr TileTable kTiles = make_tiles();
+constexpr TileTable kTiles = make_tiles<FloatType::f32>(), kF16Tiles = make_tiles<FloatType::f16>(),
+                    kBf16Tiles = make_tiles<FloatType::bf16>();
+
+const TileTable& tiles_of(FloatType type) {
+  switch (type) {
+    case FloatType::f16: return kF16Tiles;
+    case FloatType::bf16: return kBf16Tiles;
+    default: return kTiles;
+  }
+}
 
 // activation(c) + residual over `rows` rows of `columns` columns.
 template <typename Function>
@@ -170,6 +195,8 @@ void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch) {
   const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
   const int64_t group = gemm_panels_at_once(rows);
   const int64_t blocks = max(1, (k + kGemmBlockK - 1) / kGemmBlockK);  // with k = 0 the result is the bias
+  const auto* const panels = static_cast<const char*>(problem.panels);
+  const int64_t line = kGemmPanel * (problem.weight.type == FloatType::f32 ? 4 : 2);  // bytes of a panel for one k
 
   for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += group) {
     const int64_t count = min(group, range.panel_end - panel), column = panel * kGemmPanel;
@@ -177,27 +204,36 @@ void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch) {
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t k_begin = block * kGemmBlockK, k_end = min(k, k_begin + kGemmBlockK);
       const bool last = block == blocks - 1;
-      TileWeights weights = {scratch, kGemmBlockK * kGemmPanel, scratch, 0};
-      const float* next = nullptr;
-      if (problem.panels) {
-        weights = {problem.panels + (panel * k + k_begin) * kGemmPanel, k * kGemmPanel, nullptr, 0};
-        next = last ? problem.panels + (panel + count) * k * kGemmPanel : weights.panels + kGemmBlockK * kGemmPanel;
+      const TileTable* table = &kTiles;
+      TileWeights weights = {scratch, kWidenedStride, nullptr, k * line, 0, nullptr};
+      const char* next = nullptr;
+      const int64_t lines = ((k_end - k_begin) * line + kCacheLine - 1) / kCacheLine;  // of a panel's next block
+      if (panels) {
+        weights.panels = panels + (panel * k + k_begin) * line;
+        weights.stride = k * kGemmPanel;
+        next = panels + (last ? (panel + count) * k : panel * k + k_end) * line;
+        table = &tiles_of(problem.weight.type);
+        if (table != &kTiles && tiles > 1) weights.widened = scratch;
       } else {
-        pack_panels(problem.weight, panel, panel + count, k_begin, k_end, scratch, weights.stride);
+        pack_panels(problem.weight, panel, panel + count, k_begin, k_end, scratch, kWidenedStride);
       }
 
       int64_t row = range.row_begin;
       for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
         const int64_t tile_rows = (range.row_end - row) / (tiles - t);
         if (next) {
-          const int64_t ahead = (k_end - k_begin) * t / tiles;
-          weights.ahead = next + ahead * kGemmPanel;
-          weights.ahead_steps = (k_end - k_begin) * (t + 1) / tiles - ahead;
+          const int64_t ahead = lines * t / tiles;
+          weights.ahead = next + ahead * kCacheLine;
+          weights.ahead_lines = lines * (t + 1) / tiles - ahead;
         }
         const TileOutput out = {problem.c + row * problem.c_stride + column, problem.c_stride, columns,
                                 last && problem.bias ? problem.bias + column : nullptr, block > 0};
-        kTiles.at[tile_rows][count]({problem.a + row * problem.a_stride + k_begin, problem.a_stride}, weights, k_end - k_begin,
+        table->at[tile_rows][count]({problem.a + row * problem.a_stride + k_begin, problem.a_stride}, weights, k_end - k_begin,
                                     out);
+        if (weights.widened) {
+          weights = {scratch, kWidenedStride, nullptr, weights.ahead_stride, 0, nullptr};
+          table = &kTiles;
+        }
         if (last) finish(problem, row, column, tile_rows, columns);
         row += tile_rows;
       }

@@ -15,7 +15,7 @@ constexpr int64_t kGemmBlockK = 384;
 constexpr int64_t kGemmPanel = 16;     // columns of C, rows of W
 constexpr int64_t kGemmMaxRows = 108;  // of one range
 constexpr int64_t kGemmMaxPanels = 8;  // that one tile may take
-// A block of panels, where they are packed on the fly.
+// A block of panels, where they are packed on the fly, or lie in 16 bits and serve several tiles of rows.
 constexpr int64_t kGemmScratchFloats = kGemmMaxPanels * kGemmPanel * kGemmBlockK;
 
 enum class Activation : uint8_t { none, gelu, gelu_tanh, relu, silu, tanh };
@@ -32,8 +32,8 @@ struct GemmProblem {
   const float* a;  // [M, k]
   int64_t a_stride;
   GemmWeight weight;
-  const float* panels;  // `weight` packed by pack_panels, 64-byte aligned; nullptr: packed block by block into scratch
-  float* c;             // [M, n]
+  const void* panels;  // all of `weight` in panels of its own type, 64-byte aligned; nullptr: packed block by block into scratch
+  float* c;            // [M, n]
   int64_t c_stride;
   const float* bias;  // [n] or nullptr
   Activation activation;
@@ -52,13 +52,16 @@ struct GemmRange {
 #ifdef BERTIE_ISA
 namespace bertie::cpu::BERTIE_ISA {
 
-// Computes one range of C. `scratch`: kGemmScratchFloats floats of this thread, 64-byte aligned; unused where weights are packed.
+// Computes one range of C. `scratch`: kGemmScratchFloats floats of this thread, 64-byte aligned; unused where panels are float32.
 void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch);
 
-// Panels of W: [panel][k][kGemmPanel], zeros where n ends within the panel. Writes panels [panel_begin, panel_end) for k in
+// Panels of W in float32: [panel][k][kGemmPanel], zeros where n ends within the panel. Writes panels [panel_begin, panel_end) for k in
 // [k_begin, k_end), one panel `panel_stride` floats after the other, the first at `panels`.
 void pack_panels(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int64_t k_begin, int64_t k_end, float* panels,
                  int64_t panel_stride);
+
+// Panels [begin, end) of a row-major W of 16 bits as it is, of all k, the first at `panels`.
+void pack_half_panels(const GemmWeight& weight, int64_t begin, int64_t end, uint16_t* panels);
 
 // Panels that a tile of `rows` rows takes at once (a range of as many is without waste).
 int64_t gemm_panels_at_once(int64_t rows);

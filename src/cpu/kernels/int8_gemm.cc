@@ -1,6 +1,7 @@
 // Rows of A are first brought into scratch in the form that the instruction set multiplies. Then for each group of panels every tile
 // of rows is summed over all of K in registers (panels and rows come from the second level cache, which is far faster than the
-// sums), and finished at once: C is written a single time. AMX: kernels/int8_gemm_amx.cc.
+// sums), and finished at once: C is written a single time. Where panels are to be widened the first tile does so in registers, and leaves
+// them in scratch for those that follow. AMX: kernels/int8_gemm_amx.cc.
 #include "cpu/kernels/int8_gemm.h"
 
 #include "cpu/kernels/int8_dot.h"
@@ -34,9 +35,10 @@ struct TileOperands {
   int64_t panel_stride;
   int64_t count;          // of lines
   const int32_t* starts;  // [16 * panels]
+  std::byte* widened;  // of a direct tile: where others will find the lines, kForms times the stride apart; nullptr: none follows
   // Lines to fetch meanwhile, `ahead_at_once` (one, or as many as panels) a step; need not exist.
   const std::byte* ahead;
-  int64_t ahead_at_once;
+  int64_t ahead_at_once, ahead_stride;
   // Rows to fetch: where the tile will be finished, and what is added to it (or the former again).
   const std::byte* c;
   int64_t c_stride, c_panel;  // bytes from row to row, from panel to panel
@@ -60,12 +62,15 @@ BERTIE_INLINE void start_sums([[maybe_unused]] const TileOperands& t, Sums (&sum
   }
 }
 
-// `direct`: lines are a panel's own, each widened here; for weights that few tiles of rows read.
+// `direct`: lines are a panel's own, each widened here.
 template <int rows, int panels, bool direct>
 void tile(const TileOperands& t, int32_t* out) {
   constexpr int kSteps = direct ? kForms : 1;
+  // A tile that others follow has more than half of the most rows.
+  constexpr bool kMayLeave = direct && rows >= (kMaxTileRows + 1) / 2;
   const std::byte *const a = t.a, *const lines = t.lines;
   const int64_t a_stride = t.a_stride, panel_stride = t.panel_stride;
+  [[maybe_unused]] std::byte* const widened = t.widened;
   for (int64_t begin = 0; begin < t.count; begin += kExactLines / kSteps) {
     const int64_t end = min(t.count, begin + kExactLines / kSteps);
     Sums sums[rows][panels];
@@ -84,10 +89,16 @@ void tile(const TileOperands& t, int32_t* out) {
     const auto step = [&](int64_t i) __attribute__((always_inline)) {
       const auto line = [&](int p) __attribute__((always_inline)) { return load_line(lines + p * panel_stride + i * kLine); };
       if constexpr (direct) {
-        const std::byte* a_of_block = a + (i / kLinesOfBlock * kForms * kLinesOfBlock + i % kLinesOfBlock) * 4;
+        const int64_t place = i / kLinesOfBlock * kForms * kLinesOfBlock + i % kLinesOfBlock;
         for_each_form([&](auto form) __attribute__((always_inline)) {
           multiply(
-              a_of_block + form * kLinesOfBlock * 4, [&](int p) __attribute__((always_inline)) { return widen<form>(line(p)); });
+              a + (place + form * kLinesOfBlock) * 4, [&](int p) __attribute__((always_inline)) {
+                const IVec16 w = widen<form>(line(p));
+                if constexpr (kMayLeave) {
+                  if (widened) store_line(widened + p * panel_stride * kForms + (place + form * kLinesOfBlock) * kLine, w);
+                }
+                return w;
+              });
         });
       } else {
         multiply(a + i * 4, line);
@@ -112,7 +123,7 @@ void tile(const TileOperands& t, int32_t* out) {
         step(i);
       }
     } else {
-      const int64_t stride = t.count * kLine;
+      const int64_t stride = t.ahead_stride;
       for (; i < end; ++i) {
 #pragma GCC unroll 16
         for (int p = 0; p < panels; ++p) prefetch_l2(t.ahead + i * kLine + p * stride);
@@ -151,9 +162,9 @@ constexpr TileTable make_tiles() {
 }
 constexpr TileTable kTiles = make_tiles();
 
-// The forms of one line, `stride` bytes apart.
-BERTIE_INLINE void widen_lines(IVec16 bytes, std::byte* to, int64_t stride) {
-  for_each_form([&](auto form) __attribute__((always_inline)) { store_line(to + form * stride, widen<form>(bytes)); });
+// The forms of one line of A.
+BERTIE_INLINE void widen_line(IVec16 bytes, std::byte* to) {
+  for_each_form([&](auto form) __attribute__((always_inline)) { store_line(to + form * kLine, widen<form>(bytes)); });
 }
 
 // A's rows are an odd number of cache lines apart, so that they do not compete for the same sets of the first-level cache.
@@ -162,19 +173,13 @@ int64_t row_bytes(int64_t k) { return (int8_depth(k) / kInt8DepthStep * kForms |
 void widen_row_of_a(const int8_t* a, int64_t k, std::byte* to) {
   int64_t i = 0;
   for (; i + kInt8DepthStep <= k; i += kInt8DepthStep, to += kForms * kLine) {
-    widen_lines(load_line(reinterpret_cast<const std::byte*>(a + i)), to, kLine);
+    widen_line(load_line(reinterpret_cast<const std::byte*>(a + i)), to);
   }
   if (i < k) {
     int8_t rest[kInt8DepthStep] = {};
     __builtin_memcpy(rest, a + i, static_cast<size_t>(k - i));
-    widen_lines(load_line(reinterpret_cast<const std::byte*>(rest)), to, kLine);
+    widen_line(load_line(reinterpret_cast<const std::byte*>(rest)), to);
   }
-}
-
-void widen_panel(const std::byte* panel, int64_t lines, std::byte* to) {
-  for (int64_t i = 0; i < lines; i += kLinesOfBlock, to += kForms * kLinesOfBlock * kLine)
-    for (int64_t line = 0; line < kLinesOfBlock; ++line)
-      widen_lines(load_line(panel + (i + line) * kLine), to + line * kLine, kLinesOfBlock * kLine);
 }
 
 }  // namespace
@@ -198,7 +203,6 @@ void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte
   const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows, group = int8_gemm_panels_at_once(rows);
   const int64_t panel_lines = int8_depth(k) / 4, panel_bytes = panel_lines * kLine;
   const int64_t a_stride = row_bytes(k);
-  const bool direct = tiles <= 3;
   const std::byte* const panels = reinterpret_cast<const std::byte*>(problem.weight.panels);
   for (int64_t r = 0; r < rows; ++r) {
     widen_row_of_a(problem.a + (range.row_begin + r) * problem.a_stride, k, scratch + r * a_stride);
@@ -216,17 +220,13 @@ void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte
     t.panel_stride = panel_bytes;
     t.count = panel_lines;
     t.starts = problem.weight.starts + panel * kGemmPanel;
+    t.widened = kForms > 1 && tiles > 1 ? widened : nullptr;
     t.ahead_at_once = tiles >= count ? 1 : count;
+    t.ahead_stride = panel_bytes;
     const int64_t c_element = problem.values ? 1 : sizeof(float);
     t.c_stride = problem.c_stride * c_element;
     t.c_panel = kGemmPanel * c_element;
     const std::byte* const next = t.lines + count * panel_bytes;
-    if (kForms > 1 && !direct) {
-      for (int64_t p = 0; p < count; ++p) widen_panel(t.lines + p * panel_bytes, panel_lines, widened + p * panel_bytes * kForms);
-      t.lines = widened;
-      t.panel_stride *= kForms;
-      t.count *= kForms;
-    }
     int64_t row = range.row_begin;
     for (int64_t i = 0; i < tiles; ++i) {  // tiles differ by one row at most
       const int64_t tile_rows = (range.row_end - row) / (tiles - i);
@@ -243,7 +243,12 @@ void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte
         t.residual_stride = problem.residual_stride * static_cast<int64_t>(sizeof(float));
         t.residual_panel = kLine;
       }
-      (direct ? kTiles.direct : kTiles.at)[tile_rows][count](t, sums);
+      (i == 0 ? kTiles.direct : kTiles.at)[tile_rows][count](t, sums);
+      if (i == 0 && kForms > 1) {
+        t.lines = widened;
+        t.panel_stride *= kForms;
+        t.count *= kForms;
+      }
       with_activation(
           problem.activation, [&](auto function) __attribute__((always_inline)) {
             finish_tile(problem, row, tile_rows, panel, count, sums, kSumsStride, function);

@@ -19,6 +19,7 @@ const IsaKernels kKernels = {
     .gemm = gemm,
     .gemm_panels_at_once = gemm_panels_at_once,
     .pack_panels = pack_panels,
+    .pack_half_panels = pack_half_panels,
     .int8_gemm = int8_gemm,
     .int8_gemm_scratch_bytes = int8_gemm_scratch_bytes,
     .int8_gemm_rows_at_once = int8_gemm_rows_at_once,

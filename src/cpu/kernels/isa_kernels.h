@@ -48,6 +48,7 @@ struct IsaKernels {
   int64_t (*gemm_panels_at_once)(int64_t rows);
   void (*pack_panels)(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int64_t k_begin, int64_t k_end,
                       float* panels, int64_t panel_stride);
+  void (*pack_half_panels)(const GemmWeight& weight, int64_t begin, int64_t end, uint16_t* panels);
   // int8_gemm.h
   void (*int8_gemm)(const Int8GemmProblem& problem, const GemmRange& range, std::byte* scratch);
   size_t (*int8_gemm_scratch_bytes)(int64_t rows, int64_t k);

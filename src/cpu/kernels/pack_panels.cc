@@ -1,4 +1,4 @@
-// Weights [n, k] of the file's own dtype to float32 panels of sixteen columns: sixteen rows of W turned on their side.
+// Weights [n, k] of the file's own dtype to panels of sixteen columns, in float32 or as they are: sixteen rows of W turned on their side.
 #include "cpu/kernels/gemm.h"
 #include "cpu/kernels/vec.h"
 
@@ -56,6 +56,38 @@ void pack_panels(const GemmWeight& weight, int64_t panel_begin, int64_t panel_en
     case FloatType::f32: return pack<FloatType::f32>(weight, panel_begin, panel_end, k_begin, k_end, panels, panel_stride);
     case FloatType::f16: return pack<FloatType::f16>(weight, panel_begin, panel_end, k_begin, k_end, panels, panel_stride);
     case FloatType::bf16: return pack<FloatType::bf16>(weight, panel_begin, panel_end, k_begin, k_end, panels, panel_stride);
+  }
+}
+
+void pack_half_panels(const GemmWeight& weight, int64_t begin, int64_t end, uint16_t* panels) {
+  constexpr int64_t kDepth = 32;  // of k at once, two a lane
+  const auto* const data = static_cast<const uint16_t*>(weight.data);
+  const int64_t n = weight.n, k = weight.k, to_next_panel = kGemmPanel * k;
+  for (int64_t panel = begin; panel < end; ++panel) {
+    const uint16_t* const rows = data + panel * to_next_panel;
+    const int64_t present = min(kGemmPanel, n - panel * kGemmPanel);
+    for (int64_t i = 0; i < k; i += kDepth) {
+      const int64_t depth = min(kDepth, k - i);
+      alignas(64) uint16_t lines[kGemmPanel][kDepth];
+      if (present < kGemmPanel || depth < kDepth) __builtin_memset(lines, 0, sizeof lines);
+      for (int64_t c = 0; c < present; ++c) {
+        prefetch_l2(rows + c * k + i + to_next_panel);
+        if (depth == kDepth) {
+          __builtin_memcpy(lines[c], rows + c * k + i, sizeof lines[c]);
+        } else {
+          __builtin_memcpy(lines[c], rows + c * k + i, static_cast<size_t>(depth) * sizeof(uint16_t));
+        }
+      }
+      Vec16 square[16];
+      __builtin_memcpy(square, lines, sizeof square);
+      transpose(square);
+      for (int64_t pair = 0; pair < depth; pair += 2, panels += 2 * kGemmPanel) {
+        const IVec16 both = bits(square[pair / 2]);
+        store_u16(panels, both);
+        if (pair + 1 < depth) store_u16(panels + kGemmPanel, shift_right<16>(both));
+      }
+      if (depth % 2 != 0) panels -= kGemmPanel;
+    }
   }
 }
 

@@ -10,7 +10,7 @@
 // Vec16 (floats):  load store load_partial store_partial broadcast zero  + - * /  fma fnma min max sqrt abs negate
 //                  load_f16 load_bf16 (and _partial)  reduce_add reduce_max reduce_min  transpose(square)
 // Mask16:          a < b, a <= b, a == b; select(mask, if_true, if_false); any(mask)
-// IVec16 (int32):  load_int store_int store_i8 broadcast_int  + - & | ^ max  shift_left<n> shift_right<n> (logical)
+// IVec16 (int32):  load_int store_int store_i8 store_u16 broadcast_int  + - & | ^ max  shift_left<n> shift_right<n> (logical)
 //                  round_to_int to_float bits from_bits
 #pragma once
 

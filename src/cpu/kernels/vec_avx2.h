@@ -101,6 +101,10 @@ BERTIE_INLINE void store_i8(int8_t* p, IVec16 a) {                              
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
                    _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
+BERTIE_INLINE void store_u16(uint16_t* p, IVec16 a) {  // the low halves of the lanes
+  const IVec16 low = a & broadcast_int(0xffff);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(_mm256_packus_epi32(low.lo, low.hi), 0xd8));
+}
 template <int n>
 BERTIE_INLINE IVec16 shift_left(IVec16 a) {
   return {_mm256_slli_epi32(a.lo, n), _mm256_slli_epi32(a.hi, n)};

@@ -51,6 +51,9 @@ BERTIE_INLINE void store_int(int32_t* p, IVec16 a) { _mm512_storeu_si512(p, a.v)
 BERTIE_INLINE void store_i8(int8_t* p, IVec16 a) {  // lanes in [-128, 127]
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));
 }
+BERTIE_INLINE void store_u16(uint16_t* p, IVec16 a) {  // the low halves of the lanes
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a.v));
+}
 BERTIE_INLINE IVec16 operator+(IVec16 a, IVec16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 BERTIE_INLINE IVec16 operator-(IVec16 a, IVec16 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
 BERTIE_INLINE IVec16 max(IVec16 a, IVec16 b) { return {_mm512_max_epi32(a.v, b.v)}; }

@@ -109,6 +109,11 @@ BERTIE_INLINE void store_i8(int8_t* p, IVec16 a) {  // lanes in [-128, 127]
   store_int(lanes, a);
   for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(lanes[i]);
 }
+BERTIE_INLINE void store_u16(uint16_t* p, IVec16 a) {  // the low halves of the lanes
+  int32_t lanes[16];
+  store_int(lanes, a);
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<uint16_t>(lanes[i]);
+}
 BERTIE_INLINE IVec16 operator+(IVec16 a, IVec16 b) {
   return detail::each_quarter<IVec16>([&](int i) { return a.v[i] + b.v[i]; });
 }
