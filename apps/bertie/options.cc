@@ -11,6 +11,7 @@
 #include "bertie/plugin.h"
 #include "formats/engine_file.h"
 #include "output.h"
+#include "passes/pass.h"
 
 namespace bertie::cli {
 
@@ -109,7 +110,7 @@ std::string used_precision(const std::string& given, const std::string& calibrat
     fail(ErrorCode::invalid_argument, "{}: its linear layers are held in eight bits, and run in int8 alone", model.info().source);
   }
   if (!given.empty()) return given;
-  return held || !calibration.empty() ? "int8" : "fp32";
+  return says_eight_bits(model.network()) || !calibration.empty() ? "int8" : "fp32";
 }
 
 std::shared_ptr<const Calibration> load_calibration(const std::string& path, const Model& model) {

@@ -148,7 +148,6 @@ class WeightTable {
 void hold_eight_bits(Network& network, const EngineOptions& options, EngineOptions& of_file) {
   const bool automatic = options.precision == "auto";
   if (automatic && !options.calibration) return;  // which building refuses
-  if (options.precision != "int8" && !automatic && options.layer_precision.empty()) return;
   if (bertie::hold_eight_bits(network, pass_options(options)) == 0) return;
   network.remove_dead_nodes();
   of_file.calibration = nullptr;

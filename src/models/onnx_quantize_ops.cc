@@ -1,13 +1,24 @@
 // ONNX ops of quantised graphs.
+#include <cmath>
+
 #include "models/onnx_fused.h"
 #include "models/onnx_node.h"
+#include "network/element.h"
 #include "network/op.h"
 
 namespace bertie::models {
 namespace {
 
-void require_scale_of_axis(OnnxNode& node, ValueId scale) {
+// Scales that are known: finite and above 0. Integers of scale 0 are floats of 0, as of a row of zeros, but nothing becomes such integers.
+void require_scales(OnnxNode& node, ValueId scale, bool zero_too) {
   if (node.rank(scale) > 1) node.refuse("a scale for each block");
+  const auto& constant = node.network().value(scale).constant;
+  if (!constant || !is_float(constant->dtype)) return;
+  for (int64_t i = 0; i < constant->shape.elements(); ++i) {
+    const double number = element(constant->view(), i);
+    if (std::isfinite(number) && (number > 0 || (number == 0 && zero_too))) continue;
+    node.contradict("scale '{}' is {}: it must be finite and above 0", node.network().value(scale).name, number);
+  }
 }
 
 void quantize_linear(OnnxNode& node, std::string_view) {
@@ -15,7 +26,7 @@ void quantize_linear(OnnxNode& node, std::string_view) {
   node.ignore({"saturate", "precision"});  // of eight-bit floats; of the quotient, which is f32 here
   node.require_float(0);
   const ValueId scale = node.input(1);
-  require_scale_of_axis(node, scale);
+  require_scales(node, scale, false);
   Attributes attributes{{"axis", node.integer("axis", 1)}};
   if (const int64_t number = node.integer("output_dtype", 0); number != 0) {
     const auto to = onnx::dtype_of_number(number);
@@ -29,7 +40,7 @@ void dequantize_linear(OnnxNode& node, std::string_view) {
   node.expect("block_size", 0);
   node.ignore({"output_dtype"});  // the scale's: a float of some width
   const ValueId scale = node.input(1);
-  require_scale_of_axis(node, scale);
+  require_scales(node, scale, true);
   node.output(
       0, node.make("dequantize_linear", {node.input(0), scale, node.optional_input(2)}, {{"axis", node.integer("axis", 1)}}));
 }

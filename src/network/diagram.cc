@@ -39,6 +39,7 @@ std::string_view kind_of(const Node& node) {
       {"pool", "pooling"},
       {"quantize_linear", "quantize"},
       {"quantize_rows", "quantize"},
+      {"fake_quantize", "quantize"},
       {"dequantize_linear", "quantize"},
       {"dynamic_quantize_linear", "quantize"},
       {"cast", "layout"},

@@ -120,6 +120,7 @@ constexpr Getter kOps[] = {
     embedding_op,
     embedding_layer_norm_op,
     expand_op,
+    fake_quantize_op,
     gather_op,
     gather_elements_op,
     gather_nd_op,

@@ -19,6 +19,12 @@ std::string_view no_linear(const Network& network, const Node& node) {
   return "";
 }
 
+// Whether the file says how its input is to be quantised.
+bool is_quantized(const Network& network, const Node& linear) {
+  const Node* source = producer(network, linear.input(0));
+  return source && source->op == "fake_quantize";
+}
+
 // Why it cannot be computed in `precision`.
 std::string_view no_layer(const Network& network, const Node& node, const PassOptions& options, const std::string& precision,
                           const std::set<const void*>& tables) {
@@ -49,12 +55,17 @@ struct Found {
 void assign_precision(Network& network, const PassOptions& options, PassLog& log) {
   if (options.precision == "fp32" && options.layer_precision.empty()) return;
   const std::set<const void*> tables = embedding_tables(network);
+  const bool by_file = !options.calibration && says_eight_bits(network);
   std::vector<Found> found(options.layer_precision.size());
   std::map<std::string, std::vector<std::string>> assigned;  // by precision
   for (const NodeId id : network.order()) {
     const Node& node = network.node(id);
     std::string precision = options.precision == "auto" ? automatic(node, *options.calibration, log) : options.precision;
     precision = node.text("precision", precision);  // of an engine file that holds other layers in eight bits
+    if (by_file && precision == "int8" && node.op == "linear" && !is_quantized(network, node)) {
+      log.refused("{}: the file has it in floats", node.name);
+      precision = options.beside_linear_layers();
+    }
     for (size_t i = 0; i < found.size(); ++i) {
       const LayerPrecision& layers = options.layer_precision[i];
       if (!matches_glob(layers.pattern, node.name)) continue;

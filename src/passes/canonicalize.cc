@@ -151,7 +151,8 @@ bool is_row_wise(const Network& network, const Node& node) {
            node.integer("keep_dims", 1) != 0;
   }
   if (node.op == "matmul") return is_constant(network, node.input(1)) && shape_of(network, node.input(1)).size() == 2;
-  return node.op == "unary" || node.op == "gelu" || node.op == "layer_norm" || node.op == "linear" || node.op == "elementwise";
+  return node.op == "unary" || node.op == "gelu" || node.op == "layer_norm" || node.op == "linear" || node.op == "elementwise" ||
+         node.op == "fake_quantize";
 }
 
 bool sink_collapse(Network& network, NodeId id) {

@@ -22,6 +22,7 @@ const std::vector<Pass>& all_passes() {
   static const std::vector<Pass> passes = {
       {"remove_dead_nodes", remove_dead_nodes},
       {"fold_constants", fold_constants},
+      {"recognize_quantization", recognize_quantization},
       {"canonicalize", canonicalize},
       {"merge_duplicates", merge_duplicates},
       {"fuse_gelu", fuse_gelu},

@@ -93,6 +93,7 @@ void merge_duplicates(Network&, const PassOptions&, PassLog&);
 void merge_qkv(Network&, const PassOptions&, PassLog&);
 void quantize_linear_layers(Network&, const PassOptions&, PassLog&);
 void recognize_positions(Network&, const PassOptions&, PassLog&);
+void recognize_quantization(Network&, const PassOptions&, PassLog&);
 void remove_dead_nodes(Network&, const PassOptions&, PassLog&);
 void remove_padding(Network&, const PassOptions&, PassLog&);
 void select_rows(Network&, const PassOptions&, PassLog&);
@@ -106,5 +107,7 @@ const Node* producer(const Network& network, ValueId value);
 bool is_output(const Network& network, ValueId value);
 // Whether exactly one node, and no network output, reads `value`.
 bool has_one_reader(const Network& network, ValueId value);
+// Whether something that is computed is quantised, as the network of a quantised file has it: recognize_quantization says where.
+bool says_eight_bits(const Network& network);
 
 }  // namespace bertie

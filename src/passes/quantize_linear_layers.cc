@@ -1,7 +1,10 @@
 // A linear layer in int8 becomes quantize_rows of its input and int8_linear: weights by output channel, now; activations by row, at run
-// time, or by the scales of a calibration. Layers that read one value share its quantize_rows, and layers of one weight share its integers.
+// time, or by the scales of a calibration or of the file (fake_quantize). Layers that read one value share its quantize_rows, and layers of
+// one weight share its integers. Where a layer is computed otherwise, what the file says of its input is dropped.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <deque>
 #include <map>
 #include <span>
 
@@ -9,8 +12,10 @@
 #include "base/float_element.h"
 #include "base/mapped_file.h"
 #include "base/thread_pool.h"
+#include "network/element.h"
+#include "network/op.h"
 #include "passes/pass.h"
-#include "quant/int8.h"
+#include "quant/int8_weights.h"
 
 namespace bertie {
 namespace {
@@ -25,10 +30,21 @@ struct QuantizedInput {
   const TensorCalibration* calibration;  // nullptr: by row
 };
 
+// What a layer reads, and how that becomes integers.
+struct Input {
+  ValueId x;
+  const TensorCalibration* calibration = nullptr;  // by row
+  Tensor quantization;                             // [2, K], with a calibration
+};
+
 float element_or(const std::vector<float>& list, size_t i, float otherwise) { return list.empty() ? otherwise : list[i]; }
 
 bool equal(const TensorCalibration& a, const TensorCalibration& b) {
   return a.scale == b.scale && a.migration == b.migration && a.shift == b.shift;
+}
+
+bool equal(const Tensor& a, const Tensor& b) {
+  return a.bytes() == b.bytes() && std::memcmp(a.data.get(), b.data.get(), a.bytes()) == 0;
 }
 
 class LinearLayers {
@@ -37,7 +53,7 @@ class LinearLayers {
 
   void quantize(NodeId id) {
     const Node node = network_.node(id);
-    const QuantizedInput x = input(node);
+    const QuantizedInput x = quantized(node, input(node));
     const Integers weight = this->weight(node.input(1), x.calibration);
     const ValueId bias = x.calibration ? this->bias(node, weight, *x.calibration) : node.input(2);
     Attributes attributes = node.attributes;
@@ -63,7 +79,7 @@ class LinearLayers {
       return nullptr;
     }
     const TensorCalibration& layer = found->second;
-    const auto depth = static_cast<size_t>(network_.value(node.input(1)).shape[1].size);
+    const auto depth = static_cast<size_t>(depth_of(node));
     for (const auto* list : {&layer.migration, &layer.shift, &layer.mean}) {
       if (!list->empty() && list->size() != depth) {
         fail(ErrorCode::invalid_argument, "calibration of layer '{}': it is of {} columns; the layer has {}", node.name,
@@ -73,30 +89,91 @@ class LinearLayers {
     return &layer;
   }
 
-  QuantizedInput input(const Node& node) {
-    const TensorCalibration* calibration = calibration_of(node);
-    std::vector<QuantizedInput>& known = inputs_[node.input(0)];
-    for (const QuantizedInput& other : known) {
-      const bool same =
-          calibration && other.calibration ? equal(*calibration, *other.calibration) : !calibration && !other.calibration;
-      // The layer's own calibration still corrects its own bias.
-      if (same) return {other.values, other.scales, calibration};
+  int64_t depth_of(const Node& node) const { return network_.value(node.input(1)).shape[1].size; }
+
+  Input input(const Node& node) {
+    const Node* fake = producer(network_, node.input(0));
+    if (fake && fake->op == "fake_quantize") return input_by_file(*fake, depth_of(node));
+    Input result{node.input(0), calibration_of(node), {}};
+    if (result.calibration) result.quantization = quantization_of(*result.calibration, depth_of(node));
+    return result;
+  }
+
+  // The elements of a constant by column; nothing where it is none.
+  std::optional<std::vector<double>> columns_of(ValueId id, int64_t depth) const {
+    const auto& constant = network_.value(id).constant;
+    if (!constant || !is_float(constant->dtype)) return std::nullopt;
+    const int64_t count = constant->shape.elements();
+    if (count != 1 && (count != depth || constant->shape.back() != depth)) return std::nullopt;
+    std::vector<double> columns;
+    for (int64_t k = 0; k < depth; ++k) columns.push_back(element(constant->view(), count == 1 ? 0 : k));
+    return columns;
+  }
+
+  // `function`(x, constants by column) -> x and the constants; nothing where `value` is made otherwise.
+  std::optional<std::pair<ValueId, std::vector<double>>> by_column(ValueId value, std::string_view function,
+                                                                   int64_t depth) const {
+    const Node* node = producer(network_, value);
+    if (!node || node->op != "elementwise" || node->text("function") != function) return std::nullopt;
+    for (const size_t x : {0, 1}) {
+      const Value& other = network_.value(node->input(x));
+      if (other.constant || !(other.shape == network_.value(value).shape)) continue;
+      if (auto columns = columns_of(node->input(1 - x), depth)) return std::pair(node->input(x), std::move(*columns));
     }
-    QuantizedInput result = {kNone, kNone, calibration};
+    return std::nullopt;
+  }
+
+  // By the scale s and the zero point z of a file: x ~= s (q - z), so that u8 levels, less 128, are integers about s (128 - z). What is done
+  // by column in front of it (a migration and a shift, as bertie exports them) becomes part of the quantisation.
+  Input input_by_file(const Node& fake, int64_t depth) {
+    Input result{fake.input(0), nullptr, {}};
+    if (fake.input(1) == kNone) return result;
+    const Value& zero_point = network_.value(fake.input(2));
+    const double scale = element(network_.value(fake.input(1)).constant->view(), 0);
+    const double middle = zero_point.dtype == DType::u8 ? 128 : 0;
+    const double offset = element(zero_point.constant->view(), 0) - middle;
+    std::vector<double> factors(static_cast<size_t>(depth), 1), terms(static_cast<size_t>(depth), 0);
+    if (auto added = by_column(result.x, "add", depth)) std::tie(result.x, terms) = *added;
+    if (auto multiplied = by_column(result.x, "mul", depth)) std::tie(result.x, factors) = *multiplied;
+    std::vector<float> numbers;
+    for (const double factor : factors) numbers.push_back(static_cast<float>(factor / scale));
+    for (const double term : terms) numbers.push_back(static_cast<float>(term / scale + offset));
+    result.quantization = Tensor::from_floats({2, depth}, numbers);
+    TensorCalibration& made = of_file_.emplace_back();
+    made.scale = static_cast<float>(scale);
+    if (offset != 0) made.shift.assign(static_cast<size_t>(depth), static_cast<float>(-scale * offset));
+    result.calibration = &made;
+    return result;
+  }
+
+  QuantizedInput quantized(const Node& node, const Input& input) {
+    std::vector<QuantizedInput>& known = inputs_[input.x];
+    for (const QuantizedInput& other : known) {
+      const bool same = input.calibration && other.calibration
+                            ? equal(*input.calibration, *other.calibration) && equal(input.quantization, quantization(other))
+                            : !input.calibration && !other.calibration;
+      // The layer's own calibration still corrects its own bias.
+      if (same) return {other.values, other.scales, input.calibration};
+    }
+    QuantizedInput result = {kNone, kNone, input.calibration};
     const std::string name = node.name + ".quantize";
-    if (calibration) {
-      const int64_t depth = network_.value(node.input(1)).shape[1].size;
-      const ValueId quantization = network_.add_constant(name + ".quantization", quantization_of(*calibration, depth));
-      result.values = network_.add_node("quantize_rows", {node.input(0), quantization}, {}, name)[0];
-      result.scales = network_.add_constant(name + ".scale", Tensor::from_floats({}, std::span(&calibration->scale, 1)));
+    if (input.calibration) {
+      const ValueId quantization = network_.add_constant(name + ".quantization", input.quantization);
+      result.values = network_.add_node("quantize_rows", {input.x, quantization}, {}, name)[0];
+      result.scales = network_.add_constant(name + ".scale", Tensor::from_floats({}, std::span(&input.calibration->scale, 1)));
     } else {
-      const auto rows = network_.add_node("quantize_rows", {node.input(0)}, {}, name);
+      const auto rows = network_.add_node("quantize_rows", {input.x}, {}, name);
       result.values = rows[0];
       result.scales = rows[1];
     }
     keep_floats(result.values);
     known.push_back(result);
     return result;
+  }
+
+  // [2, K] of what was quantised by fixed scales.
+  const Tensor& quantization(const QuantizedInput& input) const {
+    return *network_.value(producer(network_, input.values)->input(1)).constant;
   }
 
   // Floats that the producer of `value` reads or gives are as those around it.
@@ -129,7 +206,7 @@ class LinearLayers {
     std::vector<float> scales(static_cast<size_t>(n));
     for_rows(rows, !migration.empty(), [&](int64_t r, std::span<float> row) {
       for (size_t i = 0; i < migration.size(); ++i) row[i] *= migration[i];
-      scales[static_cast<size_t>(r)] = quantize_int8(row, values.get() + r * k);
+      scales[static_cast<size_t>(r)] = quantize_int8_weights(row, values.get() + r * k);
     });
     release_resident(source.data.get(), source.bytes());
     known->second = {
@@ -186,9 +263,29 @@ class LinearLayers {
   PassLog& log_;
   std::map<ValueId, std::vector<QuantizedInput>> inputs_;  // by x
   std::map<std::pair<const void*, std::vector<float>>, Integers> weights_;
+  std::deque<TensorCalibration> of_file_;
   std::optional<ThreadPool> pool_;
   std::vector<std::string> by_row_, fixed_;
 };
+
+bool is_int8(const Node& node) { return node.op == "linear" && node.text("precision", "fp32") == "int8"; }
+
+// Of layers that are not computed in eight bits, and of all beside a calibration: that has scales of its own.
+void drop_fake_quantize(Network& network, const PassOptions& options, PassLog& log) {
+  std::vector<std::string> dropped;
+  for (const NodeId id : network.order()) {
+    const Node fake = network.node(id);
+    if (fake.op != "fake_quantize") continue;
+    for (const NodeId reader : network.consumers(fake.outputs[0])) {
+      Node& node = network.mutable_node(reader);
+      if (is_int8(node) && !options.calibration) continue;
+      std::replace(node.inputs.begin(), node.inputs.end(), fake.outputs[0], fake.input(0));
+      dropped.push_back(node.name);
+    }
+    network.replace_output(fake.outputs[0], fake.input(0));
+  }
+  log.matched_each("the file's quantisation of its input dropped", dropped);
+}
 
 }  // namespace
 
@@ -201,11 +298,12 @@ void quantize_linear_layers(Network& network, const PassOptions& options, PassLo
          "the network's linear layers are in eight bits already, with their scales: a calibration is for what they were made "
          "from");
   }
+  drop_fake_quantize(network, options, log);
   for (const NodeId id : network.order()) {
-    const Node& node = network.node(id);
-    if (node.op == "linear" && node.text("precision", "fp32") == "int8") layers.quantize(id);
+    if (is_int8(network.node(id))) layers.quantize(id);
   }
   layers.finish();
+  network.remove_dead_nodes();
 }
 
 size_t hold_eight_bits(Network& network, const PassOptions& options) {

@@ -173,6 +173,7 @@ const std::map<std::string_view, Rule>& rules() {
       {"elementwise", broadcast_rule},
       {"embedding", by_rows},
       {"embedding_layer_norm", by_rows},
+      {"fake_quantize", over_last_axis},
       {"gather", gather_rule},
       {"gather_elements",
        [](const Network& n, const Node& x) {

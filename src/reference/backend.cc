@@ -20,6 +20,7 @@ constexpr KernelEntry kKernels[] = {
     {"embedding", "reference_embedding", reference::prepare_embedding},
     {"embedding_layer_norm", "reference_embedding_layer_norm", reference::prepare_embedding_layer_norm},
     {"expand", "reference_expand", reference::prepare_expand},
+    {"fake_quantize", "reference_fake_quantize", reference::prepare_fake_quantize},
     {"gather", "reference_gather", reference::prepare_gather},
     {"gather_elements", "reference_gather_elements", reference::prepare_gather_elements},
     {"gather_nd", "reference_gather_nd", reference::prepare_gather_nd},

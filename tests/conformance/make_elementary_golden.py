@@ -343,6 +343,14 @@ for dtype in (np.int8, np.uint8):
 case("quantize_linear", [x, scalar(0.5, np.float32)], "QuantizeLinear")
 save("quantize_linear", [np.array([-3, 5, 1000], np.int32), scalar(2, np.float32), scalar(0, np.int8)], {}, [np.array([-2, 2, 127], np.int8)])
 case("dequantize_linear", [np.array([-7, 1000], np.int32), scalar(0.5, np.float32)], "DequantizeLinear")
+for dtype in (np.int8, np.uint8):
+    scale, zero = np.float32(0.5), 3
+    level = np.clip(np.rint(x / scale) + zero, np.iinfo(dtype).min, np.iinfo(dtype).max) - zero
+    save("fake_quantize", [x, scalar(scale, np.float32), scalar(zero, dtype)], {}, [(level * scale).astype(np.float32)])
+rows = np.array([[127, 2.5, 3.5, -2.5, 0.49], [0, 0, 0, 0, 0], [-0.5, 0.25, 0.126, 0.001, 0]], np.float32)
+step = np.abs(rows).max(-1, keepdims=True) / np.float32(127)
+level = np.rint(rows * np.divide(np.float32(127), np.abs(rows).max(-1, keepdims=True), where=step > 0, out=np.zeros_like(step)))
+save("fake_quantize", [rows], {}, [(level * step).astype(np.float32)])
 
 json.dump(cases, sys.stdout, separators=(",", ":"))
 print()

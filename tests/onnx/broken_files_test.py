@@ -121,6 +121,35 @@ def graphs(check):
     check.expect("function bomb", bomb, "unsupported: .*nodes once functions are inlined")
 
 
+def quantized(check):
+    """A pair around x [2, 3] whose scale or zero point is no such thing."""
+    def pair(scale, zero_point, other=None, **attributes):
+        scale, zero_point = np.asarray(scale, np.float32), np.asarray(zero_point)
+        own = [numpy_helper.from_array(scale, "s"), numpy_helper.from_array(zero_point, "z")]
+        own.append(numpy_helper.from_array(zero_point if other is None else np.asarray(other), "w"))
+        return model([helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], name="quantize", **attributes),
+                      helper.make_node("DequantizeLinear", ["q", "s", "w"], ["y"], name="dequantize", **attributes)], own)
+
+    for scale in (0.0, -0.5, float("nan"), float("inf")):
+        check.expect(f"scale {scale}", pair(scale, np.uint8(0)), "invalid_file: .*'quantize' \\(QuantizeLinear\\).*scale 's' is .*finite and above 0$")
+    check.expect("one scale", pair([0.5, 0, 1], np.zeros(3, np.int8), axis=1), "invalid_file: .*'quantize'.*scale 's' is 0: ")
+    weight = numpy_helper.from_array(np.ones((3, 2), np.int8), "q")
+    for scale in (-0.5, float("nan")):
+        stored = [weight, numpy_helper.from_array(np.float32(scale), "s")]
+        nodes = [helper.make_node("DequantizeLinear", ["q", "s"], ["f"], name="dequantize"), helper.make_node("MatMul", ["x", "f"], ["y"])]
+        check.expect(f"weight's scale {scale}", model(nodes, stored), "invalid_file: .*'dequantize'.*scale 's' is .*finite and above 0$")
+    check.expect("zero point of floats", pair(0.5, np.float32(0)), "invalid_file: .*'quantize'.*a zero_point of i8 or u8")
+    check.expect("zero point of 32 bits", pair(0.5, np.int32(0)), "invalid_file: .*'quantize'.*a zero_point of i8 or u8")
+    check.expect("two types", pair(0.5, np.uint8(0), np.int8(0)), "invalid_file: .*'dequantize'.*a zero_point of x's dtype")
+    check.expect("axis", pair([0.5, 1, 2], np.zeros(3, np.int8), axis=2), "invalid_file: .*'quantize'.*an axis within rank 2, not 2")
+    check.expect("too few scales", pair([0.5, 1], np.zeros(2, np.int8), axis=1), "invalid_file: .*'quantize'.*a scale for each place of the axis")
+    check.expect("zero points", pair([0.5, 1, 2], np.zeros(2, np.int8), axis=1), "invalid_file: .*'quantize'.*a zero_point of the scale's shape")
+    check.expect("four bits", pair(0.5, np.int8(0), block_size=3), "unsupported: .*QuantizeLinear: attribute 'block_size'")
+    integers = [helper.make_node(op, ["x"], ["y" if i else "a"], name=op, domain="com.microsoft") for i, op in enumerate(("QGemm", "QLinearAdd"))]
+    integers[1].input[0] = "a"
+    check.expect("operators on integers", model(integers), "unsupported: .*: 2 nodes of ops that are not supported: com.microsoft.QGemm .*QLinearAdd")
+
+
 def tensors(check):
     def with_weight(**fields):
         tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=(2, 3))
@@ -207,7 +236,7 @@ def mutations(check):
 def main():
     with tempfile.TemporaryDirectory() as work:
         check = Checker(Runner(sys.argv[1]), pathlib.Path(work))
-        for part in (graphs, tensors, external_data, large, mutations):
+        for part in (graphs, quantized, tensors, external_data, large, mutations):
             part(check)
         print(f"{check.count} broken files, {len(check.failures)} not refused as they should be")
         for failure in check.failures:
