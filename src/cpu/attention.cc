@@ -28,15 +28,18 @@ size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 class Attention final : public Kernel {
  public:
-  Attention(const KernelRequest& request, const Operands& operands)
+  Attention(const KernelRequest& request, const Operands& operands, bool int8)
       : kernels_(kernels_of(request)),
+        attend_(int8 ? kernels_.attention_int8 : kernels_.attention),
         packed_qkv_(request.node.integer("packed_qkv") != 0),
         padded_(operands.value(kQuery).shape.size() == 3),
         masked_(operands.has(kMask)),
         heads_(request.node.integer("heads")),
         head_dim_(operands.fixed_width(kQuery, "q") / heads_ / (packed_qkv_ ? 3 : 1)),
         scale_(static_cast<float>(request.node.real("scale", 1) * M_LOG2E)),
-        scratch_bytes_(aligned(static_cast<size_t>(kernels_.attention_scratch_floats(head_dim_)) * sizeof(float))),
+        scratch_bytes_(aligned(static_cast<size_t>((int8 ? kernels_.attention_int8_scratch_floats
+                                                         : kernels_.attention_scratch_floats)(head_dim_)) *
+                               sizeof(float))),
         output_(request) {}
 
   // A block of scratch for each thread, then what a mask leaves, then rows that are wanted as integers alone, then the work list.
@@ -124,7 +127,7 @@ class Attention final : public Kernel {
       }
       for (int64_t head = task_begin.head; head < end; ++head) {
         const AttentionHead next = head + 1 < end ? AttentionHead{&item, head + 1} : first_of(task + threads);
-        kernels_.attention(part, {&item, head}, next, scratch);
+        attend_(part, {&item, head}, next, scratch);
       }
       if (whole_rows) {
         QuantizeRows rows = from_row(quantized, item.query_begin);
@@ -205,6 +208,7 @@ class Attention final : public Kernel {
   }
 
   const IsaKernels& kernels_;
+  decltype(IsaKernels::attention) attend_;
   bool packed_qkv_, padded_, masked_;
   int64_t heads_, head_dim_;
   float scale_;
@@ -212,10 +216,9 @@ class Attention final : public Kernel {
   QuantizedRows output_;
 };
 
-}  // namespace
-
-PrepareResult prepare_attention(const KernelRequest& request) {
+PrepareResult prepare(const KernelRequest& request, bool int8) {
   return prepare_or_refuse([&] {
+    if ((request.node.text("precision", "fp32") == "int8") != int8) throw Refused{""};
     const Operands operands(request);
     operands.require_f32(kQuery, "q");
     if (!request.node.integer("packed_qkv")) {
@@ -232,8 +235,15 @@ PrepareResult prepare_attention(const KernelRequest& request) {
     const int64_t heads = request.node.integer("heads");
     const int64_t head_dim = operands.fixed_width(kQuery, "q") / heads / (request.node.integer("packed_qkv") ? 3 : 1);
     if (head_dim > kAttentionMaxHeadDim) throw Refused{fmt::format("heads of {}: at most {}", head_dim, kAttentionMaxHeadDim)};
-    return Preparation{std::make_unique<Attention>(request, operands), "scores, online softmax and values in cached tiles"};
+    return Preparation{std::make_unique<Attention>(request, operands, int8),
+                       int8 ? "eight-bit products, online softmax in float32, in cached tiles"
+                            : "scores, online softmax and values in cached tiles"};
   });
 }
+
+}  // namespace
+
+PrepareResult prepare_attention(const KernelRequest& request) { return prepare(request, false); }
+PrepareResult prepare_int8_attention(const KernelRequest& request) { return prepare(request, true); }
 
 }  // namespace bertie::cpu

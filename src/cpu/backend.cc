@@ -19,6 +19,7 @@ constexpr struct {
   std::string_view type = "f32";
 } kTable[] = {
     {"attention", "attention", cpu::prepare_attention},
+    {"attention", "attention", cpu::prepare_int8_attention, false, "i8"},
     {"elementwise", "elementwise", cpu::prepare_elementwise},
     {"embedding", "embedding", cpu::prepare_embedding},
     {"embedding_layer_norm", "embedding_layer_norm", cpu::prepare_embedding_layer_norm},

@@ -12,6 +12,7 @@ PrepareResult prepare_embedding(const KernelRequest& request);
 PrepareResult prepare_embedding_layer_norm(const KernelRequest& request);
 PrepareResult prepare_gather_rows(const KernelRequest& request);
 PrepareResult prepare_gelu(const KernelRequest& request);
+PrepareResult prepare_int8_attention(const KernelRequest& request);
 PrepareResult prepare_int8_linear(const KernelRequest& request);
 PrepareResult prepare_layer_norm(const KernelRequest& request);
 PrepareResult prepare_linear(const KernelRequest& request);

@@ -1,8 +1,10 @@
-// softmax(scale * q k^T + relative_bias + mask) v, one query row and head at a time.
+// softmax(scale * q k^T + relative_bias + mask) v, one query row and head at a time; in eight bits as src/quant/attention_int8.h says.
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
+#include "quant/attention_int8.h"
 #include "reference/kernel.h"
 #include "reference/ops.h"
 #include "reference/row_output.h"
@@ -17,14 +19,14 @@ class Attention final : public Kernel {
   explicit Attention(const KernelRequest& request)
       : heads_(request.node.integer("heads")),
         scale_(request.node.real("scale", 1)),
+        int8_(request.node.text("precision", "fp32") == "int8"),
         packed_qkv_(request.node.integer("packed_qkv") != 0),
         head_dim_(request.network.value(request.node.inputs[kQuery]).shape.back().size / heads_ / (packed_qkv_ ? 3 : 1)),
         output_(request) {}
 
-  // The scores of one row and its weighted sum of values, for each thread, then its floats.
+  // A row's scratch for each thread, then its floats.
   size_t workspace_bytes(const BatchLimits& limits, int threads) const override {
-    const size_t sums = static_cast<size_t>(limits.longest + head_dim_) * sizeof(double);
-    return static_cast<size_t>(threads) * (sums + output_.bytes_per_thread());
+    return static_cast<size_t>(threads) * (scratch_bytes(limits.longest) + output_.bytes_per_thread());
   }
 
   void run(const KernelContext& context) const override {
@@ -54,12 +56,16 @@ class Attention final : public Kernel {
         begin = context.batch.first_key(next - 1 - starts);
         end = next[0];
       }
-      double* scores = reinterpret_cast<double*>(context.workspace.data()) + worker * (longest + head_dim_);
-      std::byte* floats =
-          context.workspace.data() + static_cast<size_t>(context.pool.threads() * (longest + head_dim_)) * sizeof(double);
+      std::byte* scratch = context.workspace.data() + static_cast<size_t>(worker) * scratch_bytes(longest);
+      std::byte* floats = context.workspace.data() + static_cast<size_t>(context.pool.threads()) * scratch_bytes(longest);
       output_.write(context, index, floats + static_cast<size_t>(worker) * output_.bytes_per_thread(), [&](float* out) {
         for (int64_t head = 0; head < heads_; ++head) {
-          attend(operands, row, begin, end, head, scores, scores + longest, out + head * head_dim_);
+          if (int8_) {
+            attend_in_int8(operands, row, begin, end, head, scratch, out + head * head_dim_);
+          } else {
+            double* scores = reinterpret_cast<double*>(scratch);
+            attend(operands, row, begin, end, head, scores, scores + longest, out + head * head_dim_);
+          }
         }
       });
     });
@@ -70,7 +76,18 @@ class Attention final : public Kernel {
     const TensorView& q;
     TensorView k, v, mask, relative_bias;
     const int32_t* columns;
+    double bias(int64_t head, int64_t row_column, int64_t key_column) const {
+      const int64_t entries = relative_bias.shape[1];  // 2P-1, the middle one for a token and itself
+      return number(relative_bias, head * entries + entries / 2 + key_column - row_column);
+    }
   };
+
+  // In float32 the scores and the weighted sum of values; in eight bits the keys' rows, values and biases, then integers.
+  size_t scratch_bytes(int64_t longest) const {
+    const auto keys = static_cast<size_t>(longest), width = static_cast<size_t>(head_dim_);
+    if (!int8_) return (keys + width) * sizeof(double);
+    return ((keys * (2 * width + 1) + width) * sizeof(float) + attend_int8_scratch(head_dim_) + 7) / 8 * 8;
+  }
 
   // `scores` has room for end - begin values, `sum` for head_dim. A row that attends to nothing gives 0.
   void attend(const Operands& in, int64_t row, int64_t begin, int64_t end, int64_t head, double* scores, double* sum,
@@ -89,10 +106,7 @@ class Attention final : public Kernel {
           dot += number(in.q, row * width + head * head_dim_ + d) * number(in.k, key * width + key_offset + d);
         }
         score = scale_ * dot;
-        if (in.relative_bias.data) {
-          const int64_t entries = in.relative_bias.shape[1];  // 2P-1, the middle one for a token and itself
-          score += number(in.relative_bias, head * entries + entries / 2 + column(key) - column(row));
-        }
+        if (in.relative_bias.data) score += in.bias(head, column(row), column(key));
       }
       scores[key - begin] = score;
       largest = std::max(largest, score);
@@ -109,8 +123,35 @@ class Attention final : public Kernel {
     for (int64_t d = 0; d < head_dim_; ++d) out[d] = total == 0 ? 0.0f : static_cast<float>(sum[d] / total);
   }
 
+  void attend_in_int8(const Operands& in, int64_t row, int64_t begin, int64_t end, int64_t head, std::byte* scratch,
+                      float* out) const {
+    const int64_t width = in.q.shape.back();
+    const int64_t key_offset = head * head_dim_ + (packed_qkv_ ? heads_ * head_dim_ : 0);
+    const int64_t value_offset = head * head_dim_ + (packed_qkv_ ? 2 * heads_ * head_dim_ : 0);
+    const auto column = [&](int64_t token) { return in.columns ? in.columns[token] : token - begin; };
+    const auto copy = [this](const TensorView& from, int64_t first, float* to) {
+      for (int64_t d = 0; d < head_dim_; ++d) to[d] = static_cast<float>(number(from, first + d));
+    };
+    float* const q = reinterpret_cast<float*>(scratch);
+    float *const k = q + head_dim_, *const v = k + (end - begin) * head_dim_, *const bias = v + (end - begin) * head_dim_;
+    copy(in.q, row * width + head * head_dim_, q);
+    int64_t keys = 0;
+    for (int64_t key = begin; key < end; ++key) {
+      if (!attended(in.mask, key)) continue;
+      copy(in.k, key * width + key_offset, k + keys * head_dim_);
+      copy(in.v, key * width + value_offset, v + keys * head_dim_);
+      if (in.relative_bias.data) bias[keys] = static_cast<float>(in.bias(head, column(row), column(key)));
+      ++keys;
+    }
+    const std::span<int8_t> integers(reinterpret_cast<int8_t*>(bias + (end - begin)), attend_int8_scratch(head_dim_));
+    attend_int8({std::span<const float>(q, static_cast<size_t>(head_dim_)), static_cast<float>(scale_ * std::numbers::log2e), keys,
+                 k, v, in.relative_bias.data ? bias : nullptr},
+                integers, out);
+  }
+
   int64_t heads_;
   double scale_;
+  bool int8_;
   bool packed_qkv_;
   int64_t head_dim_;
   RowOutput output_;

@@ -2,7 +2,7 @@
 // query rows, scores, weights and weighted values go from registers to a few kilobytes of scratch in the first-level cache.
 #include "cpu/kernels/attention.h"
 
-#include "cpu/kernels/float_type.h"
+#include "cpu/kernels/attention_rows.h"
 #include "cpu/kernels/math.h"
 
 namespace bertie::cpu::BERTIE_ISA {
@@ -25,8 +25,6 @@ static_assert(kTileRows <= 16, "one vector holds a number for each row");
 // Rows of a tile's left operand lie an odd number of cache lines apart, so that they do not compete for the same cache sets.
 constexpr int64_t kStride = kAttentionMaxHeadDim + 16;
 static_assert(kAttentionKeyBlock <= kAttentionMaxHeadDim);
-
-constexpr int64_t round_up_16(int64_t n) { return (n + 15) / 16 * 16; }
 
 struct TileArguments {
   const float* a;  // [rows, depth], rows kStride apart
@@ -93,23 +91,16 @@ constexpr TileTable kTiles = make_tiles();
 
 // C over `panels` panels, in tiles of at most `widest` of them; before each, `fetch` has its turn.
 template <typename Fetch>
-void multiply(TileArguments t, int64_t rows, int64_t panels, int64_t widest, Fetch fetch) {
-  const TileArguments whole = t;
-  for (int64_t panel = 0; panel < panels; panel += widest) {
-    const int64_t count = min(widest, panels - panel);
-    const int64_t parts = (rows + max_rows(static_cast<int>(count)) - 1) / max_rows(static_cast<int>(count));
-    int64_t row = 0;
-    for (int64_t part = 0; part < parts; ++part) {  // parts differ by one row at most
-      const int64_t part_rows = (rows - row) / (parts - part);
-      t.a = whole.a + row * kStride;
-      t.b = whole.b + panel * whole.panel_stride;
-      t.c = whole.c + row * whole.c_stride + 16 * panel;
-      t.correction = whole.correction ? whole.correction + row : nullptr;
-      fetch();
-      kTiles.at[part_rows][count](t);
-      row += part_rows;
-    }
-  }
+void multiply(const TileArguments& whole, int64_t rows, int64_t panels, int64_t widest, Fetch fetch) {
+  for_tiles(rows, panels, widest, max_rows, [&](int64_t row, int64_t tile_rows, int64_t panel, int64_t count) {
+    TileArguments t = whole;
+    t.a += row * kStride;
+    t.b += panel * whole.panel_stride;
+    t.c += row * whole.c_stride + 16 * panel;
+    if (t.correction) t.correction += row;
+    fetch();
+    kTiles.at[tile_rows][count](t);
+  });
 }
 
 // Where each part of a thread's scratch begins, in floats.
@@ -132,11 +123,7 @@ struct ScratchPlan {
   int64_t keys, values, queries, scores, maxima, totals, sums;
 };
 
-// One head of one item.
-struct Work {
-  const AttentionProblem& problem;
-  const AttentionItem& item;
-  int64_t head;
+struct Work : HeadRows {
   int64_t head_dim, value_width;  // the latter in whole vectors
   // Scratch.
   float* keys;     // [key panel][head_dim][16]
@@ -148,7 +135,7 @@ struct Work {
   float* sums;     // [query][value_width]
 
   Work(const AttentionProblem& p, const AttentionItem& i, int64_t h, float* scratch)
-      : problem(p), item(i), head(h), head_dim(p.head_dim), value_width(round_up_16(p.head_dim)) {
+      : HeadRows{p, i, h}, head_dim(p.head_dim), value_width(round_up_16(p.head_dim)) {
     const ScratchPlan plan(head_dim);
     keys = scratch + plan.keys;
     values = scratch + plan.values;
@@ -158,13 +145,6 @@ struct Work {
     totals = scratch + plan.totals;
     sums = scratch + plan.sums;
   }
-
-  int64_t key_row(int64_t key) const { return problem.key_rows ? problem.key_rows[item.key_begin + key] : item.key_begin + key; }
-  int64_t query_row(int64_t query) const {
-    return problem.query_rows ? problem.query_rows[item.query_begin + query] : item.query_begin + query;
-  }
-  int64_t column(int64_t row) const { return problem.columns ? problem.columns[row] : row - item.key_begin; }
-  const float* row_of(const float* x, int64_t row) const { return x + row * problem.row_stride + head * head_dim; }
 
   void pack_keys(int64_t begin, int64_t count) const;
   void pack_values(int64_t begin, int64_t count) const;
@@ -182,7 +162,7 @@ void Work::pack_keys(int64_t begin, int64_t count) const {
       Vec16 square[16];
 #pragma GCC unroll 16
       for (int64_t i = 0; i < 16; ++i) {
-        square[i] = i < present ? load_up_to_16(row_of(problem.k, key_row(begin + first + i)) + d, depth) : zero();
+        square[i] = i < present ? load_up_to_16(k(begin + first + i) + d, depth) : zero();
       }
       transpose(square);
       float* to = keys + (first * head_dim) + d * 16;
@@ -198,7 +178,7 @@ void Work::pack_keys(int64_t begin, int64_t count) const {
 
 void Work::pack_values(int64_t begin, int64_t count) const {
   for (int64_t key = 0; key < count; ++key) {
-    const float* from = row_of(problem.v, key_row(begin + key));
+    const float* from = v(begin + key);
     for (int64_t d = 0; d < head_dim; d += 16) store(values + key * value_width + d, load_up_to_16(from + d, head_dim - d));
   }
 }
@@ -206,41 +186,18 @@ void Work::pack_values(int64_t begin, int64_t count) const {
 void Work::scale_queries(int64_t query, int64_t rows) const {
   const Vec16 scale = broadcast(problem.scale);
   for (int64_t r = 0; r < rows; ++r) {
-    const float* from = row_of(problem.q, query_row(query + r));
+    const float* from = q(query + r);
     for (int64_t d = 0; d < head_dim; d += 16) store(queries + r * kStride + d, load_up_to_16(from + d, head_dim - d) * scale);
   }
 }
 
 void Work::add_bias(int64_t query, int64_t rows, int64_t key_begin, int64_t key_count) const {
   const Vec16 log2e = broadcast(1.44269504f);
-  const bool contiguous = !problem.columns && !problem.key_rows;
-  for (int64_t r = 0; r < rows; ++r) {
-    const int64_t middle = head * problem.bias_entries + problem.bias_entries / 2;
-    const float* bias = problem.relative_bias + middle - column(query_row(query + r));
-    float* row = scores + r * kStride;
-    for (int64_t i = 0; i < key_count; i += 16) {
-      const int64_t count = min(16, key_count - i);
-      Vec16 term;
-      if (contiguous) {
-        term = load_up_to_16(bias + key_begin + i, count);
-      } else {
-        float lanes[16] = {};
-        for (int64_t lane = 0; lane < count; ++lane) lanes[lane] = bias[column(key_row(key_begin + i + lane))];
-        term = load(lanes);
-      }
-      store(row + i, fma(term, log2e, load(row + i)));
-    }
-  }
+  for_biases(query, rows, key_begin, key_count, [&](int64_t r, int64_t i, Vec16 bias) {
+    float* row = scores + r * kStride + i;
+    store(row, fma(bias, log2e, load(row)));
+  });
 }
-
-// Added to the last vector of scores: keys that are not there weigh nothing.
-struct AbsentKeys {
-  alignas(64) float terms[32] = {};  // sixteen zeros, then minus infinities
-  constexpr AbsentKeys() {
-    for (int i = 16; i < 32; ++i) terms[i] = -__builtin_inff();
-  }
-};
-constexpr AbsentKeys kAbsent;
 
 // Scores to weights, with the rows' running maxima and totals; correction[r] is what earlier sums are to be multiplied by.
 void Work::weigh(int64_t query, int64_t rows, int64_t key_count, bool first, float* correction) const {
@@ -275,55 +232,12 @@ void Work::weigh(int64_t query, int64_t rows, int64_t key_count, bool first, flo
 void Work::write(int64_t query, int64_t rows, const float* tile_sums) const {
   for (int64_t r = 0; r < rows; ++r) {
     const Vec16 factor = broadcast(1.0f / reduce_add(load(totals + (query + r) * 16)));
-    float* out = problem.out + ((item.query_begin + query + r - problem.first_out_query) * problem.heads + head) * head_dim;
+    float* const to = out(query + r);
     for (int64_t d = 0; d < head_dim; d += 16) {
-      store_up_to_16(out + d, load(tile_sums + r * value_width + d) * factor, head_dim - d);
+      store_up_to_16(to + d, load(tile_sums + r * value_width + d) * factor, head_dim - d);
     }
   }
 }
-
-void write_zeros(const Work& work) {
-  for (int64_t query = 0; query < work.item.query_count; ++query) {
-    float* out =
-        work.problem.out +
-        ((work.item.query_begin + query - work.problem.first_out_query) * work.problem.heads + work.head) * work.head_dim;
-    for (int64_t d = 0; d < work.head_dim; ++d) out[d] = 0;
-  }
-}
-
-// Rows that this thread is about to read, fetched into the second level cache a few at a time while sums are taken: they lie far
-// apart, so that the hardware does not run ahead.
-class RowsAhead {
- public:
-  // Keys [key, key + keys) of `work`, and its first `queries` queries, in `parts` calls of fetch().
-  RowsAhead(const Work& work, int64_t key, int64_t keys, int64_t queries, int64_t parts)
-      : work_(work),
-        key_(key),
-        key_end_(key + keys),
-        keys_a_part_((keys + parts - 1) / parts),
-        query_end_(queries),
-        queries_a_part_((queries + parts - 1) / parts) {}
-
-  void fetch() {
-    for (const int64_t end = min(key_end_, key_ + keys_a_part_); key_ < end; ++key_) {
-      const int64_t row = work_.key_row(key_);
-      fetch_row(work_.row_of(work_.problem.k, row));
-      fetch_row(work_.row_of(work_.problem.v, row));
-    }
-    for (const int64_t end = min(query_end_, query_ + queries_a_part_); query_ < end; ++query_) {
-      fetch_row(work_.row_of(work_.problem.q, work_.query_row(query_)));
-    }
-  }
-
- private:
-  void fetch_row(const float* row) const {
-    for (int64_t d = 0; d < work_.head_dim; d += 16) prefetch_l2(row + d);
-  }
-
-  const Work& work_;
-  int64_t key_, key_end_, keys_a_part_;
-  int64_t query_ = 0, query_end_, queries_a_part_;
-};
 
 }  // namespace
 
@@ -333,7 +247,7 @@ void attention(const AttentionProblem& problem, const AttentionHead& now, const 
   const Work work(problem, *now.item, now.head, scratch);
   const Work next_work(problem, next.item ? *next.item : *now.item, next.head, scratch);
   const AttentionItem& item = *now.item;
-  if (item.key_count == 0) return write_zeros(work);
+  if (item.key_count == 0) return work.write_zeros();
   const int64_t tiles = (item.query_count + kTileRows - 1) / kTileRows;
   float correction[16];
   for (int64_t key = 0; key < item.key_count; key += kAttentionKeyBlock) {
@@ -343,10 +257,7 @@ void attention(const AttentionProblem& problem, const AttentionHead& now, const 
     work.pack_values(key, keys);
     const int64_t parts =
         max(1, tiles * ((keys + 16 * kScorePanels - 1) / (16 * kScorePanels) + 1));  // turns of fetch(), at least
-    RowsAhead ahead = !last ? RowsAhead(work, behind, min(kAttentionKeyBlock, item.key_count - behind), 0, parts)
-                      : next.item
-                          ? RowsAhead(next_work, 0, min(kAttentionKeyBlock, next.item->key_count), next.item->query_count, parts)
-                          : RowsAhead(work, 0, 0, 0, 1);
+    RowsAhead ahead = RowsAhead::beside(work, behind, next_work, next.item != nullptr, parts);
     const auto fetch = [&ahead] { ahead.fetch(); };
     int64_t query = 0;
     for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most

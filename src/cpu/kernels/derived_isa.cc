@@ -5,6 +5,10 @@
 namespace bertie::cpu::BERTIE_ISA {
 
 void replace_kernels([[maybe_unused]] IsaKernels& table) {
+#if defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && !defined(__AVX512BF16__))
+  table.attention_int8 = attention_int8;
+  table.attention_int8_scratch_floats = attention_int8_scratch_floats;
+#endif
 #if defined(BERTIE_AMX) || defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && !defined(__AVX512BF16__))
   table.int8_gemm = int8_gemm;
   table.int8_gemm_scratch_bytes = int8_gemm_scratch_bytes;

@@ -5,6 +5,8 @@ namespace bertie::cpu::BERTIE_ISA {
 const IsaKernels kKernels = {
     .attention = attention,
     .attention_scratch_floats = attention_scratch_floats,
+    .attention_int8 = attention_int8,
+    .attention_int8_scratch_floats = attention_int8_scratch_floats,
     .layer_norm = layer_norm,
     .embedding_layer_norm = embedding_layer_norm,
     .gather_rows = gather_rows,

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "cpu/kernels/attention.h"
+#include "cpu/kernels/attention_int8.h"
 #include "cpu/kernels/bf16_gemm.h"
 #include "cpu/kernels/elementwise.h"
 #include "cpu/kernels/gather_rows.h"
@@ -26,9 +27,11 @@
 namespace bertie::cpu {
 
 struct IsaKernels {
-  // attention.h
+  // attention.h, attention_int8.h
   void (*attention)(const AttentionProblem& problem, const AttentionHead& now, const AttentionHead& next, float* scratch);
   int64_t (*attention_scratch_floats)(int64_t head_dim);
+  void (*attention_int8)(const AttentionProblem& problem, const AttentionHead& now, const AttentionHead& next, float* scratch);
+  int64_t (*attention_int8_scratch_floats)(int64_t head_dim);
   // layer_norm.h, gather_rows.h, normalize.h, elementwise.h: rows [begin, end)
   void (*layer_norm)(const LayerNormRows& rows, int64_t begin, int64_t end);
   void (*embedding_layer_norm)(const EmbeddingLayerNormRows& rows, int64_t begin, int64_t end);
