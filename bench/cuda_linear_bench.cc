@@ -1,5 +1,5 @@
 // Linear kernels of the cuda backend beside cuBLASLt's, at the shapes of BERT-base: microseconds a product, medians of interleaved turns, each a
-// graph of several on random numbers. "activation" is cuBLASLt and GELU as a kernel of its own; "i8" is wgmma_linear on eight-bit integers, its result in f16.
+// graph of several on random numbers, each with weights that the L2 does not hold, as those of a network. "activation" is cuBLASLt and GELU as a kernel of its own; "i8" is wgmma_linear on eight-bit integers, its result in f16.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include "bertie/base.h"
 #include "cuda/backend.h"
 #include "cuda/cuda_device.h"
+#include "cuda/kernels/cluster_linear.h"
 #include "cuda/kernels/wgmma_linear.h"
 
 namespace {
@@ -19,7 +20,7 @@ using cuda::Activation;
 using cuda::CudaDevice;
 using cuda::Element;
 
-constexpr size_t kWorkspace = size_t{32} << 20;
+constexpr size_t kWorkspace = size_t{32} << 20, kWeights = size_t{256} << 20;
 constexpr int kTurns = 7;
 constexpr const char* kPurpose = "a benchmark";
 
@@ -29,6 +30,9 @@ struct Shape2 {
 };
 constexpr Shape2 kShapes[] = {
     {2304, 768, Activation::none}, {768, 768, Activation::none}, {3072, 768, Activation::gelu}, {768, 3072, Activation::none}};
+
+constexpr cuda::ClusterLinearTile kClusters[] = {{32, 1}, {32, 2}, {32, 4},  {64, 1},  {64, 2},
+                                                 {64, 4}, {64, 8}, {128, 2}, {128, 4}, {128, 8}};
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -66,7 +70,8 @@ void run() {
   const auto stream = device->make_stream();
   constexpr int64_t kMostRows = 49152, kWidest = 3072;
   const size_t bytes = static_cast<size_t>(kMostRows * kWidest) * 2;
-  const DeviceBuffer x(device, bytes, kPurpose), y(device, bytes, kPurpose), workspace(device, kWorkspace, kPurpose);
+  const DeviceBuffer x(device, bytes, kPurpose), y(device, bytes, kPurpose), workspace(device, kWorkspace, kPurpose),
+      weights(device, kWeights, kPurpose);
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   std::vector<float> values(size_t{1} << 22);
@@ -75,11 +80,22 @@ void run() {
   const auto numbers = device->upload(own, DType::f16), bias = device->upload(own, DType::f32);
   for (size_t at = 0; at < bytes; at += numbers->bytes())
     stream->copy(x.data() + at, numbers->data(), std::min(numbers->bytes(), bytes - at));
+  for (size_t at = 0; at < kWeights; at += numbers->bytes())
+    stream->copy(weights.data() + at, numbers->data(), std::min(numbers->bytes(), kWeights - at));
+  size_t weights_at = 0;
+  const auto next_weight = [&](const Shape2& shape) {
+    const size_t own_bytes = static_cast<size_t>(shape.columns * shape.depth) * 2;
+    if (weights_at + own_bytes > kWeights) weights_at = 0;
+    weights_at += own_bytes;
+    return weights.data() + weights_at - own_bytes;
+  };
   const auto linear = device->launcher<cuda::WgmmaLinearParams>("wgmma_linear");
+  const auto clusters = device->launcher<cuda::ClusterLinearParams>("cluster_linear");
   const auto activation = device->launcher<cuda::ActivationParams>("activation");
-  fmt::print("f16 on {}\n{:>24} {:>9} {:>10} {:>9}   by tile: 32 64 128 192 256\n", device->description(),
-             "rows x columns x depth", "cuBLASLt", "activation", "wgmma");
-  for (const int64_t rows : {128, 1024, 4096, 16384, 49152}) {
+  fmt::print(
+      "f16 on {}\n{:>24} {:>9} {:>10} {:>9}   by tile: 32 64 128 192 256; cluster_linear: 64x64 by 1, 2, 4, 128x64, 128x128\n",
+      device->description(), "rows x columns x depth", "cuBLASLt", "activation", "wgmma");
+  for (const int64_t rows : {16, 128, 256, 384, 512, 1024, 4096, 16384, 49152}) {
     for (const Shape2& shape : kShapes) {
       BertieCudaProduct product{};
       product.element = product.result = BERTIE_CUDA_F16;
@@ -89,12 +105,12 @@ void run() {
       product.k = shape.depth;
       BertieCudaOperands operands{};
       operands.a = x.data();
-      operands.b = numbers->data();
       operands.bias = numbers->data();
       operands.d = y.data();
       operands.workspace = workspace.data();
       operands.workspace_bytes = kWorkspace;
       const auto multiply = [&] {
+        operands.b = next_weight(shape);
         device->check(device->api().run_product(device->index(), &product, &operands, stream->handle()), "a product");
       };
       const auto activate = [&] {
@@ -111,7 +127,7 @@ void run() {
         return [&, columns] {
           cuda::WgmmaLinearParams params{};
           params.x = x.data();
-          params.weight = numbers->data();
+          params.weight = next_weight(shape);
           params.bias = reinterpret_cast<const float*>(bias->data());
           params.y = y.data();
           params.element = Element::f16;
@@ -126,7 +142,7 @@ void run() {
       const auto integers = [&] {
         cuda::WgmmaLinearParams params{};
         params.x = x.data();
-        params.weight = numbers->data();
+        params.weight = next_weight(shape);
         params.bias = params.x_scale = params.w_scale = reinterpret_cast<const float*>(bias->data());
         params.y = y.data();
         params.operands = cuda::LinearOperands::int8;
@@ -137,12 +153,31 @@ void run() {
         params.depth = shape.depth;
         device->launch(linear, params, *stream);
       };
-      const std::vector<double> times =
-          microseconds(*stream, {multiply, activate, tile(0), integers, tile(32), tile(64), tile(128), tile(192), tile(256)},
-                       rows < 16384 ? 20 : 4);
+      const auto cluster = [&](cuda::ClusterLinearTile own_tile) {
+        return [&, own_tile] {
+          cuda::ClusterLinearParams params{};
+          params.x = x.data();
+          params.weight = next_weight(shape);
+          params.bias = reinterpret_cast<const float*>(bias->data());
+          params.y = y.data();
+          params.element = Element::f16;
+          params.activation = shape.activation;
+          params.rows = rows;
+          params.columns = shape.columns;
+          params.depth = shape.depth;
+          params.tile = own_tile;
+          device->launch(clusters, params, *stream);
+        };
+      };
+      std::vector<std::function<void()>> works = {multiply, activate,  tile(0),   integers, tile(32),
+                                                  tile(64), tile(128), tile(192), tile(256)};
+      for (const auto& own_tile : kClusters) {
+        if (rows <= 1024) works.push_back(cluster(own_tile));
+      }
+      const std::vector<double> times = microseconds(*stream, works, rows < 16384 ? 20 : 4);
       fmt::print("{:>24} {:>9.2f} {:>10.2f} {:>9.2f} {:>9.2f}  ", fmt::format("{} x {} x {}", rows, shape.columns, shape.depth),
                  times[0], shape.activation == Activation::none ? 0.0 : times[1], times[2], times[3]);
-      for (size_t i = 4; i < times.size(); ++i) fmt::print(" {:.2f}", times[i]);
+      for (size_t i = 4; i < times.size(); ++i) fmt::print("{} {:.2f}", i == 9 ? ";" : "", times[i]);
       fmt::print("\n");
     }
   }

@@ -1,10 +1,11 @@
 // linear: x [..., K] times weight [N, K] transposed, + bias: by cuBLASLt, with an activation as a kernel of its own behind it, or by
-// wgmma_linear, which does both, also of operands in e4m3.
+// cluster_linear for few rows and wgmma_linear for more, which do both; wgmma_linear also of operands in e4m3.
 #include <optional>
 
 #include "backend/batch_shape.h"
 #include "base/error.h"
 #include "base/float_element.h"
+#include "cuda/kernels/cluster_linear.h"
 #include "cuda/kernels/quantize_rows.h"
 #include "cuda/kernels/wgmma_linear.h"
 #include "cuda/ops.h"
@@ -17,10 +18,8 @@ namespace {
 
 enum Input : size_t { kX, kWeight, kBias };
 
-// Results from which on wgmma_linear is the faster also without an activation: a tile for nearly every multiprocessor.
-constexpr int64_t kWgmmaResults = int64_t{128} * 128 * 192;
-
 struct Wgmma {
+  Launcher<ClusterLinearParams> few_rows;
   Launcher<WgmmaLinearParams> launcher;
   std::shared_ptr<const DeviceBuffer> bias;  // f32
 };
@@ -41,7 +40,7 @@ class Linear final : public Step {
   }
 
  protected:
-  size_t own_workspace_bytes(const BatchLimits&) const override { return kProductWorkspace; }
+  size_t own_workspace_bytes(const BatchLimits&) const override { return wgmma_ ? 0 : kProductWorkspace; }
 
   void enqueue(const KernelContext& context) const override {
     const TensorView& x = context.inputs[kX];
@@ -51,7 +50,7 @@ class Linear final : public Step {
     product.k = x.shape.back();
     product.n = y.shape.back();
     if (product.m == 0) return;
-    if (wgmma_ && (activation_ != Activation::none || product.m * product.n >= kWgmmaResults)) return run_wgmma(context);
+    if (wgmma_) return run_wgmma(context);
     BertieCudaOperands operands{};
     operands.a = x.data;
     operands.b = context.inputs[kWeight].data;
@@ -80,20 +79,30 @@ class Linear final : public Step {
   void run_wgmma(const KernelContext& context) const {
     const TensorView& x = context.inputs[kX];
     const MutableTensorView& y = context.outputs[0];
-    WgmmaLinearParams params{};
-    params.x = x.data;
-    params.weight = context.inputs[kWeight].data;
-    if (wgmma_->bias) params.bias = reinterpret_cast<const float*>(wgmma_->bias->data());
-    params.y = y.data;
-    params.element = element_of(y.dtype);
-    params.activation = activation_;
-    params.rows = row_count(x.shape);
-    params.columns = y.shape.back();
-    params.depth = x.shape.back();
-    params.live_rows = y.shape.rank() == 2 ? live(context) : nullptr;
-    params.overflow = overflow(context);
-    params.step = context.device->step;
-    device().launch(wgmma_->launcher, params, context.device->stream);
+    const auto launch = [&](const auto& launcher, auto params) {
+      params.x = x.data;
+      params.weight = context.inputs[kWeight].data;
+      if (wgmma_->bias) params.bias = reinterpret_cast<const float*>(wgmma_->bias->data());
+      params.y = y.data;
+      params.element = element_of(y.dtype);
+      params.activation = activation_;
+      params.rows = row_count(x.shape);
+      params.columns = y.shape.back();
+      params.depth = x.shape.back();
+      params.live_rows = y.shape.rank() == 2 ? live(context) : nullptr;
+      params.overflow = overflow(context);
+      params.step = context.device->step;
+      device().launch(launcher, params, context.device->stream);
+    };
+    const ClusterLinearTile tile = cluster_linear_tile(row_count(x.shape), y.shape.back(), x.shape.back(),
+                                                       activation_ == Activation::gelu, device().properties().multiprocessors);
+    if (tile.rows > 0) {
+      ClusterLinearParams params{};
+      params.tile = tile;
+      launch(wgmma_->few_rows, params);
+    } else {
+      launch(wgmma_->launcher, WgmmaLinearParams{});
+    }
   }
 
   Activation activation_;
@@ -257,14 +266,16 @@ PrepareResult prepare_wgmma_linear(const KernelRequest& request) {
       throw Refused{
           fmt::format("{} columns, {} deep: multiples of 8, and at least {} deep", columns, depth, kWgmmaLinearLeastDepth)};
     }
-    Wgmma wgmma{operands.device()->launcher<WgmmaLinearParams>("wgmma_linear"), nullptr};
+    Wgmma wgmma{operands.device()->launcher<ClusterLinearParams>("cluster_linear"),
+                operands.device()->launcher<WgmmaLinearParams>("wgmma_linear"), nullptr};
     if (operands.has(kBias)) {
       const std::optional<Tensor>& bias = operands.value(kBias).constant;
       if (!bias) throw Refused{"the bias is not constant"};
       wgmma.bias = operands.device()->upload(*bias, DType::f32);
     }
-    const char* reason =
-        activation == Activation::none ? "sums in f32; few results: cuBLASLt" : "sums in f32, GELU beside products";
+    const char* reason = activation == Activation::none
+                             ? "sums in f32; few rows: by clusters, cluster_linear"
+                             : "sums in f32, GELU beside products; few rows: by clusters, cluster_linear";
     return Preparation{std::make_unique<Linear>(std::move(operands), activation, 0, std::move(wgmma)), reason};
   });
 }

@@ -1,6 +1,7 @@
 // Programmatic dependent launch (compute capability 9.0 and later): the blocks of a kernel may be put on the device while the kernel before it
-// still runs, so that its launch costs nothing there. Every thread of such a kernel begins with begin_dependent(), before it touches memory
-// that another kernel reads or writes: then all before it in the stream is complete.
+// still runs, so that its launch costs nothing there. Every thread of such a kernel calls begin_dependent() before it touches memory that another
+// kernel reads or writes: then all before it in the stream is complete. What it may read sooner are constants (weights, biases) and what a
+// copy brought (the batch's counts and tiles): no block comes before a copy is complete.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -13,8 +14,9 @@ namespace bertie::cuda {
 
 __device__ inline void begin_dependent() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  cudaTriggerProgrammaticLaunchCompletion();  // the next kernel's blocks may come as soon as there is room
   cudaGridDependencySynchronize();
+  // The next kernel's blocks may come as soon as there is room. Sooner than here they would take it, and turns, from those that can work.
+  cudaTriggerProgrammaticLaunchCompletion();
 #endif
 }
 
@@ -32,20 +34,32 @@ inline bool launches_dependents() {
   return answer == 2;
 }
 
+// `cluster`: blocks of one, a divisor of blocks.x.
 template <typename... Wanted, typename... Given>
-cudaError_t launch_dependent(void (*kernel)(Wanted...), dim3 blocks, dim3 threads, size_t shared, cudaStream_t stream,
-                             Given&&... arguments) {
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attribute.val.programmaticStreamSerializationAllowed = 1;
+cudaError_t launch_dependent_clusters(void (*kernel)(Wanted...), dim3 blocks, dim3 threads, unsigned cluster, size_t shared,
+                                      cudaStream_t stream, Given&&... arguments) {
+  cudaLaunchAttribute attributes[2] = {};
   cudaLaunchConfig_t config{};
   config.gridDim = blocks;
   config.blockDim = threads;
   config.dynamicSmemBytes = shared;
   config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = launches_dependents() ? 1 : 0;
+  config.attrs = attributes;
+  if (launches_dependents()) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
+    attributes[config.numAttrs++].val.clusterDim = {cluster, 1, 1};
+  }
   return cudaLaunchKernelEx(&config, kernel, std::forward<Given>(arguments)...);
+}
+
+template <typename... Wanted, typename... Given>
+cudaError_t launch_dependent(void (*kernel)(Wanted...), dim3 blocks, dim3 threads, size_t shared, cudaStream_t stream,
+                             Given&&... arguments) {
+  return launch_dependent_clusters(kernel, blocks, threads, 1, shared, stream, std::forward<Given>(arguments)...);
 }
 
 }  // namespace bertie::cuda

@@ -62,6 +62,19 @@ __device__ inline void wait_stores() {
 __device__ inline void arrive(uint64_t* barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
+
+// Of all threads of a cluster's blocks; what they stored before they arrived is there after the wait.
+__device__ inline void arrive_at_cluster() { asm volatile("barrier.cluster.arrive.aligned;" ::: "memory"); }
+__device__ inline void wait_for_cluster() { asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); }
+// Four numbers to where `to` is in the shared memory of another block of the cluster.
+__device__ inline void store_in_cluster(float* to, int block, float4 numbers) {
+  asm volatile(
+      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\nst.shared::cluster.v4.f32 [there], {%2, %3, %4, %5};\n}" ::
+          "r"(shared_address(to)),
+      "r"(block), "f"(numbers.x), "f"(numbers.y), "f"(numbers.z), "f"(numbers.w)
+      : "memory");
+}
+
 // Registers of each of the warpgroup's threads from here on: a multiple of 8.
 template <int kRegisters>
 __device__ inline void take_registers() {

@@ -27,11 +27,19 @@ __device__ inline void add(float (&sum)[Vector<T>::kWidth], const void* rows, in
 // kVectors: a lane's at most.
 template <typename T, int kVectors>
 __global__ void __launch_bounds__(kWarps * 32) warp_layer_norm(AnyLayerNormParams p) {
-  begin_dependent();
   constexpr int kWidth = Vector<T>::kWidth;
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
   const int lane = threadIdx.x % 32, vectors = static_cast<int>(p.width) / kWidth;
   const float count = static_cast<float>(p.width);
+  // Of all rows that a warp takes, and there before x is.
+  float gamma[kVectors][kWidth], beta[kVectors][kWidth];
+#pragma unroll
+  for (int k = 0; k < kVectors; ++k) {
+    if (lane + k * 32 >= vectors) continue;
+    load_neighbours(p.gamma + (lane + k * 32) * kWidth, gamma[k]);
+    load_neighbours(p.beta + (lane + k * 32) * kWidth, beta[k]);
+  }
+  begin_dependent();
   bool bad = false;
   for (int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32; row < rows; row += int64_t{gridDim.x} * kWarps) {
     float held[kVectors][kWidth] = {};
@@ -72,12 +80,9 @@ __global__ void __launch_bounds__(kWarps * 32) warp_layer_norm(AnyLayerNormParam
     for (int k = 0; k < kVectors; ++k) {
       const int vector = lane + k * 32;
       if (vector >= vectors) continue;
-      float gamma[kWidth], beta[kWidth];
-      load_neighbours(p.gamma + vector * kWidth, gamma);
-      load_neighbours(p.beta + vector * kWidth, beta);
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) {
-        held[k][i] = fmaf((held[k][i] - mean) * scale, gamma[i], beta[i]);
+        held[k][i] = fmaf((held[k][i] - mean) * scale, gamma[k][i], beta[k][i]);
         largest = max(largest, magnitude(held[k][i]));
       }
       if (!p.y) continue;

@@ -1,5 +1,5 @@
-// A block takes a tile and a head: two warpgroups of 64 queries over the same keys. K and V come in pieces, two in shared memory at a
-// time; whichever warp is the last to have read a piece sends for the next but one. Scores, weights and results stay in registers; softmax is
+// A block takes a tile and a head: two warpgroups of 64 queries over the same keys; where there are few tiles, half of one. K and V come in
+// pieces, two in shared memory at a time; whichever warp is the last to have read a piece sends for the next but one. Scores, weights and results stay in registers; softmax is
 // online in powers of two. Two blocks share a multiprocessor where heads are narrow, so that one's softmax runs beside the other's
 // products.
 #include "cuda/kernels/wgmma_attention.h"
@@ -13,16 +13,17 @@
 namespace bertie::cuda {
 namespace {
 
-constexpr int kThreads = 256, kWarps = kThreads / 32, kStages = 2;
+constexpr int kStages = 2;
 constexpr int kKeys = 128;  // of a piece
 constexpr float kLog2E = 1.4426950408889634f;
 
-template <int D>
+template <int D, int kGroups>
 struct Layout {
+  static constexpr int kQueries = kGroups * 64;
   static constexpr int kWidth = D < 64 ? D : 64, kPanels = D / kWidth;  // a panel: [rows, kWidth], lines of 64 or 128 bytes
   static constexpr int kChunks = kWidth / 8, kSwizzle = kWidth == 64 ? 1 : 2, kGroup = 8 * kWidth * 2;
   static constexpr int kPiece = kKeys * D;
-  static constexpr int kBytes = (kWgmmaAttentionQueries * D + 2 * kStages * kPiece) * 2 + 1024;
+  static constexpr int kBytes = (kQueries * D + 2 * kStages * kPiece) * 2 + 1024;
 
   // Where the copy engine's swizzle puts 16-byte chunk `chunk` of a row, in elements; `rows` of a panel.
   static __device__ int place(int row, int chunk, int rows) {
@@ -32,16 +33,20 @@ struct Layout {
 };
 
 // kBiased: scores get what does not wait for the exponent, the bias or a scale that is not positive.
-template <typename T, int D, bool kBiased>
-__global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
+template <typename T, int D, bool kBiased, int kGroups>
+__global__ void __launch_bounds__(kGroups * 128, (D < 128 ? 4 : 2) / kGroups)
     wgmma_attention(const AnyAttentionParams p, const __grid_constant__ TensorMap key_map,
                     const __grid_constant__ TensorMap value_map) {
 #ifdef BERTIE_HOPPER
-  begin_dependent();
-  if (static_cast<int>(blockIdx.x) >= *p.tile_count) return;
-  using L = Layout<D>;
-  constexpr int kScores = kKeys / 2, kResults = D / 2, kRows = kWgmmaAttentionQueries;
-  const AttentionTile tile = p.tiles[blockIdx.x];
+  using L = Layout<D, kGroups>;
+  constexpr int kThreads = kGroups * 128, kWarps = kThreads / 32, kParts = kWgmmaAttentionQueries / L::kQueries;
+  constexpr int kScores = kKeys / 2, kResults = D / 2, kRows = L::kQueries;
+  if (static_cast<int>(blockIdx.x) >= *p.tile_count * kParts) return;
+  AttentionTile tile = p.tiles[blockIdx.x / kParts];
+  const int skipped = static_cast<int>(blockIdx.x) % kParts * L::kQueries;
+  tile.query_begin += skipped;
+  tile.query_count = min(tile.query_count - skipped, L::kQueries);
+  if (tile.query_count <= 0) return;
   const int head = blockIdx.y, lane = threadIdx.x % 32, group = threadIdx.x / 128;
   extern __shared__ unsigned char memory[];
   __shared__ uint64_t arrived[kStages];
@@ -68,6 +73,9 @@ __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
       readers[stage] = 0;
     }
     fence_barriers();
+  }
+  begin_dependent();
+  if (threadIdx.x == 0) {
     for (int piece = 0; piece < min(pieces, kStages); ++piece) fetch(piece);
   }
   for (int i = threadIdx.x; i < kRows * D / 8; i += kThreads) {
@@ -203,10 +211,11 @@ __global__ void __launch_bounds__(kThreads, D < 128 ? 2 : 1)
 #endif
 }
 
-template <typename T, int D>
+template <typename T, int D, int kGroups>
 cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
-  using L = Layout<D>;
-  const auto kernel = p.relative_bias || !(p.scale > 0) ? wgmma_attention<T, D, true> : wgmma_attention<T, D, false>;
+  using L = Layout<D, kGroups>;
+  const auto kernel =
+      p.relative_bias || !(p.scale > 0) ? wgmma_attention<T, D, true, kGroups> : wgmma_attention<T, D, false, kGroups>;
   cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, L::kBytes);
   TensorMap maps[2] = {};
   const void* sources[] = {p.k, p.v};
@@ -216,14 +225,22 @@ cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
     }
   }
   if (error != cudaSuccess) return error;
-  return launch_dependent(kernel, dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), kThreads,
-                          L::kBytes, stream, p, maps[0], maps[1]);
+  constexpr int kParts = kWgmmaAttentionQueries / L::kQueries;
+  return launch_dependent(kernel, dim3(static_cast<unsigned>(p.tile_capacity * kParts), static_cast<unsigned>(p.heads)),
+                          kGroups * 128, L::kBytes, stream, p, maps[0], maps[1]);
 }
 
 }  // namespace
 
 cudaError_t launch_wgmma_attention(const AnyAttentionParams& p, cudaStream_t stream) {
-  return with_matrix_heads(p, [&](auto element, auto width) { return launch<decltype(element), width>(p, stream); });
+  int device = 0, multiprocessors = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  if (error != cudaSuccess) return error;
+  const bool few = int64_t{p.tile_capacity} * p.heads <= multiprocessors;
+  return with_matrix_heads(p, [&](auto element, auto width) {
+    return few ? launch<decltype(element), width, 1>(p, stream) : launch<decltype(element), width, 2>(p, stream);
+  });
 }
 
 }  // namespace bertie::cuda

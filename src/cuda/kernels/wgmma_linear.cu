@@ -99,7 +99,6 @@ __global__ void __launch_bounds__(kThreads, 1)
   uint64_t* const arrived = reinterpret_cast<uint64_t*>(base + L::kBarriersAt);
   uint64_t* const released = arrived + L::kStages;
 
-  begin_dependent();
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
   const int across = static_cast<int>((p.columns + kColumns - 1) / kColumns);
   const int tiles = static_cast<int>((rows + kRows - 1) / kRows) * across;
@@ -128,30 +127,43 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x < 128) {
     leave_registers<40>();
     if (threadIdx.x == 0) {
+      const int lists_sent = L::kLists - (p.bias ? 0 : 1);
+      const auto bytes_of_list = [&](int column) { return static_cast<int>(min(int64_t{kColumns}, p.columns - column)) * 4; };
+      // Weights of the first pieces are on their way before x is there.
+      const int early = first < tiles ? min(pieces, L::kStages) : 0;
+      for (int piece = 0; piece < early; ++piece) {
+        arrive_expecting(&arrived[piece],
+                         L::kStageBytes + (piece == 0 ? lists_sent * bytes_of_list(first % across * kColumns) : 0));
+        copy_box(base + piece * L::kStageBytes + L::kXBytes, &weight_map, piece * kDepth, first % across * kColumns,
+                 &arrived[piece]);
+      }
+      begin_dependent();
       int buffer = 0;
       for (int tile = first; tile < tiles; tile += step, buffer = (buffer + 1) % L::kListTiles) {
         const int row = tile / across * kRows, column = tile % across * kColumns;
         const float* const sources[] = {p.bias, p.w_scale, p.quantized.quantization,
                                         L::kQuantizes ? p.quantized.quantization + p.columns : nullptr};
-        const int list_bytes = static_cast<int>(min(int64_t{kColumns}, p.columns - column)) * 4;
-        const int all_bytes = (L::kLists - (p.bias ? 0 : 1)) * list_bytes;
         for (int piece = 0; piece < pieces; ++piece, next_stage()) {
           unsigned char* const x = base + stage * L::kStageBytes;
           unsigned char* const weight = x + L::kXBytes;
-          wait(&released[stage], parity ^ 1);
-          arrive_expecting(&arrived[stage], L::kStageBytes + (piece == 0 ? all_bytes : 0));
+          if (tile > first || piece >= early) {
+            wait(&released[stage], parity ^ 1);
+            arrive_expecting(&arrived[stage], L::kStageBytes + (piece == 0 ? lists_sent * bytes_of_list(column) : 0));
+            copy_box(weight, &weight_map, piece * kDepth, column, &arrived[stage]);
+          }
           copy_box(x, &x_map, piece * kDepth, row, &arrived[stage]);
-          copy_box(weight, &weight_map, piece * kDepth, column, &arrived[stage]);
           if (piece > 0) continue;
 #pragma unroll
           for (int list = 0; list < L::kLists; ++list) {
             if (list == kBiases && !p.bias) continue;
-            copy_bytes(lists + (buffer * L::kLists + list) * kColumns, sources[list] + column, list_bytes, &arrived[stage]);
+            copy_bytes(lists + (buffer * L::kLists + list) * kColumns, sources[list] + column, bytes_of_list(column),
+                       &arrived[stage]);
           }
         }
       }
     }
   } else {
+    begin_dependent();
     take_registers<232>();
     const int lane = threadIdx.x % 32, warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0) - 4;  // known to be a warp's own
     const uint64_t x_operand = describe(base + warp / 4 * 64 * kLine, L::kGroupBytes, 16, 1),
@@ -313,10 +325,12 @@ cudaError_t launch(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t
                           p, x, weight, y);
 }
 
-// Turns of all multiprocessors times what a piece of a tile moves through shared memory, which is what products wait for.
+// Turns of all multiprocessors times what a piece of a tile moves through shared memory, which is what products wait for; of GELU what no
+// products run beside, that of the last tile.
 int64_t cost(const WgmmaLinearParams& p, int multiprocessors, int columns) {
   const int64_t tiles = (p.rows + kRows - 1) / kRows * ((p.columns + columns - 1) / columns);
-  return (tiles + multiprocessors - 1) / multiprocessors * (256 + 3 * columns);
+  return (tiles + multiprocessors - 1) / multiprocessors * (256 + 3 * columns) +
+         (p.activation == Activation::gelu ? 5 * columns : 0);
 }
 
 }  // namespace

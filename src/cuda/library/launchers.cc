@@ -5,6 +5,7 @@
 #include "cuda/kernels/any_attention.h"
 #include "cuda/kernels/any_layer_norm.h"
 #include "cuda/kernels/cast.h"
+#include "cuda/kernels/cluster_linear.h"
 #include "cuda/kernels/convert.h"
 #include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/gather.h"
@@ -43,6 +44,7 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<AnyAttentionParams, launch_any_attention>("any_attention"),
     launcher<AnyLayerNormParams, launch_any_layer_norm>("any_layer_norm"),
     launcher<CastParams, launch_cast>("cast"),
+    launcher<ClusterLinearParams, launch_cluster_linear>("cluster_linear"),
     launcher<ConvertParams, launch_convert>("convert"),
     launcher<ElementwiseParams, launch_elementwise>("elementwise"),
     launcher<GatherParams, launch_gather>("gather"),

@@ -1,0 +1,231 @@
+// A cluster takes a tile, each of its blocks a part of the depth, in pieces of 128 bytes: one warp sends for them, warpgroups multiply 64 rows each.
+// Every block sends each other the sums of that one's columns; a sum's parts are added in the order of the blocks.
+#include "cuda/kernels/cluster_linear.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "cuda/kernels/dependent_launch.cuh"
+#include "cuda/kernels/gelu.cuh"
+#include "cuda/kernels/hopper.cuh"
+#include "cuda/kernels/tensor_map.h"
+
+namespace bertie::cuda {
+namespace {
+
+constexpr int kLine = 128, kDepth = kLine / 2;  // bytes and elements of a piece's line along the depth
+constexpr int kMostBytes = 227 * 1024;
+
+template <int kGroups, int kColumns, int kBlocks>
+struct Layout {
+  static constexpr int kRows = kGroups * 64, kProducts = kGroups * 128;  // threads that multiply
+  static constexpr int kXBytes = kRows * kLine, kPieceBytes = kXBytes + kColumns * kLine;
+  static constexpr int kOwn = kColumns / kBlocks;  // columns whose sums a block adds up
+  static constexpr int kPartBytes = kBlocks > 1 ? kRows* kColumns * 4 : 0;
+  static constexpr int kStages = (kMostBytes - 1024 - kPartBytes) / kPieceBytes;
+  static_assert(kOwn % 8 == 0);
+  // `stages`: pieces that are there at a time.
+  static __host__ __device__ int parts_at(int stages) { return stages * kPieceBytes; }
+  static __host__ __device__ int barriers_at(int stages) { return parts_at(stages) + kPartBytes; }
+  static __host__ __device__ int bytes(int stages) { return barriers_at(stages) + stages * 16; }
+};
+
+// Of a block, at most.
+__host__ __device__ inline int pieces_of_block(int64_t depth, int blocks) {
+  const int pieces = static_cast<int>((depth + kDepth - 1) / kDepth);
+  return (pieces + blocks - 1) / blocks;
+}
+
+template <typename T, int kGroups, int kColumns, int kBlocks>
+__global__ void __launch_bounds__(kGroups * 128 + 32, 1)
+    cluster_linear(const ClusterLinearParams p, const __grid_constant__ TensorMap x_map,
+                   const __grid_constant__ TensorMap weight_map) {
+#ifdef BERTIE_HOPPER
+  using L = Layout<kGroups, kColumns, kBlocks>;
+  constexpr bool kOverflows = std::is_same_v<T, __half>;
+  extern __shared__ __align__(1024) unsigned char base[];
+  const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
+  const int block = static_cast<int>(blockIdx.x) % kBlocks, tile = static_cast<int>(blockIdx.x) / kBlocks;
+  const int down = static_cast<int>((p.rows + L::kRows - 1) / L::kRows);
+  const int row = tile % down * L::kRows, column = tile / down * kColumns;
+  if (row >= rows) return;  // as all of the cluster
+  const int most = pieces_of_block(p.depth, kBlocks), first = block * most, stages = min(most, L::kStages);
+  const int pieces = max(0, min(most, static_cast<int>((p.depth + kDepth - 1) / kDepth) - first));
+  float* const parts = reinterpret_cast<float*>(base + L::parts_at(stages));
+  uint64_t* const arrived = reinterpret_cast<uint64_t*>(base + L::barriers_at(stages));
+  uint64_t* const released = arrived + stages;
+
+  if (threadIdx.x >= L::kProducts) {
+    const bool sends = threadIdx.x == L::kProducts;
+    const auto send_weight = [&](int piece, int stage) {
+      arrive_expecting(&arrived[stage], L::kPieceBytes);
+      copy_box(base + stage * L::kPieceBytes + L::kXBytes, &weight_map, (first + piece) * kDepth, column, &arrived[stage]);
+    };
+    const auto send_x = [&](int piece, int stage) {
+      copy_box(base + stage * L::kPieceBytes, &x_map, (first + piece) * kDepth, row, &arrived[stage]);
+    };
+    const int early = min(pieces, stages);
+    if (sends) {
+      for (int stage = 0; stage < stages; ++stage) {
+        init_barrier(&arrived[stage], 1);
+        init_barrier(&released[stage], kGroups * 4);
+      }
+      fence_barriers();
+      for (int piece = 0; piece < early; ++piece) send_weight(piece, piece);
+    }
+    __syncthreads();  // barriers are there
+    if (!sends) return;
+    begin_dependent();
+    for (int piece = 0; piece < early; ++piece) send_x(piece, piece);
+    for (int piece = early, stage = 0, parity = 0; piece < pieces; ++piece) {
+      wait(&released[stage], parity);
+      send_weight(piece, stage);
+      send_x(piece, stage);
+      if (++stage == stages) {
+        stage = 0;
+        parity ^= 1;
+      }
+    }
+    return;
+  }
+  if constexpr (kBlocks > 1) arrive_at_cluster();  // that this block has begun
+  const int lane = threadIdx.x % 32;
+  const int own_column = column + block * L::kOwn + lane % 4 * 2;
+  float2 bias[L::kOwn / 8];
+#pragma unroll
+  for (int i = 0; i < L::kOwn / 8; ++i) {
+    bias[i] = {};
+    if (p.bias && own_column + i * 8 < p.columns) bias[i] = *reinterpret_cast<const float2*>(p.bias + own_column + i * 8);
+  }
+  __syncthreads();
+  begin_dependent();  // results may go where its operands lie
+
+  const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
+  float sums[kColumns / 2];
+#pragma unroll
+  for (int i = 0; i < kColumns / 2; ++i) sums[i] = 0;
+  const uint64_t x_operand = describe(base + group * 64 * kLine, 8 * kLine, 16, 1),
+                 weight_operand = describe(base + L::kXBytes, 8 * kLine, 16, 1);
+  for (int piece = 0, stage = 0, before = 0, parity = 0; piece < pieces; ++piece) {
+    const int at = stage * (L::kPieceBytes >> 4);
+    wait(&arrived[stage], parity);
+    hold(sums);
+    begin_products();
+#pragma unroll
+    for (int k = 0; k < kLine / 32; ++k)
+      WarpgroupProduct<T, kColumns>::shared(sums, x_operand + at + k * 2, weight_operand + at + k * 2, true);
+    commit_products();
+    if (piece > 0) {
+      wait_products<1>();
+      __syncwarp();
+      if (lane == 0) arrive(&released[before]);
+    }
+    before = stage;
+    if (++stage == stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+  wait_products<0>();
+  hold(sums);
+
+  // A thread's own sums are those of the same thread in every block.
+  float own[L::kOwn / 2];
+  if constexpr (kBlocks > 1) {
+    wait_for_cluster();
+#pragma unroll
+    for (int owner = 0; owner < kBlocks; ++owner) {
+      if (owner == block) continue;
+#pragma unroll
+      for (int i = 0; i < L::kOwn / 8; ++i) {
+        const float* four = sums + (owner * (L::kOwn / 8) + i) * 4;
+        store_in_cluster(parts + ((block * (L::kOwn / 8) + i) * L::kProducts + threadIdx.x) * 4, owner,
+                         {four[0], four[1], four[2], four[3]});
+      }
+    }
+    arrive_at_cluster();
+#pragma unroll
+    for (int owner = 0; owner < kBlocks; ++owner) {
+      if (owner != block) continue;
+#pragma unroll
+      for (int i = 0; i < L::kOwn / 2; ++i) own[i] = sums[owner * (L::kOwn / 2) + i];
+    }
+    wait_for_cluster();
+    float total[L::kOwn / 2];
+#pragma unroll
+    for (int from = 0; from < kBlocks; ++from) {
+#pragma unroll
+      for (int i = 0; i < L::kOwn / 8; ++i) {
+        float4 part = *reinterpret_cast<const float4*>(parts + ((from * (L::kOwn / 8) + i) * L::kProducts + threadIdx.x) * 4);
+        if (from == block) part = {own[i * 4], own[i * 4 + 1], own[i * 4 + 2], own[i * 4 + 3]};
+        total[i * 4] = from == 0 ? part.x : total[i * 4] + part.x;
+        total[i * 4 + 1] = from == 0 ? part.y : total[i * 4 + 1] + part.y;
+        total[i * 4 + 2] = from == 0 ? part.z : total[i * 4 + 2] + part.z;
+        total[i * 4 + 3] = from == 0 ? part.w : total[i * 4 + 3] + part.w;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < L::kOwn / 2; ++i) own[i] = total[i];
+  } else {
+#pragma unroll
+    for (int i = 0; i < L::kOwn / 2; ++i) own[i] = sums[i];
+  }
+
+  const bool gelu = p.activation == Activation::gelu;
+  bool bad = false;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int64_t own_row = row + static_cast<int>(threadIdx.x) / 32 * 16 + lane / 4 + half * 8;
+    if (own_row >= rows) continue;
+    T* const y = static_cast<T*>(p.y) + own_row * p.columns;
+#pragma unroll
+    for (int i = 0; i < L::kOwn / 8; ++i) {
+      if (own_column + i * 8 >= p.columns) continue;
+      float2 value{own[i * 4 + half * 2] + bias[i].x, own[i * 4 + half * 2 + 1] + bias[i].y};
+      if (kOverflows) bad |= !(fabsf(value.x) < 65520.0f && fabsf(value.y) < 65520.0f);  // from where f16 rounds to infinity
+      if (gelu) value = {gelu_in_16_bits(value.x), gelu_in_16_bits(value.y)};
+      *reinterpret_cast<uint32_t*>(y + own_column + i * 8) = pair<T>(value.x, value.y);
+    }
+  }
+  if (kOverflows && p.overflow && bad) atomicMin(p.overflow, p.step);
+#endif
+}
+
+template <typename T, int kGroups, int kColumns, int kBlocks>
+cudaError_t launch(const ClusterLinearParams& p, cudaStream_t stream) {
+  using L = Layout<kGroups, kColumns, kBlocks>;
+  const auto kernel = cluster_linear<T, kGroups, kColumns, kBlocks>;
+  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostBytes);
+  TensorMap x{}, weight{};
+  if (error == cudaSuccess) error = map_matrix(p.x, p.element, p.rows, p.depth, p.depth, L::kRows, kDepth, x);
+  if (error == cudaSuccess) error = map_matrix(p.weight, p.element, p.columns, p.depth, p.depth, kColumns, kDepth, weight);
+  if (error != cudaSuccess) return error;
+  const int64_t tiles = (p.rows + L::kRows - 1) / L::kRows * ((p.columns + kColumns - 1) / kColumns);
+  const int bytes = L::bytes(std::min(pieces_of_block(p.depth, kBlocks), L::kStages));
+  return launch_dependent_clusters(kernel, static_cast<unsigned>(tiles * kBlocks), L::kProducts + 32, kBlocks,
+                                   static_cast<size_t>(bytes), stream, p, x, weight);
+}
+
+template <typename T>
+cudaError_t launch(ClusterLinearTile tile, const ClusterLinearParams& p, cudaStream_t stream) {
+  const auto is = [&](int rows, int columns, int blocks) {
+    return tile.rows == rows && tile.columns == columns && tile.blocks == blocks;
+  };
+  if (is(64, 64, 1)) return launch<T, 1, 64, 1>(p, stream);
+  if (is(64, 64, 2)) return launch<T, 1, 64, 2>(p, stream);
+  if (is(64, 64, 4)) return launch<T, 1, 64, 4>(p, stream);
+  if (is(128, 64, 1)) return launch<T, 2, 64, 1>(p, stream);
+  if (is(128, 128, 1)) return launch<T, 2, 128, 1>(p, stream);
+  return cudaErrorInvalidValue;
+}
+
+}  // namespace
+
+cudaError_t launch_cluster_linear(const ClusterLinearParams& p, cudaStream_t stream) {
+  if (!cluster_linear_takes(p.element, p.columns, p.depth)) return cudaErrorInvalidValue;
+  if (p.activation != Activation::gelu && p.activation != Activation::none) return cudaErrorInvalidValue;
+  if (p.rows == 0 || p.columns == 0) return cudaSuccess;
+  return p.element == Element::f16 ? launch<__half>(p.tile, p, stream) : launch<__nv_bfloat16>(p.tile, p, stream);
+}
+
+}  // namespace bertie::cuda
