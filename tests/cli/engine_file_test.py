@@ -106,7 +106,7 @@ class EngineFiles(Case):
         self.assertEqual(run("calibrate", BUNDLED, "--data", ROOT / "tests/data/calibration.txt", "--max-texts", 10, "-o", cache)[0], 0)
         whole, eight = self.build(BUNDLED), self.build(BUNDLED, "--calibration", cache, name="eight.bertie")
         # The embedding tables stay as they are: 23.9 MB of float16 of the model's 45 MB.
-        self.assertLess(eight.stat().st_size, 0.55 * whole.stat().st_size)
+        self.assertLess(eight.stat().st_size, 0.8 * whole.stat().st_size)
         text = ["--task", "fill-mask", "--text", "The capital of France, [MASK], contains the Eiffel Tower.", "--json"]
         expected = run("run", BUNDLED, *text, "--calibration", cache)
         self.assertEqual(expected[0], 0, expected[2])
