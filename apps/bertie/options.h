@@ -67,7 +67,7 @@ struct CommonOptions {
   std::shared_ptr<KernelTimings> timings() const;
 };
 
-// The precision of a run by what was given, which may be nothing: then int8 for a model from an engine file in eight bits and beside a
+// The precision of a run by what was given, which may be nothing: then that in which an engine file holds its layers, int8 beside a
 // calibration, else fp32. Throws Error(invalid_argument) where such a model is wanted otherwise.
 std::string used_precision(const std::string& given, const std::string& calibration, const Model& model);
 
