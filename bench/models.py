@@ -15,13 +15,13 @@ from onnx_bert import encoder_weights  # noqa: E402
 
 
 def bundled_encoder(folder):
-    """The bundled model without its head, in float32, so that all engines compute the same."""
+    """The bundled model without its head, in float16 as it is: every engine computes with these very numbers, in float32 where asked."""
     folder.mkdir(parents=True)
     config, weights = encoder_weights(BUNDLED)
-    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["BertModel"], "dtype": "float32"}))
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["BertModel"], "dtype": "float16"}))
     for name in TOKENIZER_FILES:
         shutil.copyfile(BUNDLED / name, folder / name)
-    write_safetensors(folder / "model.safetensors", [(n, w.shape, lambda w=w: w) for n, w in weights.items()], "f32")
+    write_safetensors(folder / "model.safetensors", [(n, w.shape, lambda w=w: w) for n, w in weights.items()], "f16")
 
 
 MODELS = {
@@ -33,7 +33,8 @@ MODELS = {
 
 def model_folder(name, work):
     """Made once for each version of its maker."""
-    maker = hashlib.sha256((ROOT / "tools" / "make_checkpoint.py").read_bytes()).hexdigest()[:8]
+    sources = (ROOT / "tools" / "make_checkpoint.py", Path(__file__))
+    maker = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:8]
     folder = work / f"{name}-{maker}"
     if not folder.exists():
         part = work / f"{folder.name}.{os.getpid()}"

@@ -53,7 +53,7 @@ class EngineFile:
         array = np.frombuffer(stored, DTYPES[entry["dtype"]])
         if entry["layout"] == "rows":
             return array.reshape(entry["shape"])
-        assert entry["layout"] == "panels_16" and entry["dtype"] == "f32"
+        assert entry["layout"] == "panels_16" and entry["dtype"] in ("f32", "f16", "bf16")
         n, k = entry["shape"]
         rows = array.reshape(-1, k, 16).transpose(0, 2, 1).reshape(-1, k)
         assert not rows[n:].any()

@@ -103,13 +103,21 @@ std::shared_ptr<KernelTimings> CommonOptions::timings() const {
 }
 
 std::string used_precision(const std::string& given, const std::string& calibration, const Model& model) {
-  const auto order = model.network().order();
-  const bool held =
-      std::any_of(order.begin(), order.end(), [&](NodeId id) { return model.network().node(id).op == "int8_linear"; });
-  if (held && !given.empty() && given != "int8") {
+  std::string_view held;
+  for (const NodeId id : model.network().order()) {
+    const Node& node = model.network().node(id);
+    if (node.op == "int8_linear") held = "int8";
+    if (held.empty() && node.op == "linear" && node.text("precision") == "bf16") held = "bf16";
+  }
+  const bool other = !given.empty() && given != held;
+  if (held == "int8" && other) {
     fail(ErrorCode::invalid_argument, "{}: its linear layers are held in eight bits, and run in int8 alone", model.info().source);
   }
+  if (held == "bf16" && (other || !calibration.empty())) {
+    fail(ErrorCode::invalid_argument, "{}: its linear layers are held in bfloat16, and run in bf16 alone", model.info().source);
+  }
   if (!given.empty()) return given;
+  if (!held.empty()) return std::string(held);
   return says_eight_bits(model.network()) || !calibration.empty() ? "int8" : "fp32";
 }
 

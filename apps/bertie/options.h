@@ -67,8 +67,9 @@ struct CommonOptions {
   std::shared_ptr<KernelTimings> timings() const;
 };
 
-// The precision of a run by what was given, which may be nothing: then int8 for an engine file in eight bits, an ONNX file whose activations
-// are quantised, and beside a calibration, else fp32. Throws Error(invalid_argument) where such an engine file is wanted otherwise.
+// The precision of a run by what was given, which may be nothing: then that in which an engine file holds its layers, int8 for an ONNX file
+// whose activations are quantised and beside a calibration, else fp32. Throws Error(invalid_argument) where such an engine file is wanted
+// otherwise.
 std::string used_precision(const std::string& given, const std::string& calibration, const Model& model);
 
 // nullptr where `path` is empty. Throws Error(invalid_argument) where it was made for another model, and what Calibration::load throws.

@@ -86,7 +86,7 @@ class Kernel {
   // Whether run() still reads the bytes of constant input `index` (false where they were packed).
   virtual bool reads_constant(size_t /*index*/) const { return true; }
   virtual size_t packed_bytes() const { return 0; }  // memory the kernel owns
-  // On a device, how the elements of an output lie in memory: activations may be kept in 16 bits where the network says f32.
+  // How an output's elements lie in memory: on a device, and by pass keep_bf16_rows, 16 bits may stand for what the network says is f32.
   virtual DType stored(size_t /*output*/, DType declared) const { return declared; }
   // On a device, queries of one QueryTile; 0: it asks for none.
   virtual int64_t query_block() const { return 0; }
@@ -99,7 +99,7 @@ struct KernelRequest {
   std::string_view variant = {};  // the entry's; empty: the one in use
   bool by_timing = false;         // offered beside the kernel that the rules prefer: only what cannot be done is refused
   std::shared_ptr<Device> device = nullptr;  // of the backends that have one
-  std::span<const DType> stored = {};        // on a device: how each value lies in memory, by its id
+  std::span<const DType> stored = {};        // how each value lies in memory, by its id
 };
 
 struct Refusal {

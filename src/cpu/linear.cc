@@ -79,12 +79,12 @@ Preparation prepare(const KernelRequest& request, bool on_the_fly) {
   return {std::make_unique<LinearKernel>(kernels, *weight, std::move(packing), bias, activation), reason};
 }
 
-// Products of bfloat16. x may lie in either width.
+// Products of bfloat16. x and what is made may lie in either width.
 class Bf16LinearKernel final : public Kernel {
  public:
   Bf16LinearKernel(const IsaKernels& kernels, SharedPacking<PackedBf16Weight> packing, std::vector<float> bias,
-                   Activation activation)
-      : kernels_(kernels), packing_(std::move(packing)), bias_(std::move(bias)), activation_(activation) {
+                   Activation activation, bool bf16_rows)
+      : kernels_(kernels), packing_(std::move(packing)), bias_(std::move(bias)), activation_(activation), bf16_rows_(bf16_rows) {
     // The kernels read whole vectors of it.
     if (!bias_.empty()) bias_.resize(static_cast<size_t>(panel_count(packing_.weight->view().n) * kGemmPanel));
   }
@@ -103,6 +103,7 @@ class Bf16LinearKernel final : public Kernel {
     return bf16_gemm_workspace(kernels_, packing_.weight->view().k, threads);
   }
   bool reads_constant(size_t) const override { return false; }
+  DType stored(size_t, DType declared) const override { return bf16_rows_ ? DType::bf16 : declared; }
   size_t packed_bytes() const override { return bias_.size() * sizeof(float) + (packing_.fresh ? packing_.weight->bytes() : 0); }
 
  private:
@@ -110,6 +111,7 @@ class Bf16LinearKernel final : public Kernel {
   SharedPacking<PackedBf16Weight> packing_;
   std::vector<float> bias_;
   Activation activation_;
+  bool bf16_rows_;  // made
 };
 
 Preparation prepare_bf16(const KernelRequest& request) {
@@ -124,7 +126,7 @@ Preparation prepare_bf16(const KernelRequest& request) {
   std::vector<float> bias = operands.has(2) ? operands.constant(2, "the bias") : std::vector<float>();
   const Activation activation = activation_named<Activation>(request.node.text("activation", "none"));
   return {std::make_unique<Bf16LinearKernel>(kernels, shared_packing<PackedBf16Weight>(kernels, *weight, request.pool),
-                                             std::move(bias), activation),
+                                             std::move(bias), activation, request.node.text("rows", "f32") == "bf16"),
           "weights packed in panels of 16 columns by 2"};
 }
 

@@ -10,6 +10,14 @@
 
 namespace bertie {
 
+std::vector<std::string> Target::linear_only() const {
+  std::vector<std::string> names;
+  for (const Precision& precision : precisions) {
+    if (precision.linear_only) names.emplace_back(precision.name);
+  }
+  return names;
+}
+
 Target target_of(std::string_view device) {
   Target target;
   const auto offer = [&](std::initializer_list<const Backend*> backends) {

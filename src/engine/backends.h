@@ -12,10 +12,11 @@ namespace bertie {
 
 // What an engine is built for.
 struct Target {
-  std::vector<const Backend*> backends;  // to ask for kernels, the preferred one first
-  std::vector<std::string> devices;      // names for Backend::open, a replica of the engine on each
-  std::vector<Precision> precisions;     // of the preferred backend
-  std::string float_precision = "fp32";  // of what lies between layers whose precision is for linear layers alone
+  std::vector<const Backend*> backends;          // to ask for kernels, the preferred one first
+  std::vector<std::string> devices;              // names for Backend::open, a replica of the engine on each
+  std::vector<Precision> precisions;             // of the preferred backend
+  std::string float_precision = "fp32";          // of what lies between layers whose precision is for linear layers alone
+  std::vector<std::string> linear_only() const;  // names of such precisions
 };
 // Of EngineOptions::device. Throws Error(invalid_argument) naming the devices there are.
 Target target_of(std::string_view device);

@@ -209,10 +209,7 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
   Network& network = impl->network;
   network = source;
   if (!options.outputs.empty()) network.keep_outputs(options.outputs);
-  passes.linear_only.clear();
-  for (const Precision& precision : target.precisions) {
-    if (precision.linear_only) passes.linear_only.emplace_back(precision.name);
-  }
+  passes.linear_only = target.linear_only();
   passes.float_precision = target.float_precision;
   impl->passes = run_passes(network, passes);
   network.remove_dead_nodes();

@@ -56,7 +56,7 @@ void PlannedRun::make_views() {
       const ValueId id = node.inputs[k];
       if (id == kNone) continue;
       TensorView& view = steps_[i].inputs[k];
-      view = {addresses_[static_cast<size_t>(id)], network.value(id).dtype, shape_of(id)};
+      view = {addresses_[static_cast<size_t>(id)], engine_.stored[static_cast<size_t>(id)], shape_of(id)};
       note_extents(id, view.shape);
       const auto found = std::find(network_inputs.begin(), network_inputs.end(), id);
       if (found != network_inputs.end()) inputs_.push_back({&view.data, static_cast<size_t>(found - network_inputs.begin())});
@@ -64,7 +64,7 @@ void PlannedRun::make_views() {
     for (size_t k = 0; k < node.outputs.size(); ++k) {
       const ValueId id = node.outputs[k];
       MutableTensorView& view = steps_[i].outputs[k];
-      view = {addresses_[static_cast<size_t>(id)], network.value(id).dtype, shape_of(id)};
+      view = {addresses_[static_cast<size_t>(id)], engine_.stored[static_cast<size_t>(id)], shape_of(id)};
       note_extents(id, view.shape);
     }
   }

@@ -15,7 +15,7 @@ void export_quantized_onnx(const Model& model, const std::string& path, const En
   passes.precision = "int8";
   Network network = model.network();
   run_logical_passes(network, passes);
-  hold_eight_bits(network, passes);
+  hold_precisions(network, passes);
   onnx::write_onnx(models::to_onnx(network, options, model.info().squeezed_outputs), path, options.largest_inline);
 }
 

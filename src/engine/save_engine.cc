@@ -11,9 +11,12 @@
 
 #include "backend/kernel_timings.h"
 #include "base/error.h"
+#include "base/float16.h"
+#include "base/float_element.h"
 #include "base/panels.h"
 #include "bertie/engine.h"
 #include "bertie/model.h"
+#include "engine/backends.h"
 #include "formats/engine_file.h"
 #include "models/engine_model.h"
 #include "models/model_info_json.h"
@@ -31,28 +34,34 @@ using Json = nlohmann::json;
 class WeightTable {
  public:
   explicit WeightTable(const Network& network) {
-    std::map<Key, bool> only_weights;  // whether nothing but linear's weight input reads these bytes
-    const auto note = [&](ValueId id, bool as_weight) {
+    enum class Use : uint8_t { other, weight, bf16_weight };  // of linear layers, alone
+    std::map<Key, Use> uses;
+    const auto note = [&](ValueId id, Use use) {
       if (id == kNone || !network.value(id).constant) return;
       const Tensor& tensor = *network.value(id).constant;
       const auto [number, fresh] = numbers_.try_emplace(key(tensor), entries_.size());
       if (fresh) entries_.push_back({network.value(id).name, tensor});
       values_.emplace(id, number->second);
-      const auto [found, first] = only_weights.try_emplace(key(tensor), as_weight);
-      if (!first) found->second = found->second && as_weight;
+      const auto [found, first] = uses.try_emplace(key(tensor), use);
+      if (!first) found->second = std::min(found->second, use);
     };
     for (NodeId node_id : network.order()) {
       const Node& node = network.node(node_id);
-      for (size_t i = 0; i < node.inputs.size(); ++i)
-        note(node.inputs[i], (node.op == "linear" && i == 1) || (node.op == "int8_linear" && i == 2));
+      for (size_t i = 0; i < node.inputs.size(); ++i) {
+        const bool weight = (node.op == "linear" && i == 1) || (node.op == "int8_linear" && i == 2);
+        const bool bf16 = node.op == "linear" && node.text("precision", "fp32") == "bf16";
+        note(node.inputs[i], !weight ? Use::other : bf16 ? Use::bf16_weight : Use::weight);
+      }
     }
-    for (const Network::Output& output : network.outputs()) note(output.value, false);
+    for (const Network::Output& output : network.outputs()) note(output.value, Use::other);
     for (Entry& entry : entries_) {
       const Tensor& tensor = entry.tensor;
-      if (tensor.layout == TensorLayout::rows && only_weights.at(key(tensor)) && tensor.shape.rank() == 2 &&
-          is_packable(tensor.dtype)) {
-        entry.packed = true;
+      const Use use = uses.at(key(tensor));
+      const bool packable = use != Use::other && tensor.shape.rank() == 2 && is_packable(tensor.dtype);
+      if (packable && use == Use::bf16_weight && tensor.dtype != DType::bf16) {
+        entry.tensor = rounded_to_bf16(tensor.row_major());
       }
+      entry.packed = packable && tensor.layout == TensorLayout::rows;
       entry.stored = {tensor.dtype, tensor.shape, nullptr, tensor.layout};
       if (entry.packed) entry.stored.layout = tensor.dtype == DType::i8 ? TensorLayout::panels_16x4 : TensorLayout::panels_16;
       entry.offset = size_;
@@ -134,6 +143,12 @@ class WeightTable {
       }
     }
   }
+  static Tensor rounded_to_bf16(const Tensor& rows) {
+    const auto count = static_cast<size_t>(rows.shape.elements());
+    std::shared_ptr<uint16_t[]> rounded(new uint16_t[count]);
+    for (size_t i = 0; i < count; ++i) rounded[i] = float_to_bf16(float_element(rows.view(), i));
+    return {DType::bf16, rows.shape, std::shared_ptr<const void>(rounded, rounded.get())};
+  }
   static bool is_packable(DType dtype) {
     return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::i8;
   }
@@ -144,11 +159,15 @@ class WeightTable {
   size_t size_ = 0;
 };
 
-// Layers in eight bits lie in the file as such, with the scales of the calibration; the engine over the file is built without it.
-void hold_eight_bits(Network& network, const EngineOptions& options, EngineOptions& of_file) {
+// Layers in eight bits lie in the file as such, with the scales of the calibration, and those in bfloat16 with rounded weights; the engine
+// over the file is built without a calibration.
+void hold_precisions(Network& network, const EngineOptions& options, EngineOptions& of_file) {
   const bool automatic = options.precision == "auto";
   if (automatic && !options.calibration) return;  // which building refuses
-  if (bertie::hold_eight_bits(network, pass_options(options)) == 0) return;
+  if (options.precision != "int8" && options.precision != "bf16" && !automatic && options.layer_precision.empty()) return;
+  PassOptions passes = pass_options(options);
+  passes.linear_only = target_of(options.device).linear_only();
+  if (bertie::hold_precisions(network, passes) == 0) return;
   network.remove_dead_nodes();
   of_file.calibration = nullptr;
   if (automatic) of_file.precision = "fp32";
@@ -236,7 +255,7 @@ void save_engine(const Model& model, const std::string& path, const EngineOption
   const std::vector<PassReport> passes = run_logical_passes(network, {{}, options.disabled_passes});
   network.remove_dead_nodes();
   EngineOptions of_file = options;
-  hold_eight_bits(network, options, of_file);
+  hold_precisions(network, options, of_file);
   const WeightTable table(network);
   ThreadPool pool(options.threads);
   // Kernels are chosen for the weights as they will lie in the file.

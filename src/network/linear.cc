@@ -3,7 +3,7 @@
 namespace bertie {
 
 const OpDescriptor& linear_op() {
-  static const OpDescriptor op{"linear", 2, {"x", "weight", "bias"}, {"activation", "precision"}, [](OpContext& context) {
+  static const OpDescriptor op{"linear", 2, {"x", "weight", "bias"}, {"activation", "precision", "rows"}, [](OpContext& context) {
                                  context.require_float(0);
                                  context.require_float(1);
                                  context.require_rank(1, 2);
@@ -14,6 +14,7 @@ const OpDescriptor& linear_op() {
                                                         {"none", "gelu", "gelu_tanh", "relu", "silu", "tanh"});
                                  context.require_one_of("precision", context.node().text("precision", "fp32"),
                                                         {"fp32", "tf32", "fp16", "bf16", "int8", "fp8"});
+                                 context.require_one_of("rows", context.node().text("rows", "f32"), {"f32", "bf16"});
                                  SymbolicShape shape = context.shape(0);
                                  shape.back() = context.shape(1)[0];
                                  context.output(DType::f32, std::move(shape));

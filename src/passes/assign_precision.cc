@@ -24,12 +24,15 @@ bool is_quantized(const Network& network, const Node& linear) {
   const Node* source = producer(network, linear.input(0));
   return source && source->op == "fake_quantize";
 }
+// Said by the engine file that the network is from.
+bool held_in_bf16(const Node& node) { return node.op == "linear" && node.text("precision") == "bf16"; }
 
 // Why it cannot be computed in `precision`.
 std::string_view no_layer(const Network& network, const Node& node, const PassOptions& options, const std::string& precision,
                           const std::set<const void*>& tables) {
   if (node.op == "attention" && precision == "int8" && getenv("ATTN8")) return "";
   if (node.op == "int8_linear") return precision == "int8" ? "" : "its weight is held in eight bits";
+  if (held_in_bf16(node)) return precision == "bf16" ? "" : "its weight is held in bfloat16";
   if (std::find(options.linear_only.begin(), options.linear_only.end(), precision) == options.linear_only.end()) return "";
   const std::string_view refusal = no_linear(network, node);
   if (refusal.empty() && precision == "int8" && tables.contains(network.value(node.input(1)).constant->data.get()))
@@ -62,7 +65,7 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
   for (const NodeId id : network.order()) {
     const Node& node = network.node(id);
     std::string precision = options.precision == "auto" ? automatic(node, *options.calibration, log) : options.precision;
-    precision = node.text("precision", precision);  // of an engine file that holds other layers in eight bits
+    precision = node.text("precision", precision);  // of an engine file that holds layers in eight bits or bfloat16
     if (by_file && precision == "int8" && node.op == "linear" && !is_quantized(network, node)) {
       log.refused("{}: the file has it in floats", node.name);
       precision = options.beside_linear_layers();
@@ -81,6 +84,7 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
     const std::string_view refusal = no_layer(network, node, options, precision, tables);
     if (!refusal.empty() && node.op == "linear") log.refused("{}: {}", node.name, refusal);
     if (!refusal.empty() || node.op == "int8_linear") precision = options.beside_linear_layers();
+    if (held_in_bf16(node)) precision = "bf16";
     if (precision == "fp32") continue;
     network.mutable_node(id).attributes["precision"] = precision;
     assigned[precision].push_back(node.name);

@@ -41,6 +41,7 @@ const std::vector<Pass>& all_passes() {
       {"assign_precision", assign_precision},
       {"quantize_linear_layers", quantize_linear_layers},
       {"fuse_quantize_rows", fuse_quantize_rows},
+      {"keep_bf16_rows", keep_bf16_rows},
   };
   return passes;
 }

@@ -71,9 +71,10 @@ std::vector<PassReport> run_passes(Network& network, const PassOptions& options)
 // through the passes again. This is what an engine file keeps.
 std::vector<PassReport> run_logical_passes(Network& network, const PassOptions& options);
 
-// After run_logical_passes: the linear layers that the options compute in eight bits are int8_linear from here on, their weights integers,
-// and the others stay in float32. What else the options ask for is left to the engine. Returns how many layers are in eight bits.
-size_t hold_eight_bits(Network& network, const PassOptions& options);
+// After run_logical_passes: the linear layers that the options compute in eight bits are int8_linear from here on, their weights integers;
+// those in bfloat16 say so, where that is a precision of linear layers alone; and the others stay in float32. What else the options ask
+// for is left to the engine. Returns how many layers are in eight bits or bfloat16.
+size_t hold_precisions(Network& network, const PassOptions& options);
 
 // One definition each, in the pass's file.
 void assign_precision(Network&, const PassOptions&, PassLog&);
@@ -89,6 +90,7 @@ void fuse_quantize_rows(Network&, const PassOptions&, PassLog&);
 void fuse_skip_layer_norm(Network&, const PassOptions&, PassLog&);
 void fuse_normalize(Network&, const PassOptions&, PassLog&);
 void fuse_pool(Network&, const PassOptions&, PassLog&);
+void keep_bf16_rows(Network&, const PassOptions&, PassLog&);
 void merge_duplicates(Network&, const PassOptions&, PassLog&);
 void merge_qkv(Network&, const PassOptions&, PassLog&);
 void quantize_linear_layers(Network&, const PassOptions&, PassLog&);

@@ -177,7 +177,7 @@ TEST(PassesTest, EightBitsThatAreHeldEndInTheSamePlan) {
     layer.network.add_output("last_hidden_state", layer.hidden);
     if (held) {
       run_logical_passes(layer.network, {});
-      EXPECT_EQ(hold_eight_bits(layer.network, options), 3u);
+      EXPECT_EQ(hold_precisions(layer.network, options), 3u);
     }
     run_passes(layer.network, {.precision = options.precision,
                                .layer_precision = held ? std::vector<LayerPrecision>() : options.layer_precision,
@@ -199,10 +199,68 @@ TEST(PassesTest, OtherLayersAreKeptInFloat32OnlyBesideEightBits) {
   Layer layer;
   layer.network.add_output("last_hidden_state", layer.hidden);
   run_logical_passes(layer.network, {});
-  EXPECT_EQ(hold_eight_bits(layer.network, {.layer_precision = {{"output", "fp32"}}}), 0u);
+  EXPECT_EQ(hold_precisions(layer.network, {.layer_precision = {{"output", "fp32"}}}), 0u);
   run_passes(layer.network, {.precision = "int8"});
   const auto ops = layer.ops();
   EXPECT_EQ(std::count(ops.begin(), ops.end(), "int8_linear"), 4);
+}
+
+// The same for bfloat16, where it is for linear layers alone: elsewhere the run says.
+TEST(PassesTest, LayersInBfloat16AreHeldAsSuch) {
+  const std::vector<std::string> linear_only = {"int8", "bf16"};
+  for (const auto& [precisions, held] : {std::pair{linear_only, 3u}, {std::vector<std::string>{"int8"}, 0u}}) {
+    Layer layer;
+    layer.network.add_output("last_hidden_state", layer.hidden);
+    run_logical_passes(layer.network, {});
+    EXPECT_EQ(
+        hold_precisions(layer.network, {.precision = "bf16", .layer_precision = {{"output", "fp32"}}, .linear_only = precisions}),
+        held);
+    run_passes(layer.network, {.linear_only = precisions});
+    size_t in_bf16 = 0;
+    for (NodeId id : layer.network.order()) {
+      const Node& node = layer.network.node(id);
+      if (node.text("precision", "fp32") != "bf16") continue;
+      ++in_bf16;
+      EXPECT_EQ(node.op, "linear");
+      EXPECT_NE(node.name, "output");
+    }
+    EXPECT_EQ(in_bf16, held);
+    if (held == 0) continue;
+    EXPECT_THAT(message_of([&] {
+                  run_passes(layer.network, {.layer_precision = {{"intermediate", "fp32"}}, .linear_only = precisions});
+                }),
+                HasSubstr("its weight is held in bfloat16"));
+  }
+}
+
+// Of the layer's four linear nodes the intermediate one alone feeds a linear node, and nothing else.
+TEST(PassesTest, RowsBetweenLinearLayersInBfloat16StayInIt) {
+  const auto kept = [](const PassOptions& options, bool read_elsewhere, bool output) {
+    Layer layer;
+    layer.network.add_output("last_hidden_state", layer.hidden);
+    run_logical_passes(layer.network, {});
+    ValueId wide = kNone;
+    for (NodeId id : layer.network.order()) {
+      if (layer.network.node(id).name == "intermediate") wide = layer.network.node(id).outputs[0];
+    }
+    if (output) layer.network.add_output("wide", wide);
+    if (read_elsewhere) layer.network.add_output("doubled", layer.network.add_elementwise("add", wide, wide));
+    run_passes(layer.network, options);
+    std::vector<std::string> names;
+    for (NodeId id : layer.network.order()) {
+      if (layer.network.node(id).text("rows") == "bf16") names.push_back(layer.network.node(id).name);
+    }
+    return names;
+  };
+  const PassOptions bf16 = {.precision = "bf16", .linear_only = {"int8", "bf16"}};
+  EXPECT_THAT(kept(bf16, false, false), ElementsAre("intermediate"));
+  EXPECT_THAT(kept(bf16, true, false), ElementsAre());
+  EXPECT_THAT(kept(bf16, false, true), ElementsAre());
+  EXPECT_THAT(kept({.precision = "fp32", .linear_only = bf16.linear_only}, false, false), ElementsAre());
+  EXPECT_THAT(kept({.precision = "bf16"}, false, false), ElementsAre());  // a device that keeps all rows as it likes
+  PassOptions reader = bf16;
+  reader.layer_precision = {{"output", "fp32"}};
+  EXPECT_THAT(kept(reader, false, false), ElementsAre());
 }
 
 TEST(PassesTest, InInt8AnEmbeddingsTableStaysAsItIs) {

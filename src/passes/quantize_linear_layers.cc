@@ -306,7 +306,7 @@ void quantize_linear_layers(Network& network, const PassOptions& options, PassLo
   network.remove_dead_nodes();
 }
 
-size_t hold_eight_bits(Network& network, const PassOptions& options) {
+size_t hold_precisions(Network& network, const PassOptions& options) {
   for (const char* pass : {"assign_precision", "quantize_linear_layers"}) {
     if (std::find(options.disabled.begin(), options.disabled.end(), pass) != options.disabled.end()) return 0;
   }
@@ -314,13 +314,20 @@ size_t hold_eight_bits(Network& network, const PassOptions& options) {
   PassLog log(report);
   assign_precision(network, options, log);
   quantize_linear_layers(network, options, log);
+  const auto& linear_only = options.linear_only;
+  const bool holds_bf16 = std::find(linear_only.begin(), linear_only.end(), "bf16") != linear_only.end();
+  const auto in_bf16 = [&](const Node& node) {
+    return holds_bf16 && node.op == "linear" && node.text("precision", "fp32") == "bf16";
+  };
   const auto order = network.order();
-  const auto held = std::count_if(order.begin(), order.end(), [&](NodeId id) { return network.node(id).op == "int8_linear"; });
+  const auto held = std::count_if(order.begin(), order.end(),
+                                  [&](NodeId id) { return network.node(id).op == "int8_linear" || in_bf16(network.node(id)); });
   for (const NodeId id : order) {
     Node& node = network.mutable_node(id);
+    const bool bf16 = in_bf16(node);
     node.attributes.erase("precision");
-    // Beside layers in eight bits the others stay in float32, also where a run asks for eight.
-    if (held > 0 && node.op == "linear") node.attributes["precision"] = std::string("fp32");
+    // Beside layers that are held the others stay in float32, also where a run asks otherwise.
+    if (held > 0 && node.op == "linear") node.attributes["precision"] = std::string(bf16 ? "bf16" : "fp32");
   }
   network.verify();
   return static_cast<size_t>(held);

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <map>
 
+#include "bertie/base.h"
 #include "bertie/engine.h"
 #include "bertie/model.h"
 #include "formats/json.h"
@@ -78,6 +79,32 @@ TEST_P(EngineFiles, AnswersAreBitIdenticalToTheFolders) {
     if (shape.size() == 3 && shape[1] == Dim("sequence")) options.select_rows = {output.name};
     const auto expected = outputs_of(source.network(), options), actual = outputs_of(loaded.network(), options);
     EXPECT_TRUE(same_bits(actual.at(output.name), expected.at(output.name))) << output.name;
+  }
+}
+
+// A file in bfloat16 holds rounded weights and runs in nothing else: the bits of the folder's run, which rows kept in bfloat16 between
+// layers (pass keep_bf16_rows) do not change.
+TEST_P(EngineFiles, Bfloat16IsHeldAndGivesTheFoldersBits) {
+  const Model source = Model::load(std::string(kFolder) + "/" + GetParam());
+  for (const char* device : {"cpu", "reference"}) {
+    const EngineOptions options{.device = device, .precision = "bf16", .threads = 1};
+    std::map<std::string, std::vector<float>> expected;
+    try {
+      expected = outputs_of(source.network(), options);
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("precision 'bf16': device cpu has"), std::string::npos) << error.what();
+      continue;
+    }
+    save_engine(source, file_, options);
+    const Model loaded = Model::load(file_);
+    EngineOptions floats = options;
+    floats.disabled_passes = {"keep_bf16_rows"};
+    const auto held = outputs_of(loaded.network(), {.device = device, .threads = 1});
+    const auto through_floats = outputs_of(source.network(), floats);
+    for (const auto& [name, values] : expected) {
+      EXPECT_TRUE(same_bits(held.at(name), values)) << device << " " << name;
+      EXPECT_TRUE(same_bits(through_floats.at(name), values)) << device << " " << name;
+    }
   }
 }
 

@@ -1,0 +1,34 @@
+// Rows that nothing reads but linear layers in bfloat16 may be kept in bfloat16: their readers round them so anyway, so that no bit of any
+// result changes. Said of the op that makes them (attribute `rows`); a kernel that cannot, or a run of padded steps, keeps floats.
+#include <algorithm>
+
+#include "passes/pass.h"
+
+namespace bertie {
+namespace {
+
+bool in_bf16(const Node& node) { return node.op == "linear" && node.text("precision", "fp32") == "bf16"; }
+
+}  // namespace
+
+void keep_bf16_rows(Network& network, const PassOptions& options, PassLog& log) {
+  const auto& linear_only = options.linear_only;  // elsewhere the device says how rows lie
+  if (std::find(linear_only.begin(), linear_only.end(), "bf16") == linear_only.end()) return;
+  std::vector<std::string> kept;
+  for (const NodeId id : network.order()) {
+    Node& node = network.mutable_node(id);
+    const ValueId rows = node.outputs[0];
+    if (!in_bf16(node) || is_output(network, rows)) continue;
+    const std::vector<NodeId> readers = network.consumers(rows);
+    const auto reads_rows = [&](NodeId reader) {
+      const Node& by = network.node(reader);
+      return in_bf16(by) && std::count(by.inputs.begin(), by.inputs.end(), rows) == 1 && by.input(0) == rows;
+    };
+    if (readers.empty() || !std::all_of(readers.begin(), readers.end(), reads_rows)) continue;
+    node.attributes["rows"] = std::string("bf16");
+    kept.push_back(node.name);
+  }
+  log.matched_each("rows in bfloat16", kept);
+}
+
+}  // namespace bertie
