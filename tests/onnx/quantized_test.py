@@ -49,9 +49,10 @@ def static(activation=QuantType.QUInt8, weight=QuantType.QInt8, per_channel=Fals
     return make
 
 
-def dynamic(weight=QuantType.QInt8, per_channel=False, fused=False):
+def dynamic(weight=QuantType.QInt8, per_channel=False, fused=False, ops=None):
     def make(source, path, feed):
-        quantize_dynamic(str(source), str(path), per_channel=per_channel, weight_type=weight)
+        quantize_dynamic(str(source), str(path), per_channel=per_channel, weight_type=weight,
+                         op_types_to_quantize=ops, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
         if fused:
             session(path, path, ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
 
@@ -80,13 +81,13 @@ VARIANTS = {
     "static u8, opset 23": ("dynamo_opset23_sdpa/bert_masked", static()),
     "static u8, tf2onnx": ("tf2onnx_opset13/bert_masked", static()),
     "static u8, roberta": ("torchscript_opset17_sdpa/roberta_masked", static()),
-    "static u8, fused before": ("runtime_fused/bert_model", static(ops=["MatMul", "Attention"], DefaultTensorType=onnx.TensorProto.FLOAT)),
     "weights alone": ("runtime_fused/bert_model", static(ops=["MatMul", "Attention"])),  # the quantiser knows no types of what lies between
     "modelopt": ("torchscript_opset17_sdpa/bert_masked", static(**MODELOPT)),
     "nncf": ("torchscript_opset17_sdpa/bert_masked", nncf),
     "dynamic": ("torchscript_opset17_sdpa/bert_masked", dynamic()),
     "dynamic, by channel": ("torchscript_opset17_sdpa/bert_sequence", dynamic(per_channel=True)),
     "dynamic, u8 weights": ("torchscript_opset11_eager/bert_model", dynamic(QuantType.QUInt8)),
+    "dynamic, fused before": ("runtime_fused/bert_model", dynamic(ops=["MatMul", "Gemm", "Attention"])),
     "dynamic, fused after": ("torchscript_opset17_sdpa/bert_masked", dynamic(fused=True)),
 }
 
