@@ -123,15 +123,17 @@ class LinearLayers {
     return std::nullopt;
   }
 
-  // By the scale s and the zero point z of a file: x ~= s (q - z), so that u8 levels, less 128, are integers about s (128 - z). What is done
-  // by column in front of it (a migration and a shift, as bertie exports them) becomes part of the quantisation.
+  // By the scale s and the zero point z of a file: x ~= s (q - z). Of its 256 levels bertie has 255: the highest is held at the next, for many
+  // of GELU's results lie at the lowest. So u8 levels less 127 are integers about s (127 - z), i8 levels one more about s (-1 - z), but for
+  // those about 0, which have their ends at 127. What is done by column in front of it (a migration and a shift, as bertie exports them)
+  // becomes part of the quantisation.
   Input input_by_file(const Node& fake, int64_t depth) {
     Input result{fake.input(0), nullptr, {}};
     if (fake.input(1) == kNone) return result;
     const Value& zero_point = network_.value(fake.input(2));
     const double scale = element(network_.value(fake.input(1)).constant->view(), 0);
-    const double middle = zero_point.dtype == DType::u8 ? 128 : 0;
-    const double offset = element(zero_point.constant->view(), 0) - middle;
+    const double zero = element(zero_point.constant->view(), 0);
+    const double offset = zero_point.dtype == DType::u8 ? zero - 127 : zero == 0 ? 0 : zero + 1;
     std::vector<double> factors(static_cast<size_t>(depth), 1), terms(static_cast<size_t>(depth), 0);
     if (auto added = by_column(result.x, "add", depth)) std::tie(result.x, terms) = *added;
     if (auto multiplied = by_column(result.x, "mul", depth)) std::tie(result.x, factors) = *multiplied;

@@ -80,8 +80,8 @@ TEST(RecognizeQuantization, APairBeforeAProductIsTheLayersInput) {
   file.output(file.network.add_matmul(x, file.weight(), "product"));
   EXPECT_THAT(file.run(), Contains(HasSubstr("its input by the file's scale: product")));
   ASSERT_THAT(file.ops(), ElementsAre("quantize_rows", "int8_linear"));
-  // x / 0.5 + 100 - 128, and so 0.5 * 28 more in each x than the integers say.
-  EXPECT_THAT(file.floats(file.only("quantize_rows").input(1)), ElementsAre(2, 2, 2, 2, -28, -28, -28, -28));
+  // x / 0.5 + 100 - 127, and so 0.5 * 27 more in each x than the integers say.
+  EXPECT_THAT(file.floats(file.only("quantize_rows").input(1)), ElementsAre(2, 2, 2, 2, -27, -27, -27, -27));
   const Node& layer = file.only("int8_linear");
   EXPECT_THAT(file.floats(layer.input(1)), ElementsAre(0.5f));
   const TensorView values = file.network.value(layer.input(2)).constant->view();
@@ -95,7 +95,7 @@ TEST(RecognizeQuantization, APairBeforeAProductIsTheLayersInput) {
       EXPECT_FLOAT_EQ(values.as<int8_t>()[n * kWidth + k] * scales[static_cast<size_t>(n)], exact) << n << " " << k;
       sum += exact;
     }
-    EXPECT_FLOAT_EQ(bias[static_cast<size_t>(n)], static_cast<float>(0.5 * 28 * sum));
+    EXPECT_FLOAT_EQ(bias[static_cast<size_t>(n)], static_cast<float>(0.5 * 27 * sum));
   }
 }
 
@@ -166,7 +166,7 @@ TEST(RecognizeQuantization, WhatIsDoneByColumnBeforeAPairIsPartOfIt) {
   file.output(file.network.add_matmul(x, file.weight(), "product"));
   file.run();
   ASSERT_THAT(file.ops(), ElementsAre("quantize_rows", "int8_linear"));
-  EXPECT_THAT(file.floats(file.only("quantize_rows").input(1)), ElementsAre(2, 4, 6, 8, 13, 15, 17, 19));
+  EXPECT_THAT(file.floats(file.only("quantize_rows").input(1)), ElementsAre(2, 4, 6, 8, 14, 16, 18, 20));
 }
 
 TEST(RecognizeQuantization, DynamicRangesAreThoseOfRows) {
@@ -194,8 +194,8 @@ TEST(RecognizeQuantization, IntegerProductsOfFixedRangesAreTheSameLayers) {
   file.output(file.network.add_elementwise("mul", file.network.add_cast(sums, DType::f32), file.number(0.125f)));
   EXPECT_THAT(file.run(), Contains(HasSubstr("its input by the file's scale: product")));
   ASSERT_THAT(file.ops(), ElementsAre("quantize_rows", "int8_linear"));
-  EXPECT_THAT(file.floats(file.only("quantize_rows").input(1)), ElementsAre(2, 2, 2, 2, -28, -28, -28, -28));
-  EXPECT_FLOAT_EQ(file.floats(file.only("int8_linear").input(4))[0], 0.5f * 28 * 0.25f * (3 + 11 + 1 - 90));
+  EXPECT_THAT(file.floats(file.only("quantize_rows").input(1)), ElementsAre(2, 2, 2, 2, -27, -27, -27, -27));
+  EXPECT_FLOAT_EQ(file.floats(file.only("int8_linear").input(4))[0], 0.5f * 27 * 0.25f * (3 + 11 + 1 - 90));
 }
 
 TEST(RecognizeQuantization, TablesInEightBitsAreTablesOfFloats) {

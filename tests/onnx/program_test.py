@@ -3,7 +3,7 @@
 usage: program_test.py BERTIE
 
 Compared with ONNX Runtime's goldens beside them at every place with attention_mask 1, and zero elsewhere for what is computed by token.
-Files that no tool quantised must run packed throughout.
+Files must run packed throughout; of quantised ones bertie computes in floats what lies between the layers (quantized_test.py looks closer).
 """
 
 import json
@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 DATA = pathlib.Path("tests/data/onnx")
 BOUND = 2e-5
-DYNAMIC_BOUND = 0.08  # see variants_test.py
+QUANTIZED_BOUND = 0.1  # each is off from the float model by eight bits of 24 columns, and so are the two from one another
 
 
 def run(program, path, tensors, names, work):
@@ -33,7 +33,7 @@ def run(program, path, tensors, names, work):
     if described.returncode:
         return described.stderr.strip()
     execution = json.loads(described.stdout)["execution"]
-    if "quantized" not in str(path) and "mask_index" not in str(path) and not execution["planned"]:
+    if "mask_index" not in str(path) and not execution["planned"]:
         return f"runs step by step: {execution['reason']}"
     return ""
 
@@ -47,11 +47,11 @@ def compare(path, tensors, outputs, work):
         if actual.shape != expected.shape:
             return f"{name}: shape {actual.shape}, not {expected.shape}"
         if mask is not None and expected.shape[:2] == mask.shape:
-            if "quantized" not in str(path) and "mask_index" not in str(path) and np.any(actual[~mask]):
+            if "mask_index" not in str(path) and np.any(actual[~mask]):
                 return f"{name}: padded rows are not zero"
             actual, expected = actual[mask], expected[mask]
         error = np.linalg.norm(actual - expected) / np.linalg.norm(expected)
-        if not error <= (DYNAMIC_BOUND if "quantized_dynamic" in str(path) else BOUND):
+        if not error <= (QUANTIZED_BOUND if "quantized" in str(path) else BOUND):
             return f"{name}: relative error {error:.2g}"
     return ""
 
