@@ -1,5 +1,5 @@
 // linear: x [..., K] times weight [N, K] transposed, + bias: by cuBLASLt, with an activation as a kernel of its own behind it, or by
-// cluster_linear for few rows and wgmma_linear for more, which do both; wgmma_linear also of operands in e4m3.
+// cluster_linear for few tiles and wgmma_linear for more, which do both; wgmma_linear also of operands in e4m3.
 #include <optional>
 
 #include "backend/batch_shape.h"
@@ -19,8 +19,8 @@ namespace {
 enum Input : size_t { kX, kWeight, kBias };
 
 struct Wgmma {
-  Launcher<ClusterLinearParams> few_rows;
-  Launcher<WgmmaLinearParams> launcher;
+  Launcher<ClusterLinearParams> few_tiles;
+  Launcher<WgmmaLinearParams> many_tiles;
   std::shared_ptr<const DeviceBuffer> bias;  // f32
 };
 
@@ -99,9 +99,9 @@ class Linear final : public Step {
     if (tile.rows > 0) {
       ClusterLinearParams params{};
       params.tile = tile;
-      launch(wgmma_->few_rows, params);
+      launch(wgmma_->few_tiles, params);
     } else {
-      launch(wgmma_->launcher, WgmmaLinearParams{});
+      launch(wgmma_->many_tiles, WgmmaLinearParams{});
     }
   }
 
@@ -273,9 +273,8 @@ PrepareResult prepare_wgmma_linear(const KernelRequest& request) {
       if (!bias) throw Refused{"the bias is not constant"};
       wgmma.bias = operands.device()->upload(*bias, DType::f32);
     }
-    const char* reason = activation == Activation::none
-                             ? "sums in f32; few rows: by clusters, cluster_linear"
-                             : "sums in f32, GELU beside products; few rows: by clusters, cluster_linear";
+    const char* reason = activation == Activation::none ? "sums in f32; few tiles: cluster_linear"
+                                                        : "sums in f32, GELU beside products; few tiles: cluster_linear";
     return Preparation{std::make_unique<Linear>(std::move(operands), activation, 0, std::move(wgmma)), reason};
   });
 }

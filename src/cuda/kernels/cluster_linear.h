@@ -28,7 +28,7 @@ struct ClusterLinearParams {
 // What is fastest there, by measurement (docs/performance/gpu.md); no rows: wgmma_linear.
 constexpr ClusterLinearTile cluster_linear_tile(int64_t rows, int64_t columns, int64_t depth, bool gelu, int multiprocessors) {
   const auto tiles = [&](int64_t high, int64_t wide) { return (rows + high - 1) / high * ((columns + wide - 1) / wide); };
-  constexpr int64_t kDeep = 1536, kMostRows = 512;
+  constexpr int64_t kDeep = 1536, kMostRows = 560;
   // A cluster finds its place within a quarter or an eighth of the device, so that these do not fill it.
   for (const int blocks : {4, 2}) {
     if (depth >= kDeep && tiles(64, 64) * blocks * 4 <= multiprocessors * 3) return {64, 64, blocks};
