@@ -25,7 +25,7 @@ class InputMoments {
 // them: one after another, the weight whose other neighbour takes most from the mean squared error d^T M d of the output, d the row's rounding
 // errors and M the moments, as long as there is one, at most kOthers of a row. AdaRound's aim (Nagel et al., 2020) in few numbers: the first of
 // these weights take most of what all of them could. The same result on any number of threads.
-inline constexpr size_t kOthers = 16;
+inline constexpr size_t kOthers = 64;
 std::vector<std::vector<int32_t>> choose_other_neighbours(const InputMoments& moments, std::span<const float> weights,
                                                           std::span<const float> migration, ThreadPool& pool);
 
