@@ -70,12 +70,19 @@ class Case:
 class Bertie:
     is_rival = False
 
-    def __init__(self, label, precision, bound, program, folder, threads, work):
+    def __init__(self, label, precision, bound, texts, program, folder, threads, work):
+        """texts: to find fixed scales on; None: scales are found as it runs."""
         self.label, self.precision, self.bound = label, precision, bound
         self.program, self.folder, self.threads, self.work = program, folder, threads, work
+        self.options = ["--precision", precision]
+        if texts:
+            cache = work / "cache.json"
+            self.call("calibrate", folder, "--data", texts, "-o", cache, options=[])
+            self.options += ["--calibration", cache]
 
-    def call(self, *arguments):
-        command = [str(a) for a in (self.program, *arguments, "--threads", self.threads, "--precision", self.precision)]
+    def call(self, *arguments, options=None):
+        options = self.options if options is None else options
+        command = [str(a) for a in (self.program, *arguments, "--threads", self.threads, *options)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"{' '.join(command)}: {done.stderr}")
@@ -148,19 +155,20 @@ def has_nncf():
 
 
 def engine_makers(precision):
-    """The columns of a precision's table, the first being bertie's own: each a function of (program, calibration, folder, threads,
-    work). The bounds are of the mean cosine with fp32; ONNX Runtime has one scale for all rows of an activation, bertie one a row."""
-    def own(label, precision, bound=None):
-        return lambda program, _calibration, *rest: Bertie(label, precision, bound, program, *rest)
+    """The columns of a precision's table, the first being bertie's own: each a function of (program, texts, ids, folder, threads, work), the
+    texts and their ids being what fixed scales are found on. The bounds are of the mean cosine with fp32; ONNX Runtime's dynamic
+    quantisation has one scale for all rows of an activation, bertie's one a row."""
+    def own(label, precision, bound=None, fixed=False):
+        return lambda program, texts, _ids, *rest: Bertie(label, precision, bound, texts if fixed else None, program, *rest)
 
     def rival(label, engine, precision="fp32", bound=None):
-        return lambda _program, calibration, *rest: Rival(label, engine, precision, bound, calibration, *rest)
+        return lambda _program, _texts, ids, *rest: Rival(label, engine, precision, bound, ids, *rest)
 
     if precision == "fp32":
         return [own("bertie", "fp32"), rival("ONNX Runtime", "onnxruntime"), rival("OpenVINO", "openvino")]
     if precision == "bf16":
         return [own("bertie bf16", "bf16", 0.999), own("bertie fp32", "fp32"), rival("OpenVINO bf16", "openvino", "bf16", 0.999)]
-    makers = [own("bertie int8", "int8", 0.99), own("bertie fp32", "fp32"),
+    makers = [own("bertie int8", "int8", 0.99), own("bertie int8 static", "int8", 0.95, fixed=True), own("bertie fp32", "fp32"),
               rival("ONNX Runtime int8 dynamic", "onnxruntime", "int8-dynamic", 0.98),
               rival("ONNX Runtime int8 static", "onnxruntime", "int8-static", 0.95)]
     return makers + [rival("OpenVINO int8 (NNCF)", "openvino", "int8-static", 0.95)] * has_nncf()
@@ -252,6 +260,11 @@ def print_table(title, engines, rows):
                  for label in labels]
         (low, high), ratio = row["ratio_range"][row["better_rival"]], row["ratio"][row["better_rival"]]
         print(f"| {row['case']} | " + " | ".join(cells) + f" | {ratio:.2f}x ({low:.2f} to {high:.2f}) |")
+    by_scales = [label for label in labels if "static" in label]
+    for row in rows if "bertie int8 static" in labels else ():
+        fixed = row["rounds"]["bertie int8 static"]
+        times = {label: statistics.median(a / b for a, b in zip(row["rounds"][label], fixed)) for label in [own, *by_scales] if label != "bertie int8 static"}
+        print(f"\n{row['case']}, over bertie int8 static: " + ", ".join(f"{label} {ratio:.2f}x" for label, ratio in times.items()) + ".")
     if "cosine" in rows[0]:
         print("\nLowest mean cosine of a case with fp32, and the engine's bound (*: below it in that case): "
               + ", ".join(f"{e.label} {min(row['cosine'][e.label] for row in rows):.4f} ({e.bound})" for e in engines if e.bound) + ".")
@@ -260,9 +273,10 @@ def print_table(title, engines, rows):
 def run_model(name, folder, cases, precision, arguments, rounds, seconds):
     """The rows of a model's table of one precision, printed too."""
     with tempfile.TemporaryDirectory() as scratch:
-        calibration = Path(scratch) / "calibration.json"
-        calibration.write_text(json.dumps(token_ids(arguments.bertie, folder, arguments.calibration, CALIBRATION_TEXTS)))
-        engines = [make(arguments.bertie, str(calibration), folder, arguments.threads, Path(scratch))
+        texts, ids = Path(scratch) / "calibration.txt", Path(scratch) / "calibration.json"
+        texts.write_text("".join(line + "\n" for line in Path(arguments.calibration).read_text().split("\n")[:CALIBRATION_TEXTS]))
+        ids.write_text(json.dumps(token_ids(arguments.bertie, folder, arguments.calibration, CALIBRATION_TEXTS)))
+        engines = [make(arguments.bertie, texts, str(ids), folder, arguments.threads, Path(scratch))
                    for make in engine_makers(precision)]
         agreements = [check_agreement(engines, case, precision) for case in cases]
         rows = []

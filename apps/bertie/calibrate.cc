@@ -1,6 +1,7 @@
 // `bertie calibrate`: texts to a calibration cache, the scales of eight-bit activations.
 #include "calibration/calibrate.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -33,6 +34,7 @@ struct CalibrateCommand {
   std::optional<double> percentile;
   std::string migration = "on";
   std::string shift = "auto";
+  std::string rounding = "texts";
   uint64_t mask_every = 8;
   bool truncate = false;
   bool sensitivity = false;
@@ -51,33 +53,30 @@ double parse_share(const std::string& text) {
   return share;
 }
 
-calibration::CalibrateOptions options_of(const CalibrateCommand& command) {
-  calibration::CalibrateOptions options;
-  options.method = command.method;
-  if (command.percentile) {
-    options.method = fmt::format("percentile {}", *command.percentile);
-    options.calibrator = percentile_calibrator(*command.percentile);
-  }
-  if (command.migration == "off") options.migration.alphas.clear();
-  for (const Shift shift : {Shift::none, Shift::tensor, Shift::channel}) {
-    if (shift_name(shift) == command.shift) options.migration.shifts = {shift};
-  }
+CalibrateOptions options_of(const CalibrateCommand& command) {
+  const std::vector<std::string> known = calibrator_names();
+  if (std::find(known.begin(), known.end(), command.method) == known.end())
+    throw UsageError(fmt::format("--method: no calibrator '{}'; there are {}", command.method, fmt::join(known, ", ")));
+  CalibrateOptions options;
+  options.calibrator = command.percentile ? percentile_calibrator(*command.percentile) : find_calibrator(command.method);
   options.mask_every = command.mask_every;
   options.seed = command.data.seed;
-  options.engine.device = command.common.device;
-  options.engine.threads = command.common.threads;
-  options.engine.truncate = command.truncate;
+  options.device = command.common.device;
+  options.threads = command.common.threads;
+  options.truncate = command.truncate;
+  if (!command.max_loss.empty()) options.max_loss = parse_share(command.max_loss);
   options.cancelled = interrupted;
   return options;
 }
 
-// At most kSensitivityTexts of the texts, evenly spread.
-std::vector<calibration::SampledText> some_of(const std::vector<calibration::SampledText>& texts) {
-  constexpr size_t kSensitivityTexts = 64;
-  const size_t count = std::min(texts.size(), kSensitivityTexts);
-  std::vector<calibration::SampledText> some;
-  for (size_t i = 0; i < count; ++i) some.push_back(texts[i * texts.size() / count]);
-  return some;
+calibration::SchemeOptions schemes_of(const CalibrateCommand& command) {
+  calibration::SchemeOptions schemes;
+  if (command.migration == "off") schemes.migration.alphas.clear();
+  for (const Shift shift : {Shift::none, Shift::tensor, Shift::channel}) {
+    if (shift_name(shift) == command.shift) schemes.migration.shifts = {shift};
+  }
+  schemes.other_neighbours = command.rounding == "texts";
+  return schemes;
 }
 
 // The share of the values that are clipped.
@@ -152,8 +151,8 @@ void print(const calibration::CalibrationRun& run, const CalibrateCommand& comma
 
 int run_calibrate(const CalibrateCommand& command) {
   command.common.start_log();
-  calibration::CalibrateOptions options = options_of(command);
-  if (!options.calibrator) options.calibrator = find_calibrator(options.method);
+  command.common.load_plugins();  // a calibrator may be theirs
+  CalibrateOptions options = options_of(command);
   const std::vector<calibration::SampledText> texts = command.data.read();
   const Model model = command.common.load_model();
   calibration::CalibrationRun run;
@@ -161,19 +160,9 @@ int run_calibrate(const CalibrateCommand& command) {
   {
     Progress progress(0, false);
     options.progress = [&](std::string_view stage, size_t done, size_t total) { progress.update_share(stage, done, total); };
-    run = calibration::calibrate(model, texts, options);
-    if (command.sensitivity || !command.max_loss.empty()) {
-      calibration::SensitivityOptions some;
-      if (!command.max_loss.empty()) some.max_loss = run.calibration.max_loss = parse_share(command.max_loss);
-      some.mask_every = options.mask_every;
-      some.seed = options.seed;
-      some.engine = options.engine;
-      some.cancelled = options.cancelled;
-      some.progress = options.progress;
-      sensitivity = calibration::measure_sensitivity(model, std::make_shared<Calibration>(run.calibration), some_of(texts), some);
-      for (size_t i = 0; i < sensitivity->kept.size(); ++i)
-        run.calibration.kept[sensitivity->layers[i].layer] = sensitivity->layers[i].loss;
-    }
+    run = calibration::calibrate(model, texts, options, schemes_of(command));
+    if (command.sensitivity || options.max_loss > 0)
+      sensitivity = calibration::choose_precision(model, texts, options, run.calibration);
   }
   run.calibration.save(command.output);
   constexpr double kManyUnknown = 0.1;
@@ -209,14 +198,18 @@ void add_calibrate(CLI::App& app, Action& action) {
   o.common.add_model(command);
   o.data.add(command);
   command.add_option("-o,--output", o.output, "The cache, a JSON file")->required();
-  command.add_option("--method", o.method, "minmax (default), percentile, mse or entropy")
-      ->check(CLI::IsMember(calibrator_names()));
+  command.add_option("--method", o.method, "minmax (default), percentile, mse, entropy, or a plugin's calibrator by its name");
   command.add_option("--percentile", o.percentile, "The share of values, in percent, that is not clipped (default 99.99)")
       ->check(CLI::Range(1.0, 100.0));
   command.add_option("--migration", o.migration, "on (default) or off: magnitudes of channels move into the weights")
       ->check(CLI::IsMember({"on", "off"}));
   command.add_option("--shift", o.shift, "auto (default), none, tensor or channel: what is counted from its middle")
       ->check(CLI::IsMember({"auto", "none", "tensor", "channel"}));
+  command
+      .add_option(
+          "--rounding", o.rounding,
+          "Of weights: texts (default), each to the neighbour with which a row's errors cancel best over them; or nearest")
+      ->check(CLI::IsMember({"texts", "nearest"}));
   command.add_option("--mask-every", o.mask_every, "Of a fill-mask model's words one in so many is masked (default 8; 0: none)");
   command.add_flag("--truncate", o.truncate, "Cut texts that are longer than the model takes");
   command.add_flag("--sensitivity", o.sensitivity, "Also say what each layer in eight bits costs the task, alone");

@@ -98,7 +98,11 @@ Json to_json(const Model& model, const std::shared_ptr<const Engine>& built) {
   }
   Json plugins = Json::array();
   for (const PluginInfo& plugin : loaded_plugins())
-    plugins.push_back({{"name", plugin.name}, {"version", plugin.version}, {"path", plugin.path}, {"ops", plugin.ops}});
+    plugins.push_back({{"name", plugin.name},
+                       {"version", plugin.version},
+                       {"path", plugin.path},
+                       {"ops", plugin.ops},
+                       {"calibrators", plugin.calibrators}});
   json["plugins"] = std::move(plugins);
   json["execution"] = {{"planned", engine.execution().planned}, {"reason", engine.execution().reason}};
   if (is_from_engine_file(model)) json["engine_file"] = engine_file_json(model);
@@ -139,7 +143,9 @@ void print(const Model& model, const std::shared_ptr<const Engine>& built, bool 
     write_line(fmt::format("  output  {:<20} {} {}", output.name, dtype_name(value.dtype), to_string(value.shape)));
   }
   for (const PluginInfo& plugin : loaded_plugins()) {
-    write_line(fmt::format("  plugin  {} v{} ({}): {}", plugin.name, plugin.version, plugin.path, fmt::join(plugin.ops, ", ")));
+    std::vector<std::string> what = plugin.ops;
+    for (const std::string& calibrator : plugin.calibrators) what.push_back("calibrator " + calibrator);
+    write_line(fmt::format("  plugin  {} v{} ({}): {}", plugin.name, plugin.version, plugin.path, fmt::join(what, ", ")));
   }
   if (is_from_engine_file(model)) print_engine_file(model);
   write_line("\npasses");

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <fstream>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -20,6 +22,20 @@ std::pair<float, float> extremes(const std::vector<float>& list, float otherwise
   return {*least, *most};
 }
 
+// Weights that are not rounded to the nearest.
+size_t others(const TensorCalibration& layer) {
+  size_t count = 0;
+  for (const auto& columns : layer.other_neighbours) count += columns.size();
+  return count;
+}
+
+// The layers that precision `auto` keeps in float32, the dearest first.
+std::vector<std::pair<std::string, double>> by_loss(const Calibration& calibration) {
+  std::vector<std::pair<std::string, double>> kept(calibration.kept.begin(), calibration.kept.end());
+  std::stable_sort(kept.begin(), kept.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  return kept;
+}
+
 Json to_json(const Calibration& calibration, const std::string& path) {
   Json layers = Json::array();
   for (const auto& [name, layer] : calibration.layers) {
@@ -32,14 +48,19 @@ Json to_json(const Calibration& calibration, const std::string& path) {
                       {"channels", std::max({layer.migration.size(), layer.shift.size(), layer.mean.size()})},
                       {"migration", {least, most}},
                       {"shift", {lowest, highest}},
-                      {"bias_corrected", !layer.mean.empty()}});
+                      {"bias_corrected", !layer.mean.empty()},
+                      {"other_neighbours", others(layer)}});
   }
+  Json kept = Json::array();
+  for (const auto& [name, loss] : by_loss(calibration)) kept.push_back({{"layer", name}, {"loss", rounded(loss)}});
   return {{"calibration", path},
           {"method", calibration.method},
           {"model_hash", calibration.model_hash},
           {"data_hash", calibration.data_hash},
           {"texts", calibration.texts},
           {"tokens", calibration.tokens},
+          {"max_loss", calibration.max_loss > 0 ? Json(rounded(calibration.max_loss)) : Json()},
+          {"kept", std::move(kept)},
           {"layers", std::move(layers)}};
 }
 
@@ -47,17 +68,21 @@ void print(const Calibration& calibration, const std::string& path) {
   write_line(fmt::format("{}: calibration of {} layers by {}", path, calibration.layers.size(), calibration.method));
   write_line(fmt::format("  model {}\n  data  {}: {} texts, {} tokens", calibration.model_hash, calibration.data_hash,
                          calibration.texts, calibration.tokens));
-  write_line(fmt::format("  {:>10} {:>9} {:>9}  {:<19} {:<19} {:>8} {:>5}  {}", "scale", "lowest", "highest", "migration",
-                         "shift", "channels", "bias", "layer"));
+  write_line(fmt::format("  {:>10} {:>9} {:>9}  {:<19} {:<19} {:>8} {:>5} {:>7}  {}", "scale", "lowest", "highest", "migration",
+                         "shift", "channels", "bias", "others", "layer"));
   for (const auto& [name, layer] : calibration.layers) {
     const auto [least, most] = extremes(layer.migration, 1);
     const auto [lowest, highest] = extremes(layer.shift, 0);
     const size_t channels = std::max({layer.migration.size(), layer.shift.size(), layer.mean.size()});
-    write_line(fmt::format("  {:>10.3g} {:>9.3g} {:>9.3g}  {:<19} {:<19} {:>8} {:>5}  {}", layer.scale, layer.lowest,
+    write_line(fmt::format("  {:>10.3g} {:>9.3g} {:>9.3g}  {:<19} {:<19} {:>8} {:>5} {:>7}  {}", layer.scale, layer.lowest,
                            layer.highest, fmt::format("{:.3g} to {:.3g}", least, most),
                            fmt::format("{:.3g} to {:.3g}", lowest, highest), channels, layer.mean.empty() ? "as is" : "yes",
-                           name));
+                           others(layer), name));
   }
+  if (calibration.max_loss == 0) return;
+  write_line(fmt::format("  precision auto, loss at most {:.3g}%: {} of {} layers stay in float32", 100 * calibration.max_loss,
+                         calibration.kept.size(), calibration.layers.size()));
+  for (const auto& [name, loss] : by_loss(calibration)) write_line(fmt::format("  {:>9.4f}% alone  {}", 100 * loss, name));
 }
 
 }  // namespace

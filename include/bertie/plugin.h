@@ -1,8 +1,8 @@
-// Custom ops: a shape rule, kernels and a meaning of your own, under a name like "my.domain::FancyNorm".
+// Custom ops: a shape rule, kernels and a meaning of your own, under a name like "my.domain::FancyNorm"; and custom calibrators.
 // Long, because the C interface and the C++ classes over it are all that a plugin is built with: one header to take along.
 //
 // A plugin is a shared library made with this header alone (it links nothing of bertie), or code of the program that calls
-// bertie::plugin::register_ops. Derive from bertie::plugin::Op, then name the ops at the end of the file:
+// bertie::plugin::register_ops. Derive from bertie::plugin::Op or bertie::Calibrator, then name the classes at the end of the file:
 //
 //   BERTIE_PLUGIN("fancy", "1.0", FancyNorm)
 //
@@ -197,6 +197,23 @@ typedef struct BertieOp {
   int32_t (*compose)(void* self, const BertieNode* node, const BertieGraph* graph, const BertieText* text);
 } BertieOp;
 
+// How often magnitudes occur: bin i of `bins` holds those in [i, i + 1) * range / bins.
+typedef struct BertieHistogram {
+  uint32_t size;
+  double range;  // above 0
+  int64_t bins;
+  const uint64_t* counts;
+} BertieHistogram;
+
+// Chooses scales of eight-bit activations: `bertie calibrate --method NAME`, bertie::find_calibrator.
+typedef struct BertieCalibrator {
+  uint32_t size;
+  const char* name;  // "my.domain::Name"
+  void* self;
+  // *magnitude: what becomes 127, finite and above 0. May be called from several threads at once.
+  int32_t (*threshold)(void* self, const BertieHistogram* histogram, double* magnitude, const BertieText* text);
+} BertieCalibrator;
+
 typedef struct BertiePlugin {
   uint32_t abi;  // BERTIE_PLUGIN_ABI; the first field under every number
   uint32_t size;
@@ -205,6 +222,9 @@ typedef struct BertiePlugin {
   const char* error;    // why the description could not be made; NULL: it could
   int64_t op_count;
   const BertieOp* const* ops;
+  // A description may end here, by its `size`.
+  int64_t calibrator_count;
+  const BertieCalibrator* const* calibrators;
 } BertiePlugin;
 
 // A plugin library exports   const BertiePlugin* bertie_plugin(void)
@@ -220,11 +240,14 @@ typedef const BertiePlugin* (*BertiePluginEntry)(void);
 #include <functional>
 #include <memory>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "bertie/calibration.h"
 #include "bertie/network.h"
 
 namespace bertie {
@@ -235,12 +258,13 @@ struct PluginInfo {
   std::string name, version;
   std::string path;              // of the library; empty where the program registered it
   std::vector<std::string> ops;  // "my.domain::FancyNorm v1"
+  std::vector<std::string> calibrators;
 };
 
-// Loads a plugin library and registers its ops, for the life of the process; loading one again changes nothing. From then on
+// Loads a plugin library and registers its ops and calibrators, for the life of the process; loading one again changes nothing. From then on
 // Network::add_node, the ONNX importer (domain and op type), engine files and engines know them. Safe from any thread.
 // Throws Error(not_found) where there is no such file, Error(invalid_file) where it is no library for this machine, or no plugin,
-// Error(unsupported) for another BERTIE_PLUGIN_ABI, Error(invalid_argument) for an op whose name is taken.
+// Error(unsupported) for another BERTIE_PLUGIN_ABI, Error(invalid_argument) for an op or a calibrator whose name is taken.
 BERTIE_API PluginInfo load_plugin(const std::string& path);
 // The same for a description in this program; see plugin::register_ops.
 BERTIE_API PluginInfo register_plugin(const BertiePlugin& plugin);
@@ -361,6 +385,24 @@ inline BertieAttribute to_abi(const std::string& name, const Attribute& attribut
     abi.count = static_cast<int64_t>(reals->size());
   }
   return abi;
+}
+
+// Calls body, and turns what it throws into a status and a sentence.
+template <typename Body>
+int32_t guarded(const BertieText& text, Body&& body) noexcept {
+  const auto say = [&](std::string_view words) { text.write(text.target, words.data(), words.size()); };
+  try {
+    body();
+    return BERTIE_OK;
+  } catch (const Refusal& refusal) {
+    say(refusal.text);
+    return BERTIE_REFUSED;
+  } catch (const std::exception& error) {
+    say(error.what());
+  } catch (...) {
+    say("an exception that is no std::exception");
+  }
+  return BERTIE_FAILED;
 }
 }  // namespace detail
 
@@ -521,24 +563,6 @@ class Op {
     BertieKernel abi;
   };
 
-  // Calls body, and turns what it throws into a status and a sentence.
-  template <typename Body>
-  static int32_t guarded(const BertieText& text, Body&& body) noexcept {
-    const auto say = [&](std::string_view words) { text.write(text.target, words.data(), words.size()); };
-    try {
-      body();
-      return BERTIE_OK;
-    } catch (const Refusal& refusal) {
-      say(refusal.text);
-      return BERTIE_REFUSED;
-    } catch (const std::exception& error) {
-      say(error.what());
-    } catch (...) {
-      say("an exception that is no std::exception");
-    }
-    return BERTIE_FAILED;
-  }
-
   const BertieOp& make_abi() {
     for (const std::string& input : inputs_) abi_inputs_.push_back(input.c_str());
     for (const Declared& own : attributes_) abi_attributes_.push_back(detail::to_abi(own.name, own.value, own.required));
@@ -574,7 +598,7 @@ class Op {
   }
 
   static int32_t abi_infer(void* self, const BertieNode* node, const BertieShapes* shapes, const BertieText* text) {
-    return guarded(*text, [&] { static_cast<const Op*>(self)->infer(ShapeRule(*node, *shapes)); });
+    return detail::guarded(*text, [&] { static_cast<const Op*>(self)->infer(ShapeRule(*node, *shapes)); });
   }
   static int32_t abi_row_wise(void* self, const BertieNode* node) {
     try {
@@ -584,13 +608,13 @@ class Op {
     }
   }
   static int32_t abi_compose(void* self, const BertieNode* node, const BertieGraph* graph, const BertieText* text) {
-    return guarded(*text, [&] {
+    return detail::guarded(*text, [&] {
       if (!static_cast<const Op*>(self)->compose(Composition(*node, *graph))) refuse("the op has no composition");
     });
   }
   static int32_t abi_prepare(void* self, const BertieNode* node, const BertieDevice* device, void** step,
                              const BertieText* text) {
-    return guarded(*text, [&] {
+    return detail::guarded(*text, [&] {
       *step = static_cast<const Entry*>(self)->prepare(NodeView(*node), *device).release();
       if (!*step) throw std::logic_error("prepare gave no kernel");
     });
@@ -610,7 +634,7 @@ class Op {
     return static_cast<int64_t>(static_cast<const Kernel*>(step)->packed_bytes());
   }
   static int32_t abi_run(const void* step, const BertieRun* run, const BertieText* text) {
-    return guarded(*text, [&] { static_cast<const Kernel*>(step)->run(Run(*run)); });
+    return detail::guarded(*text, [&] { static_cast<const Kernel*>(step)->run(Run(*run)); });
   }
 
   std::string name_;
@@ -626,16 +650,20 @@ class Op {
   std::vector<const BertieKernel*> abi_kernels_;
 };
 
-// A plugin's ops with their C description. Must live as long as the process.
+// A plugin's ops and calibrators with their C description. Must live as long as the process.
 class Library {
  public:
-  template <typename... Ops>
+  template <typename... Classes>
   static const BertiePlugin* make(const char* name, const char* version) {
     auto* library = new Library;  // never freed: bertie keeps reading it
-    library->abi_ = {BERTIE_PLUGIN_ABI, sizeof(BertiePlugin), name, version, nullptr, 0, nullptr};
+    library->abi_ = {BERTIE_PLUGIN_ABI, sizeof(BertiePlugin), name, version, nullptr, 0, nullptr, 0, nullptr};
     try {
-      (library->ops_.push_back(std::make_unique<Ops>()), ...);
+      (library->add<Classes>(), ...);
       for (const auto& op : library->ops_) library->abi_ops_.push_back(&op->make_abi());
+      for (const auto& own : library->calibrators_) {
+        own->abi = {sizeof(BertieCalibrator), own->name.c_str(), own.get(), abi_threshold};
+        library->abi_calibrators_.push_back(&own->abi);
+      }
     } catch (const std::exception& error) {
       library->error_ = error.what();
     } catch (...) {
@@ -644,21 +672,52 @@ class Library {
     if (!library->error_.empty()) library->abi_.error = library->error_.c_str();
     library->abi_.op_count = static_cast<int64_t>(library->abi_ops_.size());
     library->abi_.ops = library->abi_ops_.data();
+    library->abi_.calibrator_count = static_cast<int64_t>(library->abi_calibrators_.size());
+    library->abi_.calibrators = library->abi_calibrators_.data();
     return &library->abi_;
   }
 
  private:
+  struct OwnCalibrator {
+    std::unique_ptr<Calibrator> calibrator;
+    std::string name;
+    BertieCalibrator abi;
+  };
+
   Library() = default;
+
+  template <typename Class>
+  void add() {
+    if constexpr (std::is_base_of_v<Calibrator, Class>) {
+      auto own = std::make_unique<OwnCalibrator>(OwnCalibrator{std::make_unique<Class>(), {}, {}});
+      own->name = own->calibrator->name();
+      calibrators_.push_back(std::move(own));
+    } else {
+      ops_.push_back(std::make_unique<Class>());
+    }
+  }
+
+  static int32_t abi_threshold(void* self, const BertieHistogram* histogram, double* magnitude, const BertieText* text) {
+    return detail::guarded(*text, [&] {
+      if (histogram->bins != static_cast<int64_t>(Histogram::kBins)) throw std::logic_error("a histogram of another size");
+      Histogram copy(histogram->range);
+      for (size_t bin = 0; bin < Histogram::kBins; ++bin) copy.add_count(bin, histogram->counts[bin]);
+      *magnitude = static_cast<const OwnCalibrator*>(self)->calibrator->threshold(copy);
+    });
+  }
+
   std::vector<std::unique_ptr<Op>> ops_;
   std::vector<const BertieOp*> abi_ops_;
+  std::vector<std::unique_ptr<OwnCalibrator>> calibrators_;
+  std::vector<const BertieCalibrator*> abi_calibrators_;
   std::string error_;
   BertiePlugin abi_ = {};
 };
 
-// Registers ops of the program's own. Throws as bertie::load_plugin.
-template <typename... Ops>
+// Registers ops, or calibrators, of the program's own. Throws as bertie::load_plugin.
+template <typename... Classes>
 PluginInfo register_ops(const char* name, const char* version) {
-  static const BertiePlugin* const plugin = Library::make<Ops...>(name, version);
+  static const BertiePlugin* const plugin = Library::make<Classes...>(name, version);
   return register_plugin(*plugin);
 }
 
@@ -666,7 +725,7 @@ PluginInfo register_ops(const char* name, const char* version) {
 }  // namespace plugin
 }  // namespace bertie
 
-// At the end of a plugin library's source, with the classes of its ops.
+// At the end of a plugin library's source, with the classes of its ops and calibrators.
 #define BERTIE_PLUGIN(name, version, ...)                                                                \
   extern "C" __attribute__((visibility("default"))) const BertiePlugin* bertie_plugin(void) {            \
     static const BertiePlugin* const plugin = bertie::plugin::Library::make<__VA_ARGS__>(name, version); \

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <random>
 #include <set>
@@ -14,14 +15,17 @@
 #include "calibration/layer_inputs.h"
 #include "calibration/masked_words.h"
 #include "calibration/model_task.h"
+#include "calibration/other_neighbours.h"
 #include "calibration/paired_run.h"
+#include "calibration/sensitivity.h"
 #include "models/weights_hash.h"
 #include "quant/int8.h"
 
 namespace bertie::calibration {
 namespace {
 
-constexpr size_t kKeptRows = 96;                  // of each tensor, for the choice of its channels' scheme
+constexpr size_t kKeptRows = 1024;                // of each tensor, for the choice of its weights' neighbours
+constexpr size_t kSchemeRows = 96;                // of these, for the choice of its channels' scheme
 constexpr size_t kBatchBytes = size_t{64} << 20;  // of observed values in one batch
 
 std::string hash_of(std::span<const SampledText> texts) {
@@ -38,32 +42,40 @@ std::vector<float> floats_of(const Tensor& tensor) {
   return floats;
 }
 
-// The weights of all layers that read `input`, under one another.
-std::vector<float> weights_of(const Network& network, const LayerInput& input) {
-  std::vector<float> weights;
+// The weights of all layers that read `input`, under one another, and where each layer's begin and end.
+struct Weights {
+  std::vector<float> values;
+  std::vector<size_t> bounds = {0};
+};
+
+Weights weights_of(const Network& network, const LayerInput& input) {
+  Weights weights;
   for (size_t layer = 0; layer < input.weights.size(); ++layer) {
     const std::vector<float> own = floats_of(*network.value(input.weights[layer]).constant);
     if (!std::all_of(own.begin(), own.end(), [](float weight) { return std::isfinite(weight); })) {
       fail(ErrorCode::invalid_argument, "layer '{}': its weight '{}' has a value that is not finite", input.layers[layer],
            network.value(input.weights[layer]).name);
     }
-    weights.insert(weights.end(), own.begin(), own.end());
+    weights.values.insert(weights.values.end(), own.begin(), own.end());
+    weights.bounds.push_back(weights.values.size());
   }
   return weights;
 }
 
 class Calibrating {
  public:
-  Calibrating(const Model& model, std::span<const SampledText> texts, const CalibrateOptions& options)
+  Calibrating(const Model& model, std::span<const SampledText> texts, const CalibrateOptions& options,
+              const SchemeOptions& schemes)
       : model_(model),
         options_(options),
+        schemes_(schemes),
         inputs_(with_layer_inputs(model.network())),
-        side_{model.info().source, model, options.engine},
-        pool_(options.engine.threads) {
+        side_{model.info().source, model, engine_options(options)},
+        pool_(options.threads) {
     if (texts.empty()) fail(ErrorCode::invalid_argument, "there is no text to calibrate on");
     if (inputs_.inputs.empty()) fail(ErrorCode::unsupported, "{}: no layer of it could run in eight bits", side_.name);
     for (const LayerInput& input : inputs_.inputs) weights_of(inputs_.network, input);  // an early word about what is not finite
-    texts_ = encode_texts(std::span(&model, 1), texts, options.engine.truncate);
+    texts_ = encode_texts(std::span(&model, 1), texts, options.truncate);
     prepare_runner();
     prepare_sequences();
     run_.calibration.data_hash = hash_of(texts);
@@ -71,25 +83,33 @@ class Calibrating {
   }
 
   CalibrationRun run() {
-    const auto calibrator = options_.calibrator ? options_.calibrator : find_calibrator(options_.method);
+    const auto calibrator = options_.calibrator ? options_.calibrator : find_calibrator("minmax");
     observe_channels();
     choose_schemes();
     count_magnitudes();
     Calibration& calibration = run_.calibration;
-    calibration.method = options_.method;
+    calibration.method = calibrator->name();
     calibration.model_hash = model_.weights_hash();
     for (size_t i = 0; i < run_.tensors.size(); ++i) {
       ObservedTensor& tensor = run_.tensors[i];
       TensorCalibration entry;
       tensor.threshold = tensor.scheme.range > 0 ? calibrator->threshold(tensor.histogram) : 0;
-      entry.scale = tensor.threshold > 0 ? static_cast<float>(tensor.threshold / kInt8Largest) : 1;
-      if (!(entry.scale > 0 && std::isfinite(entry.scale))) entry.scale = 1;
+      const double scale = tensor.scheme.range > 0 ? tensor.threshold / kInt8Largest : 1;
+      if (!(scale > 0 && scale <= std::numeric_limits<float>::max())) {
+        fail(ErrorCode::invalid_argument, "calibrator '{}': layer '{}': {} is no magnitude that could become 127",
+             calibrator->name(), tensor.layers[0], tensor.threshold);
+      }
+      entry.scale = static_cast<float>(scale);
+      if (entry.scale == 0) entry.scale = 1;  // too small for float32
       if (tensor.scheme.alpha) entry.migration = tensor.scheme.migration;
       if (tensor.scheme.kind != Shift::none) entry.shift = tensor.scheme.shift;
       entry.mean = statistics_[i].mean();
       entry.lowest = tensor.lowest;
       entry.highest = tensor.highest;
-      for (const std::string& layer : tensor.layers) calibration.layers[layer] = entry;
+      for (size_t layer = 0; layer < tensor.layers.size(); ++layer) {
+        TensorCalibration& own = calibration.layers[tensor.layers[layer]] = entry;
+        own.other_neighbours = std::move(others_[i][layer]);
+      }
     }
     return std::move(run_);
   }
@@ -182,12 +202,26 @@ class Calibrating {
     for (size_t i = 0; i < statistics_.size(); ++i) {
       if (options_.cancelled && options_.cancelled()) throw Error(ErrorCode::cancelled, "cancelled");
       const ChannelStatistics& statistics = statistics_[i];
-      std::vector<float> rows;
-      for (const auto& [place, row] : rows_[i]) rows.insert(rows.end(), row.begin(), row.end());
+      std::vector<float> rows, some;
+      const size_t stride = (rows_[i].size() + kSchemeRows - 1) / kSchemeRows;
+      size_t at = 0;
+      for (const auto& [place, row] : rows_[i]) {
+        rows.insert(rows.end(), row.begin(), row.end());
+        if (at++ % stride == 0) some.insert(some.end(), row.begin(), row.end());
+      }
       rows_[i].clear();
       const auto lowest = statistics.lowest(), highest = statistics.highest();
-      ChannelScheme scheme =
-          choose_channels(statistics, rows, weights_of(inputs_.network, inputs_.inputs[i]), options_.migration, pool_);
+      const Weights weights = weights_of(inputs_.network, inputs_.inputs[i]);
+      ChannelScheme scheme = choose_channels(statistics, some, weights.values, schemes_.migration, pool_);
+      others_.emplace_back(weights.bounds.size() - 1);
+      if (schemes_.other_neighbours) {
+        const InputMoments moments(rows, statistics.mean(), scheme.migration, pool_);
+        for (size_t layer = 0; layer < others_[i].size(); ++layer) {
+          const auto own =
+              std::span(weights.values).subspan(weights.bounds[layer], weights.bounds[layer + 1] - weights.bounds[layer]);
+          others_[i][layer] = choose_other_neighbours(moments, own, scheme.migration, pool_);
+        }
+      }
       const float range = scheme.range;
       ObservedTensor tensor{inputs_.inputs[i].layers,
                             *std::min_element(lowest.begin(), lowest.end()),
@@ -198,7 +232,7 @@ class Calibrating {
                             0};
       for (size_t k = 0; k < lowest.size(); ++k) tensor.dead += lowest[k] == 0 && highest[k] == 0 ? 1 : 0;
       run_.tensors.push_back(std::move(tensor));
-      if (options_.progress) options_.progress("migration", i + 1, statistics_.size());
+      if (options_.progress) options_.progress("channels and weights", i + 1, statistics_.size());
     }
   }
 
@@ -216,6 +250,7 @@ class Calibrating {
 
   const Model& model_;
   const CalibrateOptions& options_;
+  const SchemeOptions& schemes_;
   LayerInputs inputs_;
   Side side_;
   ThreadPool pool_;
@@ -226,13 +261,36 @@ class Calibrating {
   std::vector<std::vector<size_t>> kept_;                                      // their tokens whose rows are kept
   std::vector<ChannelStatistics> statistics_;                                  // by tensor
   std::vector<std::map<std::pair<size_t, size_t>, std::vector<float>>> rows_;  // by tensor: sequence and row
+  std::vector<std::vector<std::vector<std::vector<int32_t>>>> others_;         // by tensor and layer: other neighbours
   CalibrationRun run_;
 };
 
 }  // namespace
 
-CalibrationRun calibrate(const Model& model, std::span<const SampledText> texts, const CalibrateOptions& options) {
-  return Calibrating(model, texts, options).run();
+TaskOptions engine_options(const CalibrateOptions& options) {
+  TaskOptions engine;
+  engine.device = options.device;
+  engine.threads = options.threads;
+  engine.truncate = options.truncate;
+  return engine;
+}
+
+CalibrationRun calibrate(const Model& model, std::span<const SampledText> texts, const CalibrateOptions& options,
+                         const SchemeOptions& schemes) {
+  return Calibrating(model, texts, options, schemes).run();
 }
 
 }  // namespace bertie::calibration
+
+namespace bertie {
+
+Calibration calibrate(const Model& model, std::span<const std::string> texts, const CalibrateOptions& options) {
+  calibration::TextSample sample(std::max<size_t>(texts.size(), 1), options.seed);
+  for (size_t i = 0; i < texts.size(); ++i) sample.offer(i + 1, texts[i]);
+  const std::vector<calibration::SampledText> kept = sample.take();
+  Calibration result = calibration::calibrate(model, kept, options).calibration;
+  if (options.max_loss > 0) calibration::choose_precision(model, kept, options, result);
+  return result;
+}
+
+}  // namespace bertie

@@ -25,14 +25,14 @@ std::vector<SampledText> texts() {
 
 CalibrateOptions options_with(int threads, uint64_t mask_every = 8) {
   CalibrateOptions options;
-  options.engine.threads = threads;
+  options.threads = threads;
   options.mask_every = mask_every;
   return options;
 }
 
 bool same(const TensorCalibration& a, const TensorCalibration& b) {
   return a.scale == b.scale && a.migration == b.migration && a.shift == b.shift && a.mean == b.mean && a.lowest == b.lowest &&
-         a.highest == b.highest;
+         a.highest == b.highest && a.other_neighbours == b.other_neighbours;
 }
 
 // All values of each layer input, one sequence at a time.
@@ -110,9 +110,9 @@ TEST(Calibrate, ThreadsDoNotMatterAndSeedsDo) {
   const Model model = model_of("bert_masked");
   for (const char* method : {"minmax", "percentile", "mse", "entropy"}) {
     CalibrateOptions options = options_with(1, 3);
-    options.method = method;
+    options.calibrator = find_calibrator(method);
     const CalibrationRun one = calibrate(model, texts(), options);
-    options.engine.threads = 3;
+    options.threads = 3;
     const CalibrationRun three = calibrate(model, texts(), options);
     options.seed = 5;
     const CalibrationRun other = calibrate(model, texts(), options);
@@ -150,23 +150,89 @@ TEST(Calibrate, LayersOfOneTensorAreOneInput) {
 }
 
 TEST(Calibrate, ACalibratorOfOnesOwn) {
-  struct Half : Calibrator {
-    double threshold(const Histogram& histogram) const override { return histogram.range() / 2; }
+  struct Share : Calibrator {
+    explicit Share(double share) : share(share) {}
+    std::string name() const override { return "share"; }
+    double threshold(const Histogram& histogram) const override { return histogram.range() * share; }
+    double share;
   };
   CalibrateOptions options = options_with(1);
   const Model model = model_of("bert_masked");
   const CalibrationRun whole = calibrate(model, texts(), options);
-  options.method = "half";
-  EXPECT_THAT(message_of([&] { calibrate(model, texts(), options); }), HasSubstr("half"));
-  options.calibrator = std::make_shared<Half>();
+  options.calibrator = std::make_shared<Share>(0.5);
   const CalibrationRun half = calibrate(model, texts(), options);
+  EXPECT_EQ(half.calibration.method, "share");
   for (const auto& [layer, entry] : whole.calibration.layers)
     EXPECT_FLOAT_EQ(half.calibration.layers.at(layer).scale, entry.scale / 2) << layer;
+  for (const double share : {0.0, -1.0, std::nan(""), HUGE_VAL, 1e300}) {
+    options.calibrator = std::make_shared<Share>(share);
+    EXPECT_THAT(message_of([&] { calibrate(model, texts(), options); }),
+                AllOf(HasSubstr("calibrator 'share': layer '"), HasSubstr("no magnitude")));
+  }
+}
+
+// The one that programs call.
+TEST(Calibrate, FromAProgram) {
+  const Model model = model_of("bert_masked");
+  const std::vector<std::string> lines = {texts()[0].text, " \t", texts()[1].text, texts()[2].text};
+  CalibrateOptions options = options_with(1);
+  const Calibration calibration = bertie::calibrate(model, lines, options);
+  const CalibrationRun run = calibrate(model, texts(), options);
+  ASSERT_EQ(calibration.layers.size(), run.calibration.layers.size());
+  for (const auto& [layer, entry] : run.calibration.layers) EXPECT_TRUE(same(entry, calibration.layers.at(layer))) << layer;
+  EXPECT_EQ(calibration.texts, 3u);
+  EXPECT_EQ(calibration.data_hash, run.calibration.data_hash);
+  EXPECT_TRUE(calibration.kept.empty());
+  options.max_loss = 1e-12;
+  const Calibration kept = bertie::calibrate(model, lines, options);
+  EXPECT_EQ(kept.max_loss, 1e-12);
+  EXPECT_EQ(kept.kept.size(), kept.layers.size());
+  const std::vector<std::string> nothing = {"", " "}, broken = {"a", "\xff"};
+  EXPECT_THAT(message_of([&] { bertie::calibrate(model, nothing, options); }), HasSubstr("no text"));
+  EXPECT_THAT(message_of([&] { bertie::calibrate(model, {}, options); }), HasSubstr("no text"));
+  EXPECT_THAT(message_of([&] { bertie::calibrate(model, broken, options); }), HasSubstr("line 2"));
+}
+
+TEST(Calibrate, OtherNeighboursAreOfEachLayersRows) {
+  const Model model = model_of("bert_masked");
+  const CalibrationRun run = calibrate(model, texts(), options_with(1));
+  size_t others = 0;
+  for (const LayerInput& input : with_layer_inputs(model.network()).inputs) {
+    for (const std::string& layer : input.layers) {
+      const TensorCalibration& entry = run.calibration.layers.at(layer);
+      EXPECT_FALSE(entry.other_neighbours.empty());
+      for (const std::vector<int32_t>& columns : entry.other_neighbours) {
+        others += columns.size();
+        EXPECT_TRUE(std::is_sorted(columns.begin(), columns.end()));
+        if (!columns.empty()) {
+          EXPECT_LT(columns.back(), input.width);
+        }
+      }
+    }
+  }
+  EXPECT_GT(others, 0u);
+  SchemeOptions nearest;
+  nearest.other_neighbours = false;
+  const CalibrationRun plain = calibrate(model, texts(), options_with(1), nearest);
+  for (const auto& [layer, entry] : plain.calibration.layers) EXPECT_TRUE(entry.other_neighbours.empty());
+
+  // Of another model's shape: refused when an engine is built.
+  EngineOptions options;
+  options.threads = 1;
+  options.precision = "int8";
+  for (const bool column : {false, true}) {
+    auto broken = std::make_shared<Calibration>(run.calibration);
+    auto& lists = broken->layers.begin()->second.other_neighbours;
+    column ? lists[0].push_back(1 << 20) : lists.push_back({});
+    options.calibration = broken;
+    EXPECT_THAT(message_of([&] { Engine::build(model.network(), options); }),
+                AllOf(HasSubstr(broken->layers.begin()->first), HasSubstr("other_neighbours")));
+  }
 }
 
 TEST(Calibrate, SaysWhatIsWrong) {
   const Model model = model_of("bert_masked");
-  EXPECT_THAT(message_of([&] { calibrate(model, {}, options_with(1)); }), HasSubstr("no text"));
+  EXPECT_THAT(message_of([&] { calibrate(model, std::vector<SampledText>(), options_with(1)); }), HasSubstr("no text"));
   const std::vector<SampledText> long_text = {{7, std::string(4000, 'a') + std::string(2000, '.')}};
   EXPECT_THAT(message_of([&] { calibrate(model, long_text, options_with(1)); }), HasSubstr("line 7"));
   CalibrateOptions options = options_with(1);

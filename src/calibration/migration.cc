@@ -4,9 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "base/panels.h"
-#include "cpu/gemm.h"
-#include "cpu/isa.h"
+#include "calibration/float_product.h"
 #include "quant/int8.h"
 
 namespace bertie::calibration {
@@ -25,15 +23,15 @@ class OutputError {
         depth_(mean.size()),
         outputs_(weights.size() / std::max<size_t>(mean.size(), 1)),
         pool_(pool),
-        scratch_(cpu::gemm_scratch_bytes({}, pool.threads())) {
+        product_(pool) {
     rows_.assign(rows.begin(), rows.end());
     rows_.insert(rows_.end(), mean.begin(), mean.end());  // the last row: its difference is what the bias is corrected by
-    exact_ = product(rows_, weights_);
+    exact_ = product_(rows_, weights_, depth_);
     for (size_t i = 0; i + outputs_ < exact_.size(); ++i) energy_ += static_cast<double>(exact_[i]) * exact_[i];
   }
 
   // Of x as `scheme` and its range quantise it.
-  double of(const ChannelScheme& scheme) const {
+  double of(const ChannelScheme& scheme) {
     const float step = scheme.range / kInt8Largest;
     std::vector<float> rows = rows_, inverse(depth_);
     for (size_t k = 0; k < depth_; ++k) inverse[k] = 1 / (step * scheme.migration[k]);
@@ -43,7 +41,7 @@ class OutputError {
         rows[row + k] = q * step * scheme.migration[k] + scheme.shift[k];
       }
     }
-    const std::vector<float> found = product(rows, quantized_weights(scheme.migration));
+    const std::vector<float> found = product_(rows, quantized_weights(scheme.migration), depth_);
     const float *exact_mean = exact_.data() + exact_.size() - outputs_, *mean = found.data() + found.size() - outputs_;
     double error = 0;
     for (size_t row = 0; row + outputs_ < found.size(); row += outputs_) {
@@ -76,40 +74,11 @@ class OutputError {
     return result;
   }
 
-  // [R + 1, N]
-  std::vector<float> product(const std::vector<float>& rows, std::span<const float> weights) const {
-    const auto n = static_cast<int64_t>(outputs_), k = static_cast<int64_t>(depth_);
-    std::vector<float> result(rows.size() / depth_ * outputs_);
-    cpu::GemmProblem problem = {};
-    problem.a = rows.data();
-    problem.a_stride = k;
-    problem.weight = {weights.data(), cpu::FloatType::f32, n, k};
-    problem.c = result.data();
-    problem.c_stride = n;
-    cpu::run_gemm(*cpu::active_isa().kernels, problem, static_cast<int64_t>(rows.size()) / k, pool_, scratch_.bytes());
-    return result;
-  }
-
-  // As kernels want it.
-  class Scratch {
-   public:
-    explicit Scratch(size_t size) : storage_(size + 64), size_(size) {}
-    std::span<std::byte> bytes() const {
-      void* begin = storage_.data();
-      size_t space = storage_.size();
-      return {static_cast<std::byte*>(std::align(64, size_, begin, space)), size_};
-    }
-
-   private:
-    mutable std::vector<std::byte> storage_;
-    size_t size_;
-  };
-
   std::span<const float> weights_;
   size_t depth_, outputs_;
   ThreadPool& pool_;
-  Scratch scratch_;
-  std::vector<float> rows_, exact_;
+  FloatProduct product_;
+  std::vector<float> rows_, exact_;  // [R + 1, K], [R + 1, N]
   double energy_ = 0;
 };
 
@@ -157,7 +126,7 @@ ChannelScheme choose_channels(const ChannelStatistics& statistics, std::span<con
   for (size_t row = 0; row < weights.size(); row += depth)
     for (size_t k = 0; k < depth; ++k) columns[k] = std::max(columns[k], std::abs(weights[row + k]));
 
-  const OutputError error(rows, statistics.mean(), weights, pool);
+  OutputError error(rows, statistics.mean(), weights, pool);
   std::optional<ChannelScheme> best;
   for (const Shift kind : options.shifts) {
     const std::vector<float> shift = shifts(statistics, kind);

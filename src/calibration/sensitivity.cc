@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "calibration/calibrate.h"
 #include "calibration/encode_texts.h"
 #include "calibration/masked_words.h"
 #include "calibration/model_task.h"
@@ -36,12 +37,12 @@ double relative_entropy(std::span<const float> exact, std::span<const float> fou
 // The task's outputs of engines that differ in precision, against those in float32.
 class TaskLoss {
  public:
-  TaskLoss(const Model& model, std::span<const SampledText> texts, const SensitivityOptions& options)
+  TaskLoss(const Model& model, std::span<const SampledText> texts, const CalibrateOptions& options)
       : model_(model), options_(options), masked_(task_of(model) == "fill-mask"), outputs_(task_outputs(model)) {
     if (texts.empty()) fail(ErrorCode::invalid_argument, "there is no text to measure on");
     if (outputs_.empty()) outputs_ = {model.info().output("last_hidden_state")};
-    texts_ = encode_texts(std::span(&model, 1), texts, options.engine.truncate);
-    run(options.engine, [&](size_t index, std::span<const float> values) {
+    texts_ = encode_texts(std::span(&model, 1), texts, options.truncate);
+    run(engine_options(options), [&](size_t index, std::span<const float> values) {
       exact_.resize(texts_.size());
       exact_[index].insert(exact_[index].end(), values.begin(), values.end());
     });
@@ -62,8 +63,8 @@ class TaskLoss {
   // Layers of `calibration` that the outputs are made by, a pooler that the task does not ask for not among them.
   std::vector<std::string> layers(const std::shared_ptr<const Calibration>& calibration) const {
     EngineOptions engine;
-    engine.device = options_.engine.device;
-    engine.threads = options_.engine.threads;
+    engine.device = options_.device;
+    engine.threads = options_.threads;
     engine.precision = "int8";
     engine.calibration = calibration;
     engine.outputs = outputs_;
@@ -121,7 +122,7 @@ class TaskLoss {
   }
 
   const Model& model_;
-  const SensitivityOptions& options_;
+  const CalibrateOptions& options_;
   bool masked_;
   std::vector<std::string> outputs_;
   std::vector<EncodedText> texts_;
@@ -133,7 +134,7 @@ class TaskLoss {
 }  // namespace
 
 Sensitivity measure_sensitivity(const Model& model, const std::shared_ptr<const Calibration>& calibration,
-                                std::span<const SampledText> texts, const SensitivityOptions& options) {
+                                std::span<const SampledText> texts, const CalibrateOptions& options) {
   TaskLoss loss(model, texts, options);
   Sensitivity result;
   const std::vector<std::string> layers = loss.layers(calibration);
@@ -141,7 +142,7 @@ Sensitivity measure_sensitivity(const Model& model, const std::shared_ptr<const 
   size_t done = 0;
   const auto with = [&](const std::string& precision, std::vector<std::string> layer_precision) {
     if (options.cancelled && options.cancelled()) throw Error(ErrorCode::cancelled, "cancelled");
-    TaskOptions engine = options.engine;
+    TaskOptions engine = engine_options(options);
     engine.precision = precision;
     engine.calibration = calibration;
     engine.layer_precision = std::move(layer_precision);
@@ -160,14 +161,14 @@ Sensitivity measure_sensitivity(const Model& model, const std::shared_ptr<const 
     return with("int8", std::move(kept));
   };
   result.all = result.loss = keeping(0);
-  if (!options.max_loss || result.all <= *options.max_loss) return result;
+  if (!(options.max_loss > 0) || result.all <= options.max_loss) return result;
   // More layers kept, less loss: the fewest by halves. All of them is float32 itself.
   size_t few = 0, enough = total;
   double least = 0;
   while (enough - few > 1) {
     const size_t middle = few + (enough - few) / 2;
     const double found = keeping(middle);
-    if (found <= *options.max_loss) {
+    if (found <= options.max_loss) {
       enough = middle;
       least = found;
     } else {
@@ -178,6 +179,18 @@ Sensitivity measure_sensitivity(const Model& model, const std::shared_ptr<const 
   for (size_t i = 0; i < enough; ++i) result.kept.push_back(result.layers[i].layer);
   result.loss = least;
   return result;
+}
+
+Sensitivity choose_precision(const Model& model, std::span<const SampledText> texts, const CalibrateOptions& options,
+                             Calibration& calibration) {
+  constexpr size_t kTexts = 64;
+  const size_t count = std::min(texts.size(), kTexts);
+  std::vector<SampledText> some;
+  for (size_t i = 0; i < count; ++i) some.push_back(texts[i * texts.size() / count]);
+  calibration.max_loss = options.max_loss;
+  Sensitivity found = measure_sensitivity(model, std::make_shared<Calibration>(calibration), some, options);
+  for (size_t i = 0; i < found.kept.size(); ++i) calibration.kept[found.layers[i].layer] = found.layers[i].loss;
+  return found;
 }
 
 }  // namespace bertie::calibration

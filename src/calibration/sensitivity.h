@@ -1,12 +1,9 @@
 // What each layer in eight bits costs the task, alone; and which layers to keep in float32 so that all others may have eight.
 #pragma once
 
-#include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "bertie/calibration.h"
@@ -15,15 +12,6 @@
 #include "calibration/text_sample.h"
 
 namespace bertie::calibration {
-
-struct SensitivityOptions {
-  std::optional<double> max_loss;  // of the whole; nullopt: no layer is kept
-  uint64_t mask_every = 8;         // see CalibrateOptions
-  uint64_t seed = 0;
-  TaskOptions engine;  // device, threads, truncate
-  Cancelled cancelled;
-  std::function<void(std::string_view stage, size_t done, size_t total)> progress;
-};
 
 struct LayerLoss {
   std::string layer;
@@ -35,12 +23,18 @@ struct LayerLoss {
 struct Sensitivity {
   std::vector<LayerLoss> layers;  // each alone in eight bits, the others in float32; the largest loss first
   double all = 0;                 // every layer in eight bits
-  std::vector<std::string> kept;  // the fewest of `layers`, taken in order, that keep the loss within the bound
-  double loss = 0;                // with these in float32
+  std::vector<std::string>
+      kept;         // the fewest of `layers`, taken in order, that keep the loss within max_loss, where that is above 0
+  double loss = 0;  // with these in float32
 };
 
 // Of the layers of `calibration` that the task's outputs are made by. Throws Error(invalid_argument) where there is no text, Error(invalid_text) naming a line.
 Sensitivity measure_sensitivity(const Model& model, const std::shared_ptr<const Calibration>& calibration,
-                                std::span<const SampledText> texts, const SensitivityOptions& options = {});
+                                std::span<const SampledText> texts, const CalibrateOptions& options = {});
+
+// Measures on at most 64 of the texts, evenly spread, and writes into `calibration` which layers stay in float32 for the loss to be at most
+// options.max_loss, where that is above 0.
+Sensitivity choose_precision(const Model& model, std::span<const SampledText> texts, const CalibrateOptions& options,
+                             Calibration& calibration);
 
 }  // namespace bertie::calibration

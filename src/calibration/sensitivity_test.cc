@@ -28,16 +28,16 @@ struct Calibrated {
 Calibrated calibrated(const std::string& name) {
   Model model = Model::load("tests/data/tasks/" + name);
   CalibrateOptions options;
-  options.engine.threads = 1;
+  options.threads = 1;
   auto calibration = std::make_shared<Calibration>(calibrate(model, texts(), options).calibration);
   return {std::move(model), std::move(calibration)};
 }
 
-SensitivityOptions options_with(std::optional<double> max_loss, uint64_t mask_every = 8) {
-  SensitivityOptions options;
+CalibrateOptions options_with(double max_loss, uint64_t mask_every = 8) {
+  CalibrateOptions options;
   options.max_loss = max_loss;
   options.mask_every = mask_every;
-  options.engine.threads = 1;
+  options.threads = 1;
   return options;
 }
 
@@ -83,7 +83,7 @@ TEST(Sensitivity, LossIsTheRelativeEntropyOfMaskedWords) {
       loss -= std::log(p[static_cast<size_t>(ids[at])]);
     }
   }
-  const Sensitivity measured = measure_sensitivity(side.model, side.calibration, texts(), options_with({}, 1));
+  const Sensitivity measured = measure_sensitivity(side.model, side.calibration, texts(), options_with(0, 1));
   EXPECT_GT(measured.all, 0);
   EXPECT_NEAR(measured.all, entropy / loss, 1e-3 * measured.all + 1e-10);
   EXPECT_TRUE(measured.kept.empty());
@@ -92,7 +92,7 @@ TEST(Sensitivity, LossIsTheRelativeEntropyOfMaskedWords) {
 TEST(Sensitivity, EveryLayerTheCostliestFirst) {
   for (const char* name : {"bert_masked", "bert_classify", "bert_tag", "bert_answer", "bert_embed"}) {
     const Calibrated side = calibrated(name);
-    const Sensitivity measured = measure_sensitivity(side.model, side.calibration, texts(), options_with({}));
+    const Sensitivity measured = measure_sensitivity(side.model, side.calibration, texts(), options_with(0));
     const bool pooler = side.calibration->layers.contains("pooler.dense") && std::string(name) != "bert_classify";
     ASSERT_EQ(measured.layers.size(), side.calibration->layers.size() - (pooler ? 1 : 0)) << name;
     for (size_t i = 0; i < measured.layers.size(); ++i) {
@@ -143,8 +143,8 @@ TEST(Sensitivity, KeepsTheFewestLayersThatMeetTheBound) {
 
 TEST(Sensitivity, SaysWhatIsWrong) {
   const Calibrated side = calibrated("bert_masked");
-  EXPECT_THAT(message_of([&] { measure_sensitivity(side.model, side.calibration, {}, options_with({})); }), HasSubstr("no text"));
-  SensitivityOptions options = options_with({});
+  EXPECT_THAT(message_of([&] { measure_sensitivity(side.model, side.calibration, {}, options_with(0)); }), HasSubstr("no text"));
+  CalibrateOptions options = options_with(0);
   options.cancelled = [] { return true; };
   EXPECT_THAT(message_of([&] { measure_sensitivity(side.model, side.calibration, texts(), options); }), HasSubstr("cancelled"));
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <set>
 #include <string_view>
 
@@ -85,14 +86,28 @@ std::string op_fault(const BertieOp& op) {
   return "";
 }
 
+std::string calibrator_fault(const BertieCalibrator* calibrator, int64_t index) {
+  if (!calibrator) return fmt::format("calibrator {} is missing", index);
+  if (calibrator->size < sizeof(BertieCalibrator))
+    return fmt::format("calibrator {}'s description has {} bytes", index, calibrator->size);
+  if (!is_op_name(calibrator->name)) return fmt::format("calibrator {} is not named domain::Name", index);
+  if (!calibrator->threshold) return fmt::format("calibrator '{}' has no threshold", calibrator->name);
+  return "";
+}
+
 }  // namespace
 
+int64_t calibrator_count(const BertiePlugin& plugin) { return plugin.size < sizeof(BertiePlugin) ? 0 : plugin.calibrator_count; }
+
 std::string description_fault(const BertiePlugin& plugin) {
-  if (plugin.size < sizeof(BertiePlugin)) return fmt::format("its description has {} bytes", plugin.size);
+  if (plugin.size < offsetof(BertiePlugin, calibrator_count)) return fmt::format("its description has {} bytes", plugin.size);
   if (plugin.error) return plugin.error;
   if (!is_word(plugin.name) || !is_word(plugin.version)) return "it has no name or no version";
-  if (plugin.op_count < 1 || plugin.op_count > kMostOps || !plugin.ops)
-    return fmt::format("{} ops; 1 to {} are taken", plugin.op_count, kMostOps);
+  const int64_t calibrators = calibrator_count(plugin), least = calibrators > 0 ? 0 : 1;
+  if (calibrators < 0 || calibrators > kMostOps || (calibrators > 0 && !plugin.calibrators))
+    return fmt::format("{} calibrators; at most {} are taken", calibrators, kMostOps);
+  if (plugin.op_count < least || plugin.op_count > kMostOps || (plugin.op_count > 0 && !plugin.ops))
+    return fmt::format("{} ops; {} to {} are taken", plugin.op_count, least, kMostOps);
   std::set<std::string_view> names;
   for (int64_t i = 0; i < plugin.op_count; ++i) {
     const BertieOp* op = plugin.ops[i];
@@ -101,6 +116,12 @@ std::string description_fault(const BertiePlugin& plugin) {
     if (!is_op_name(op->name)) return fmt::format("op {} is not named domain::Name", i);
     if (std::string fault = op_fault(*op); !fault.empty()) return fmt::format("op '{}': {}", op->name, fault);
     if (!names.insert(op->name).second) return fmt::format("op '{}' is described twice", op->name);
+  }
+  names.clear();
+  for (int64_t i = 0; i < calibrators; ++i) {
+    if (std::string fault = calibrator_fault(plugin.calibrators[i], i); !fault.empty()) return fault;
+    const char* name = plugin.calibrators[i]->name;
+    if (!names.insert(name).second) return fmt::format("calibrator '{}' is described twice", name);
   }
   return "";
 }

@@ -17,6 +17,7 @@ struct Registry {
   std::shared_mutex mutex;
   std::deque<PluginOp> ops;  // addresses stay
   std::map<std::string_view, const PluginOp*> by_name;
+  std::vector<PluginCalibrator> calibrators;
   std::vector<std::pair<const BertiePlugin*, PluginInfo>> plugins;
 };
 
@@ -120,6 +121,12 @@ std::vector<const PluginOp*> plugin_ops() {
   return ops;
 }
 
+std::vector<PluginCalibrator> plugin_calibrators() {
+  Registry& all = registry();
+  const std::shared_lock lock(all.mutex);
+  return all.calibrators;
+}
+
 void complete_attributes(const PluginOp& op, Node& node) {
   const BertieOp& abi = *op.abi;
   for (int64_t i = 0; i < abi.attribute_count; ++i) {
@@ -166,7 +173,7 @@ PluginInfo register_plugin(const BertiePlugin& plugin, const std::string& path) 
   }
   if (const std::string fault = description_fault(plugin); !fault.empty())
     fail(ErrorCode::invalid_argument, "{}: {}", where, fault);
-  PluginInfo info{plugin.name, plugin.version, path, {}};
+  PluginInfo info{plugin.name, plugin.version, path, {}, {}};
   const std::string label = fmt::format("{} v{}", info.name, info.version);
 
   Registry& all = registry();
@@ -181,14 +188,25 @@ PluginInfo register_plugin(const BertiePlugin& plugin, const std::string& path) 
              plugin.ops[i]->name);
       }
     }
+    for (int64_t i = 0; i < calibrator_count(plugin); ++i) {
+      const std::string_view name = plugin.calibrators[i]->name;
+      for (const PluginCalibrator& known : all.calibrators) {
+        if (known.abi->name == name)
+          fail(ErrorCode::invalid_argument, "{}: plugin '{}' already has a calibrator '{}'", where, known.plugin, name);
+      }
+    }
     for (int64_t i = 0; i < plugin.op_count; ++i) {
       const PluginOp& op = all.ops.emplace_back(entry_of(*plugin.ops[i], label));
       all.by_name.emplace(op.descriptor.name, &op);
       info.ops.push_back(fmt::format("{} v{}", op.descriptor.name, op.abi->version));
     }
+    for (int64_t i = 0; i < calibrator_count(plugin); ++i) {
+      all.calibrators.push_back({label, plugin.calibrators[i]});
+      info.calibrators.emplace_back(plugin.calibrators[i]->name);
+    }
     all.plugins.emplace_back(&plugin, info);
   }
-  log(LogLevel::info, "plugin {}: {}", label, fmt::join(info.ops, ", "));
+  log(LogLevel::info, "plugin {}: {}", label, fmt::join(info.ops.empty() ? info.calibrators : info.ops, ", "));
   return info;
 }
 

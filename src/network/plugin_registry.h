@@ -1,4 +1,4 @@
-// The ops that plugins registered, for the op table, the importer and the backends. Entries stay for the life of the process.
+// The ops and calibrators that plugins registered, for the op table, the importer, the backends and calibration. Entries stay for the life of the process.
 #pragma once
 
 #include <string>
@@ -16,6 +16,11 @@ struct PluginOp {
   const BertieOp* abi = nullptr;
 };
 
+struct PluginCalibrator {
+  std::string plugin;
+  const BertieCalibrator* abi = nullptr;
+};
+
 // The attribute in which a node keeps the version of its plugin op, so that files hold it.
 inline constexpr std::string_view kPluginVersion = "plugin_version";
 
@@ -30,6 +35,7 @@ const PluginOp* find_plugin_op(std::string_view name);
 // The op that an ONNX node of this domain and type stands for; its attributes are the ONNX node's by name.
 const PluginOp* find_plugin_op(std::string_view domain, std::string_view op_type);
 std::vector<const PluginOp*> plugin_ops();  // in the order in which they came
+std::vector<PluginCalibrator> plugin_calibrators();
 
 // Puts in the defaults of attributes left out and the op's version; an integer for a real is converted. Throws
 // Error(invalid_argument) where a required one is missing or one has another type, Error(unsupported) where the node was made with

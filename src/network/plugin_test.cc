@@ -248,7 +248,7 @@ struct Description {
   const char* inputs[2] = {"x", "y"};
   BertieOp op = {};
   const BertieOp* ops[2] = {&op, &op};
-  BertiePlugin plugin = {BERTIE_PLUGIN_ABI, sizeof(BertiePlugin), "described", "1", nullptr, 1, ops};
+  BertiePlugin plugin = {BERTIE_PLUGIN_ABI, sizeof(BertiePlugin), "described", "1", nullptr, 1, ops, 0, nullptr};
 
   Description() {
     attributes[0].name = "a";

@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <span>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/float_element.h"
@@ -79,13 +80,22 @@ class LinearLayers {
       return nullptr;
     }
     const TensorCalibration& layer = found->second;
-    const auto depth = static_cast<size_t>(depth_of(node));
+    const SymbolicShape& weight = network_.value(node.input(1)).shape;
+    const auto depth = static_cast<size_t>(weight[1].size);
     for (const auto* list : {&layer.migration, &layer.shift, &layer.mean}) {
       if (!list->empty() && list->size() != depth) {
         fail(ErrorCode::invalid_argument, "calibration of layer '{}': it is of {} columns; the layer has {}", node.name,
              list->size(), depth);
       }
     }
+    const auto& others = layer.other_neighbours;
+    const auto beyond = [&](const std::vector<int32_t>& columns) {
+      return std::any_of(columns.begin(), columns.end(), [&](int32_t k) { return k < 0 || static_cast<size_t>(k) >= depth; });
+    };
+    if (!others.empty() &&
+        (others.size() != static_cast<size_t>(weight[0].size) || std::any_of(others.begin(), others.end(), beyond)))
+      fail(ErrorCode::invalid_argument, "calibration of layer '{}': its other_neighbours are not of {} rows of {} columns",
+           node.name, weight[0].size, depth);
     return &layer;
   }
 
@@ -196,10 +206,11 @@ class LinearLayers {
 
   // Columns times the migration, then rows as integers.
   Integers weight(ValueId id, const TensorCalibration* calibration) {
-    const std::span<const float> migration =
-        calibration ? std::span<const float>(calibration->migration) : std::span<const float>();
+    static const TensorCalibration kNothing;
+    const std::vector<float>& migration = (calibration ? *calibration : kNothing).migration;
+    const std::vector<std::vector<int32_t>>& others = (calibration ? *calibration : kNothing).other_neighbours;
     const Tensor source = *network_.value(id).constant;
-    const auto [known, fresh] = weights_.try_emplace({source.data.get(), std::vector<float>(migration.begin(), migration.end())});
+    const auto [known, fresh] = weights_.try_emplace({source.data.get(), migration, others});
     if (!fresh) return known->second;
     const std::string name = network_.value(id).name;
     const Tensor rows = source.row_major();
@@ -208,7 +219,9 @@ class LinearLayers {
     std::vector<float> scales(static_cast<size_t>(n));
     for_rows(rows, !migration.empty(), [&](int64_t r, std::span<float> row) {
       for (size_t i = 0; i < migration.size(); ++i) row[i] *= migration[i];
-      scales[static_cast<size_t>(r)] = quantize_int8_weights(row, values.get() + r * k);
+      const auto n_th = static_cast<size_t>(r);
+      int8_t* to = values.get() + r * k;
+      scales[n_th] = others.empty() ? quantize_int8_weights(row, to) : quantize_int8(row, others[n_th], to);
     });
     release_resident(source.data.get(), source.bytes());
     known->second = {
@@ -264,8 +277,9 @@ class LinearLayers {
   const PassOptions& options_;
   PassLog& log_;
   std::map<ValueId, std::vector<QuantizedInput>> inputs_;  // by x
-  std::map<std::pair<const void*, std::vector<float>>, Integers> weights_;
   std::deque<TensorCalibration> of_file_;
+  // By the weight, its migration and its other neighbours.
+  std::map<std::tuple<const void*, std::vector<float>, std::vector<std::vector<int32_t>>>, Integers> weights_;
   std::optional<ThreadPool> pool_;
   std::vector<std::string> by_row_, fixed_;
 };

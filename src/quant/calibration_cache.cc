@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <iterator>
+#include <limits>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -27,6 +28,22 @@ std::string quoted(const std::string& text) {
 
 void write_numbers(std::string& text, std::string_view name, const std::vector<float>& numbers) {
   if (!numbers.empty()) fmt::format_to(std::back_inserter(text), ",\n   \"{}\":[{}]", name, fmt::join(numbers, ","));
+}
+
+// One list an output channel, each column as its distance from the one before (the first from -1), which is short.
+void write_columns(std::string& text, std::string_view name, const std::vector<std::vector<int32_t>>& lists) {
+  if (lists.empty()) return;
+  fmt::format_to(std::back_inserter(text), ",\n   \"{}\":[", name);
+  for (size_t i = 0; i < lists.size(); ++i) {
+    text += i == 0 ? "[" : ",[";
+    int32_t before = -1;
+    for (const int32_t column : lists[i]) {
+      fmt::format_to(std::back_inserter(text), "{}{}", before < 0 ? "" : ",", column - before);
+      before = column;
+    }
+    text += "]";
+  }
+  text += "]";
 }
 
 // A line about precision `auto`; empty: it was not asked.
@@ -52,6 +69,7 @@ std::string text_of(const Calibration& calibration) {
     write_numbers(text, "migration", layer.migration);
     write_numbers(text, "shift", layer.shift);
     write_numbers(text, "mean", layer.mean);
+    write_columns(text, "other_neighbours", layer.other_neighbours);
     text += "}";
     separator = ",";
   }
@@ -74,6 +92,26 @@ std::vector<float> read_numbers(const JsonFields& fields, std::string_view name,
   return numbers;
 }
 
+std::vector<std::vector<int32_t>> read_columns(const JsonFields& fields, std::string_view name) {
+  constexpr const char* kExpected = "lists of distances between columns, each above 0";
+  const nlohmann::json* lists = fields.find(name);
+  std::vector<std::vector<int32_t>> result;
+  if (!lists) return result;
+  if (!lists->is_array()) fields.refuse(name, kExpected);
+  for (const nlohmann::json& list : *lists) {
+    if (!list.is_array()) fields.refuse(name, kExpected);
+    int64_t column = -1;
+    result.emplace_back();
+    for (const nlohmann::json& json : list) {
+      const int64_t distance = json.is_number_integer() ? json.get<int64_t>() : 0;
+      if (distance <= 0 || distance > std::numeric_limits<int32_t>::max() - column) fields.refuse(name, kExpected);
+      column += distance;
+      result.back().push_back(static_cast<int32_t>(column));
+    }
+  }
+  return result;
+}
+
 TensorCalibration read_layer(const nlohmann::json& json, const std::string& path, const std::string& name) {
   const JsonFields fields(json, path, fmt::format("layers.{}.", name));
   constexpr double kMax = std::numeric_limits<float>::max();
@@ -85,6 +123,7 @@ TensorCalibration read_layer(const nlohmann::json& json, const std::string& path
   layer.migration = read_numbers(fields, "migration", true);
   layer.shift = read_numbers(fields, "shift", false);
   layer.mean = read_numbers(fields, "mean", false);
+  layer.other_neighbours = read_columns(fields, "other_neighbours");
   size_t extent = 0;
   for (const auto* numbers : {&layer.migration, &layer.shift, &layer.mean}) {
     if (numbers->empty()) continue;

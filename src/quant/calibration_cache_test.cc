@@ -22,9 +22,9 @@ class CalibrationCache : public testing::Test {
     calibration_.data_hash = "ab";
     calibration_.texts = 3;
     calibration_.tokens = 40;
-    calibration_.layers["encoder.layer.0.\"x\""] = {0.1f,    {1.0f, 0.3333333f}, {-1e-30f, 3.4e38f}, {0.0f, 1e-45f}, -7.5f,
-                                                    1.0f / 3};
-    calibration_.layers["b"] = {std::nextafter(1.0f, 2.0f), {}, {}, {}, -1, 1};
+    calibration_.layers["encoder.layer.0.\"x\""] = {0.1f,  {1.0f, 0.3333333f}, {-1e-30f, 3.4e38f}, {0.0f, 1e-45f},
+                                                    -7.5f, 1.0f / 3,           {{0, 1}, {}, {1}}};
+    calibration_.layers["b"] = {std::nextafter(1.0f, 2.0f), {}, {}, {}, -1, 1, {}};
     calibration_.max_loss = 0.005;
     calibration_.kept["b"] = 1.0 / 3;
     calibration_.save(path_);
@@ -66,6 +66,7 @@ TEST_F(CalibrationCache, ReadsBackTheSameFloats) {
     EXPECT_EQ(read.mean, layer.mean);
     EXPECT_EQ(read.lowest, layer.lowest);
     EXPECT_EQ(read.highest, layer.highest);
+    EXPECT_EQ(read.other_neighbours, layer.other_neighbours);
   }
   const std::string before = text();
   loaded.save(path_);
@@ -79,6 +80,13 @@ TEST_F(CalibrationCache, SaysWhatIsWrong) {
   EXPECT_THAT(message_with("\"migration\":[1", "\"migration\":[0"), HasSubstr("above 0"));
   EXPECT_THAT(message_with("\"migration\":[1,", "\"migration\":[1,1,"), HasSubstr("lists of 3 and 2 numbers"));
   EXPECT_THAT(message_with("\"shift\":[", "\"shift\":[1e99,"), HasSubstr("finite"));
+  for (const char* lists :
+       {"3", "[3]", "[[0]]", "[[1,0]]", "[[1,-1]]", "[[0.5]]", "[[\"1\"]]", "[[2147483648,1]]", "[[2147483647,2]]"}) {
+    EXPECT_THAT(message_with("\"other_neighbours\":[[1,1],[],[2]]", std::string("\"other_neighbours\":") + lists),
+                HasSubstr("other_neighbours"))
+        << lists;
+  }
+  EXPECT_THAT(message_with("[[1,1],[],[2]]", "[[1,1],[],[1]]"), HasSubstr("changed since it was made"));
   EXPECT_THAT(message_with("\"kept\":{\"b\":0", "\"kept\":{\"b\":1"), HasSubstr("changed since it was made"));
   EXPECT_THAT(message_with("\"kept\":{\"b\":0", "\"kept\":{\"b\":-0"), HasSubstr("kept.b"));
   EXPECT_THAT(message_with("\"version\":1", "\"version\":2"), HasSubstr("another version"));

@@ -1,5 +1,5 @@
-#include "quant/calibrator.h"
-
+// bertie's own calibrators, those of plugins, and the table of all.
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -9,20 +9,27 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
+#include "bertie/calibration.h"
+#include "network/plugin_node.h"
+#include "network/plugin_registry.h"
 
 namespace bertie {
 namespace {
 
 constexpr size_t kBins = Histogram::kBins;
 
+constexpr double kPercent = 99.99;
+
 class MinMax : public Calibrator {
  public:
+  std::string name() const override { return "minmax"; }
   double threshold(const Histogram& histogram) const override { return histogram.range(); }
 };
 
 class Percentile : public Calibrator {
  public:
   explicit Percentile(double percent) : percent_(percent) {}
+  std::string name() const override { return percent_ == kPercent ? "percentile" : fmt::format("percentile {}", percent_); }
   double threshold(const Histogram& histogram) const override {
     const double wanted = percent_ / 100 * static_cast<double>(histogram.total());
     uint64_t sum = 0;
@@ -39,6 +46,7 @@ class Percentile : public Calibrator {
 
 class Mse : public Calibrator {
  public:
+  std::string name() const override { return "mse"; }
   double threshold(const Histogram& histogram) const override {
     // In widths of a bin. From the last edge down: of the values above one, number, sum and sum of squares.
     double least = std::numeric_limits<double>::infinity(), best = kBins, above = 0, sum = 0, squares = 0;
@@ -64,6 +72,7 @@ class Entropy : public Calibrator {
  public:
   static constexpr size_t kLevels = 128;
 
+  std::string name() const override { return "entropy"; }
   double threshold(const Histogram& histogram) const override {
     // Sums over the bins below each edge, so that an edge takes one visit to each level.
     std::array<uint64_t, kBins + 1> counts{}, occupied{};
@@ -107,12 +116,34 @@ class Entropy : public Calibrator {
   }
 };
 
+// One that a plugin library describes.
+class OfPlugin : public Calibrator {
+ public:
+  explicit OfPlugin(PluginCalibrator own) : own_(std::move(own)) {}
+  std::string name() const override { return own_.abi->name; }
+  double threshold(const Histogram& histogram) const override {
+    const auto counts = histogram.counts();
+    const BertieHistogram seen = {sizeof(BertieHistogram), histogram.range(), static_cast<int64_t>(counts.size()), counts.data()};
+    const PluginText text;
+    double magnitude = 0;
+    if (own_.abi->threshold(own_.abi->self, &seen, &magnitude, &text.abi()) != BERTIE_OK)
+      fail(ErrorCode::plugin_failed, "plugin '{}': calibrator '{}' failed: {}", own_.plugin, own_.abi->name, text.line());
+    return magnitude;
+  }
+
+ private:
+  PluginCalibrator own_;
+};
+
+using Calibrators = std::map<std::string, std::shared_ptr<const Calibrator>, std::less<>>;
+
+// The program's.
 struct Registry {
   std::mutex mutex;
-  std::map<std::string, std::shared_ptr<const Calibrator>, std::less<>> calibrators = {{"entropy", entropy_calibrator()},
-                                                                                       {"minmax", minmax_calibrator()},
-                                                                                       {"mse", mse_calibrator()},
-                                                                                       {"percentile", percentile_calibrator()}};
+  Calibrators calibrators = {{"entropy", std::make_shared<Entropy>()},
+                             {"minmax", std::make_shared<MinMax>()},
+                             {"mse", std::make_shared<Mse>()},
+                             {"percentile", std::make_shared<Percentile>(kPercent)}};
 };
 
 Registry& registry() {
@@ -120,11 +151,14 @@ Registry& registry() {
   return registry;
 }
 
-}  // namespace
+Calibrators all_calibrators() {
+  const std::lock_guard lock(registry().mutex);
+  Calibrators all = registry().calibrators;
+  for (PluginCalibrator& own : plugin_calibrators()) all.try_emplace(own.abi->name, std::make_shared<OfPlugin>(std::move(own)));
+  return all;
+}
 
-std::shared_ptr<const Calibrator> minmax_calibrator() { return std::make_shared<MinMax>(); }
-std::shared_ptr<const Calibrator> mse_calibrator() { return std::make_shared<Mse>(); }
-std::shared_ptr<const Calibrator> entropy_calibrator() { return std::make_shared<Entropy>(); }
+}  // namespace
 
 std::shared_ptr<const Calibrator> percentile_calibrator(double percent) {
   if (!(percent > 0 && percent <= 100))
@@ -133,24 +167,21 @@ std::shared_ptr<const Calibrator> percentile_calibrator(double percent) {
 }
 
 std::shared_ptr<const Calibrator> find_calibrator(std::string_view name) {
-  const std::lock_guard lock(registry().mutex);
-  const auto& known = registry().calibrators;
+  const Calibrators known = all_calibrators();
   if (const auto found = known.find(name); found != known.end()) return found->second;
-  std::vector<std::string_view> names;
-  for (const auto& entry : known) names.push_back(entry.first);
-  fail(ErrorCode::invalid_argument, "no calibrator '{}'; there are {}", name, fmt::join(names, ", "));
+  fail(ErrorCode::invalid_argument, "no calibrator '{}'; there are {}", name, fmt::join(calibrator_names(), ", "));
 }
 
-void register_calibrator(std::string name, std::shared_ptr<const Calibrator> calibrator) {
+void register_calibrator(std::shared_ptr<const Calibrator> calibrator) {
+  std::string name = calibrator->name();
+  if (all_calibrators().contains(name)) fail(ErrorCode::invalid_argument, "there is a calibrator '{}' already", name);
   const std::lock_guard lock(registry().mutex);
-  const auto [entry, fresh] = registry().calibrators.try_emplace(std::move(name), std::move(calibrator));
-  if (!fresh) fail(ErrorCode::invalid_argument, "there is a calibrator '{}' already", entry->first);
+  registry().calibrators.try_emplace(std::move(name), std::move(calibrator));
 }
 
 std::vector<std::string> calibrator_names() {
-  const std::lock_guard lock(registry().mutex);
   std::vector<std::string> names;
-  for (const auto& entry : registry().calibrators) names.push_back(entry.first);
+  for (const auto& entry : all_calibrators()) names.push_back(entry.first);
   return names;
 }
 

@@ -1,15 +1,16 @@
 // Calibrators against their definitions in plain loops over bins, and on histograms whose answer is known.
-#include "quant/calibrator.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <functional>
 #include <limits>
 #include <random>
 
 #include "base/message_of_test.h"
+#include "bertie/plugin.h"
 
 namespace bertie {
 namespace {
@@ -93,20 +94,20 @@ void expect_least(const Calibrator& calibrator, const Histogram& histogram, size
 }
 
 TEST(Calibrator, MseIsTheLeastOfAllEdges) {
-  for (const Histogram& histogram : shapes()) expect_least(*mse_calibrator(), histogram, 1, slow_mse);
+  for (const Histogram& histogram : shapes()) expect_least(*find_calibrator("mse"), histogram, 1, slow_mse);
 }
 
 TEST(Calibrator, EntropyIsTheLeastOfAllEdges) {
-  for (const Histogram& histogram : shapes()) expect_least(*entropy_calibrator(), histogram, 128, slow_divergence);
+  for (const Histogram& histogram : shapes()) expect_least(*find_calibrator("entropy"), histogram, 128, slow_divergence);
 }
 
 TEST(Calibrator, EntropyCutsAFarOutlierAndMinMaxDoesNot) {
   const Histogram histogram = histogram_of([](size_t bin) {
     return bin < 256 ? std::floor(1e6 * std::exp(static_cast<double>(bin) / -30)) : bin == kBins - 1 ? 1 : 0;
   });
-  EXPECT_EQ(minmax_calibrator()->threshold(histogram), 8);
-  EXPECT_LE(entropy_calibrator()->threshold(histogram), 2);
-  EXPECT_GE(entropy_calibrator()->threshold(histogram), 0.5);
+  EXPECT_EQ(find_calibrator("minmax")->threshold(histogram), 8);
+  EXPECT_LE(find_calibrator("entropy")->threshold(histogram), 2);
+  EXPECT_GE(find_calibrator("entropy")->threshold(histogram), 0.5);
 }
 
 TEST(Calibrator, PercentileIsAnExactShare) {
@@ -118,15 +119,74 @@ TEST(Calibrator, PercentileIsAnExactShare) {
   for (const double percent : {0.0, -1.0, 100.1, std::nan("")}) EXPECT_THROW(percentile_calibrator(percent), Error);
 }
 
+struct Half : Calibrator {
+  std::string name() const override { return "half"; }
+  double threshold(const Histogram& histogram) const override { return histogram.range() / 2; }
+};
+
 TEST(Calibrator, OfOnesOwnByName) {
-  struct Half : Calibrator {
-    double threshold(const Histogram& histogram) const override { return histogram.range() / 2; }
-  };
-  register_calibrator("half", std::make_shared<Half>());
+  register_calibrator(std::make_shared<Half>());
   EXPECT_EQ(find_calibrator("half")->threshold(Histogram(3)), 1.5);
-  EXPECT_EQ(calibrator_names(), (std::vector<std::string>{"entropy", "half", "minmax", "mse", "percentile"}));
-  EXPECT_THAT(message_of([] { register_calibrator("mse", mse_calibrator()); }), HasSubstr("'mse'"));
-  EXPECT_THAT(message_of([] { find_calibrator("best"); }), HasSubstr("'best'; there are entropy, half, minmax"));
+  const std::vector<std::string> names = calibrator_names();
+  EXPECT_THAT(names, testing::IsSupersetOf({"entropy", "half", "minmax", "mse", "percentile"}));
+  EXPECT_TRUE(std::is_sorted(names.begin(), names.end()));
+  for (const std::string& name : names) EXPECT_EQ(find_calibrator(name)->name(), name);
+  EXPECT_EQ(percentile_calibrator(99.5)->name(), "percentile 99.5");
+  EXPECT_THAT(message_of([] { register_calibrator(std::make_shared<Half>()); }), HasSubstr("'half'"));
+  EXPECT_THAT(message_of([] { register_calibrator(find_calibrator("mse")); }), HasSubstr("'mse'"));
+  EXPECT_THAT(message_of([] { find_calibrator("best"); }), AllOf(HasSubstr("'best'; there are "), HasSubstr("entropy, half")));
+}
+
+// Through the C interface, as from a library.
+struct Busiest : Calibrator {
+  std::string name() const override { return "test.quant::Busiest"; }
+  double threshold(const Histogram& histogram) const override {
+    if (histogram.total() == 0) throw std::runtime_error("nothing was\ncounted");
+    const auto counts = histogram.counts();
+    return static_cast<double>(std::max_element(counts.begin(), counts.end()) - counts.begin() + 1) * histogram.width();
+  }
+};
+
+TEST(Calibrator, OfAPlugin) {
+  const PluginInfo info = plugin::register_ops<Busiest>("quant_test", "2.1");
+  EXPECT_EQ(info.calibrators, (std::vector<std::string>{"test.quant::Busiest"}));
+  EXPECT_TRUE(info.ops.empty());
+  EXPECT_THAT(calibrator_names(), testing::Contains("test.quant::Busiest"));
+  const auto calibrator = find_calibrator("test.quant::Busiest");
+  EXPECT_EQ(calibrator->name(), "test.quant::Busiest");
+  const Histogram histogram = histogram_of([](size_t bin) { return bin == 511 ? 4 : bin == 90 ? 3 : 0; });
+  EXPECT_EQ(calibrator->threshold(histogram), 2);
+  EXPECT_THAT(message_of([&] { calibrator->threshold(Histogram(1)); }),
+              HasSubstr("plugin 'quant_test v2.1': calibrator 'test.quant::Busiest' failed: nothing was"));
+}
+
+TEST(Calibrator, APluginsDescriptionIsChecked) {
+  BertieCalibrator own = {sizeof(BertieCalibrator), "test.quant::Own", nullptr,
+                          [](void*, const BertieHistogram*, double*, const BertieText*) -> int32_t { return BERTIE_FAILED; }};
+  const BertieCalibrator* all[] = {&own, &own};
+  BertiePlugin plugin = {BERTIE_PLUGIN_ABI, sizeof(BertiePlugin), "described", "1", nullptr, 0, nullptr, 1, all};
+  const auto fault = [&] { return message_of([&] { register_plugin(plugin); }); };
+  own.name = "plain";
+  EXPECT_THAT(fault(), HasSubstr("calibrator 0 is not named domain::Name"));
+  own.name = "test.quant::Own";
+  own.size = 8;
+  EXPECT_THAT(fault(), HasSubstr("calibrator 0's description has 8 bytes"));
+  own.size = sizeof(BertieCalibrator);
+  own.threshold = nullptr;
+  EXPECT_THAT(fault(), HasSubstr("has no threshold"));
+  own.threshold = [](void*, const BertieHistogram*, double*, const BertieText*) -> int32_t { return BERTIE_FAILED; };
+  plugin.calibrator_count = 2;
+  EXPECT_THAT(fault(), HasSubstr("described twice"));
+  plugin.calibrator_count = -1;
+  EXPECT_THAT(fault(), HasSubstr("-1 calibrators"));
+  plugin.calibrator_count = 1;
+  plugin.size = offsetof(BertiePlugin, calibrator_count);  // older than calibrators: they are not read, and there is no op
+  EXPECT_THAT(fault(), HasSubstr("0 ops"));
+  plugin.size = sizeof(BertiePlugin);
+  EXPECT_EQ(register_plugin(plugin).calibrators.size(), 1u);
+  EXPECT_THAT(message_of([] { find_calibrator("test.quant::Own")->threshold(Histogram(1)); }), HasSubstr("no reason given"));
+  BertiePlugin other = plugin;
+  EXPECT_THAT(message_of([&] { register_plugin(other); }), HasSubstr("already has a calibrator 'test.quant::Own'"));
 }
 
 }  // namespace

@@ -1,6 +1,4 @@
 // Histograms and channel statistics: edges of bins, division and order.
-#include "quant/histogram.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +6,7 @@
 #include <limits>
 #include <random>
 
+#include "bertie/calibration.h"
 #include "quant/channel_statistics.h"
 
 namespace bertie {

@@ -9,6 +9,9 @@
 //
 //   values = fma(x, inverse[k], offset[k]), held within [-127, 127], rounded likewise; NaN becomes -127
 //
+// Rows of weights are quantised as rows at run time are, but where a calibration lists columns: there the value is the other neighbour of
+// x * (127 / largest) (other_int8).
+//
 // A product of rows is exact:
 //
 //   y = fma(float(sum), x_scale * w_scale, bias)      sum: of the products of values, in 32 bits; no bias: the product alone
@@ -45,6 +48,22 @@ inline float quantize_int8(std::span<const float> x, int8_t* values) {
   const float largest = largest_magnitude(x);
   for (size_t i = 0; i < x.size(); ++i) values[i] = to_int8(x[i], largest);
   return largest / kInt8Largest;
+}
+
+// The integer on the other side of `scaled`, as seen from the nearest one; of an integer the one nearer to 0; the nearest itself where there is
+// no other within [-127, 127].
+inline int8_t other_int8(float scaled) {
+  const float nearest = held_int8(scaled);
+  return held_int8(nearest + (scaled > nearest || (scaled == nearest && nearest < 0) ? 1.0f : -1.0f));
+}
+
+// quantize_int8, to the other neighbour at the columns `others`, each below x.size().
+inline float quantize_int8(std::span<const float> x, std::span<const int32_t> others, int8_t* values) {
+  const float scale = quantize_int8(x, values);
+  if (scale == 0) return scale;
+  const float inverse = kInt8Largest / largest_magnitude(x);
+  for (const int32_t k : others) values[k] = other_int8(x[static_cast<size_t>(k)] * inverse);
+  return scale;
 }
 
 // `bias`: nullptr where there is none.

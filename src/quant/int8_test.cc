@@ -46,6 +46,30 @@ TEST(Int8, FixedScalesTakeOneRoundingAndAreHeld) {
   EXPECT_EQ(to_int8_fixed(1.0f + 0x1p-22f, 1.0f - 0x1p-24f, -0.5f), 1);
 }
 
+TEST(Int8, OtherNeighbours) {
+  EXPECT_EQ(other_int8(2.25f), 3);
+  EXPECT_EQ(other_int8(2.75f), 2);
+  EXPECT_EQ(other_int8(-2.25f), -3);
+  EXPECT_EQ(other_int8(-2.75f), -2);
+  EXPECT_EQ(other_int8(2.5f), 3);  // the nearest is the even one
+  EXPECT_EQ(other_int8(3.5f), 3);
+  EXPECT_EQ(other_int8(0.0f), -1);
+  EXPECT_EQ(other_int8(5.0f), 4);
+  EXPECT_EQ(other_int8(-5.0f), -4);
+  EXPECT_EQ(other_int8(127.0f), 126);
+  EXPECT_EQ(other_int8(-127.0f), -126);
+  EXPECT_EQ(other_int8(127.0001f), 127);  // 128 is none
+  EXPECT_EQ(other_int8(-127.0001f), -127);
+
+  const std::vector<float> row = {127.0f, 2.25f, -2.75f, 4.0f};
+  const std::vector<int32_t> others = {1, 3};
+  std::vector<int8_t> values(4);
+  EXPECT_EQ(quantize_int8(row, others, values.data()), 1);
+  EXPECT_EQ(values, (std::vector<int8_t>{127, 3, -3, 3}));
+  EXPECT_EQ(quantize_int8(std::vector<float>(4), others, values.data()), 0);
+  EXPECT_EQ(values, (std::vector<int8_t>(4)));
+}
+
 TEST(Int8, ResultsAreRoundedOnce) {
   const float bias = 1.0f;
   // 16777217 is no float: it becomes 16777216.

@@ -5,11 +5,13 @@
 """
 
 import json
+import os
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
-from cli_test import BUNDLED, CLASSIFY, EMBED, MASKED, ROBERTA, ROOT, SANITIZED, Case, rows, run
+from cli_test import BERTIE, BUNDLED, CLASSIFY, EMBED, MASKED, ROBERTA, ROOT, SANITIZED, Case, rows, run
 
 DATA = ROOT / "tests" / "data" / "calibration.txt"
 
@@ -50,6 +52,16 @@ class Calibrate(Case):
             first = self.calibrate(BUNDLED, *options, "--threads", 1)[1]
             self.assertEqual(first, self.calibrate(BUNDLED, *options, "--threads", 2)[1])
         self.assertNotEqual(first, self.calibrate(BUNDLED, *options, "--seed", 1)[1])
+
+    def test_rounding_of_weights(self):
+        for rounding in ("texts", "nearest"):
+            cache = json.loads(self.calibrate(MASKED, "--max-texts", 20, "--truncate", "--rounding", rounding)[1])
+            lists = {layer: entry.get("other_neighbours", []) for layer, entry in cache["layers"].items()}
+            self.assertEqual(any(map(len, lists.values())), rounding == "texts")
+            _, output, _ = run("inspect", self.cache, "--json")
+            [row] = rows(output)
+            for layer in row["layers"]:
+                self.assertEqual(layer["other_neighbours"], sum(map(len, lists[layer["name"]])))
 
     def test_methods(self):
         ranges = {}
@@ -105,6 +117,17 @@ class Calibrate(Case):
             self.assertEqual(len(row["sensitivity"]["layers"]), 9)
             self.assertLessEqual(row["sensitivity"]["loss"], 1 if bound == "100%" else 1e-8)
             self.assertEqual(len(row["sensitivity"]["kept"]), 0 if bound == "100%" else 9)
+            _, output, _ = run("inspect", self.cache, "--json")
+            [shown] = rows(output)
+            self.assertAlmostEqual(shown["max_loss"] / (1 if bound == "100%" else 1e-8), 1, places=6)
+            losses = {layer["layer"]: layer["loss"] for layer in row["sensitivity"]["layers"]}
+            self.assertEqual([layer["layer"] for layer in shown["kept"]], row["sensitivity"]["kept"])
+            for layer in shown["kept"]:
+                self.assertAlmostEqual(layer["loss"], losses[layer["layer"]], delta=1e-6 * layer["loss"])
+            _, output, _ = run("inspect", self.cache)
+            self.assertRegex(output.decode(), f"precision auto, loss at most {'100' if bound == '100%' else '1e-06'}%: "
+                                              f"{len(shown['kept'])} of 9 layers stay in float32")
+            self.assertEqual(output.decode().count("% alone  "), len(shown["kept"]))
         self.assertTrue(all(layer["equal"] for layer in found["0.00000001"]["layers"]))
         self.assertFalse(any(layer["equal"] for layer in found["100%"]["layers"]))
 
@@ -146,10 +169,35 @@ class Calibrate(Case):
     def test_what_is_not_finite_is_named(self):
         for tensor, says in (("bert.encoder.layer.0.output.LayerNorm.bias", ["line 3", "encoder.layer.1.attention.self.qkv", "not finite"]),
                              ("bert.encoder.layer.1.output.dense.weight", ["encoder.layer.1.output.dense", "not finite"])):
-            with tempfile.TemporaryDirectory() as folder:
-                self.changed(folder, tensor, lambda value: float("nan"))
-                self.fails(1, "calibrate", folder, "--data", "-", "-o", self.cache, stdin=b"\n\na river\n", says=says)
-                self.assertFalse(self.cache.exists())
+            for number in ("nan", "inf", "-inf"):
+                with tempfile.TemporaryDirectory() as folder:
+                    self.changed(folder, tensor, lambda value: float(number))
+                    self.fails(1, "calibrate", folder, "--data", "-", "-o", self.cache, stdin=b"\n\na river\n", says=says)
+                    self.assertFalse(self.cache.exists())
+
+    @unittest.skipIf(SANITIZED, "minutes")
+    def test_ten_million_lines(self):
+        def calibrate(lines, *arguments):
+            """The row, and the most memory it took, in KiB."""
+            with tempfile.TemporaryFile() as output:
+                child = subprocess.Popen([BERTIE, "calibrate", str(MASKED), "--data", "-", "-o", str(self.cache), "--json", "--max-texts", "4",
+                                          "--threads", "1", *map(str, arguments)], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.DEVNULL)
+                for begin in range(0, lines, 10000):
+                    child.stdin.write(b"".join(b"the river %d\n" % line for line in range(begin, min(begin + 10000, lines))))
+                child.stdin.close()
+                _, status, usage = os.wait4(child.pid, 0)
+                child.returncode = status  # it has been waited for
+                self.assertEqual(status, 0)
+                output.seek(0)
+                [row] = rows(output.read())
+                return row, usage.ru_maxrss
+        few, least = calibrate(1000)
+        many, most = calibrate(10_000_000)
+        self.assertEqual((few["texts"], many["texts"]), (4, 4))
+        self.assertNotEqual(few["data_hash"], many["data_hash"])
+        self.assertLess(most, least + 20_000)  # the texts alone are 180 MB
+        self.assertEqual(calibrate(1000)[0]["data_hash"], few["data_hash"])
+        self.assertNotEqual(calibrate(1000, "--seed", 1)[0]["data_hash"], few["data_hash"])
 
     def test_another_language(self):
         code, _, error = run("calibrate", MASKED, "--data", "-", "-o", self.cache, stdin="東京は日本の首都です。 漢字".encode())

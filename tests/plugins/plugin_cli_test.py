@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """--plugin as users meet it: an ONNX file with a node of the plugin's domain, libraries that are none, unknown domains.
 
-    plugin_cli_test.py PATH_OF_BERTIE LAYER_NORM_PLUGIN [unittest arguments]
+    plugin_cli_test.py PATH_OF_BERTIE LAYER_NORM_PLUGIN CALIBRATOR_PLUGIN [unittest arguments]
 
 Only Python's own library is needed: the ONNX file is written here, field by field.
 """
@@ -19,6 +19,8 @@ from pathlib import Path
 
 BERTIE = str(Path(sys.argv.pop(1)).resolve())
 PLUGIN = str(Path(sys.argv.pop(1)).resolve())
+CALIBRATOR = str(Path(sys.argv.pop(1)).resolve())
+MASKED = Path(__file__).resolve().parents[1] / "data" / "tasks" / "bert_masked"
 WIDTH, ROWS = 24, 50
 FLOAT, INT64 = 1, 7  # TensorProto.DataType
 
@@ -142,7 +144,7 @@ class PluginTest(unittest.TestCase):
         self.assertEqual((status, errors), (0, ""))
         report = json.loads(output)
         self.assertEqual(report["plugins"], [{"name": "layer_norm", "version": "1.0", "path": PLUGIN,
-                                              "ops": ["bertie.examples::LayerNorm v1"]}])
+                                              "ops": ["bertie.examples::LayerNorm v1"], "calibrators": []}])
         step = report["steps"][-1]
         self.assertEqual((step["op"], step["kernel"]), ("bertie.examples::LayerNorm", "plugin layer_norm v1.0"))
         self.assertIn("row_by_row", step["reason"])
@@ -176,8 +178,29 @@ class PluginTest(unittest.TestCase):
         self.fails("inspect", self.file, "--plugin", self.file, says=["model.onnx", "not a shared library"])
         self.fails("run", self.file, "--task", "embed", "--text", "a", "--plugin", self.file, says=["not a shared library"])
 
+    def test_a_calibrator(self):
+        cache, texts = self.folder / "cache.json", self.folder / "texts"
+        texts.write_text("the river runs past the old town\nseven people saw it\n")
+        own = ["--plugin", CALIBRATOR, "--method", "bertie.examples::RootMeanSquare"]
+        status, output, errors = self.bertie("calibrate", MASKED, "--data", texts, "-o", cache, "--json", *own)
+        self.assertEqual((status, errors), (0, ""))
+        row = json.loads(output)
+        self.assertEqual((row["method"], json.loads(cache.read_text())["method"]), (own[3], own[3]))
+        for tensor in row["tensors"]:  # by its definition
+            width, total = tensor["range"] / 2048, sum(tensor["counts"])
+            squares = sum(count * ((bin + 0.5) * width) ** 2 for bin, count in enumerate(tensor["counts"]))
+            self.assertAlmostEqual(tensor["threshold"] / min(12 * math.sqrt(squares / total), tensor["range"]), 1, places=5)
+        status, _, errors = self.bertie("run", MASKED, "--task", "fill-mask", "--calibration", cache, "--text", "the [MASK] runs")
+        self.assertEqual((status, errors), (0, ""))
+        status, output, _ = self.bertie("inspect", MASKED, "--plugin", CALIBRATOR)
+        self.assertIn(": calibrator bertie.examples::RootMeanSquare", output)
+        for given in ([], ["--plugin", PLUGIN]):
+            status, output, errors = self.bertie("calibrate", MASKED, "--data", texts, "-o", cache, *given, *own[2:])
+            self.assertEqual((status, output, errors.count("\n")), (2, "", 1))
+            self.assertIn("there are entropy, minmax, mse, percentile", errors)
+
     def test_help(self):
-        for command in "run", "inspect", "bench":
+        for command in "run", "inspect", "bench", "calibrate":
             _, output, _ = self.bertie(command, "--help")
             self.assertIn("--plugin", output)
         status, _, errors = self.bertie("inspect", "x", "--plugin")

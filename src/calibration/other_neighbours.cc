@@ -1,0 +1,100 @@
+#include "calibration/other_neighbours.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "calibration/float_product.h"
+#include "quant/int8.h"
+
+namespace bertie::calibration {
+namespace {
+
+constexpr float kRowsOfDoubt = 150;  // with so many rows half of what they say of two channels is believed
+constexpr int64_t kRowsAtOnce = 16;  // of one task
+
+// Of one row of weights, in steps of its integers: how far each one's integer lies from it, and how far its other neighbour from that.
+void round_row(std::span<const float> row, std::span<const float> migration, std::span<float> errors, std::span<int8_t> moves) {
+  for (size_t k = 0; k < row.size(); ++k) errors[k] = row[k] * migration[k];
+  const float largest = largest_magnitude(errors), inverse = largest == 0 ? 0 : kInt8Largest / largest;
+  for (size_t k = 0; k < row.size(); ++k) {
+    const float scaled = errors[k] * inverse;
+    const int8_t nearest = held_int8(scaled);
+    errors[k] = nearest - scaled;
+    moves[k] = static_cast<int8_t>(other_int8(scaled) - nearest);
+  }
+}
+
+// Of one row; `slopes` [K] = M errors.
+std::vector<int32_t> choose(std::span<const float> moments, std::span<const int8_t> moves, std::span<float> slopes) {
+  const size_t depth = moves.size();
+  std::vector<int32_t> chosen;
+  std::vector<float> steps(depth), costs(depth);  // of the move: as a float, and what it costs by itself
+  for (size_t k = 0; k < depth; ++k) {
+    steps[k] = moves[k];
+    costs[k] = moments[k * depth + k];
+  }
+  while (chosen.size() < kOthers) {
+    size_t best = 0;
+    float least = std::numeric_limits<float>::infinity();
+    for (size_t k = 0; k < depth; ++k) {
+      const float change = costs[k] + 2 * steps[k] * slopes[k];
+      if (change < least) {
+        least = change;
+        best = k;
+      }
+    }
+    if (!(least < 0)) break;
+    chosen.push_back(static_cast<int32_t>(best));
+    costs[best] = std::numeric_limits<float>::infinity();  // it stays there
+    const float step = steps[best];
+    for (size_t k = 0; k < depth; ++k) slopes[k] += step * moments[best * depth + k];
+  }
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
+}  // namespace
+
+InputMoments::InputMoments(std::span<const float> rows, std::span<const float> mean, std::span<const float> migration,
+                           ThreadPool& pool) {
+  const size_t depth = mean.size(), count = rows.size() / std::max<size_t>(depth, 1);
+  std::vector<float> columns(rows.size());  // [K, R]
+  for (size_t row = 0; row < count; ++row)
+    for (size_t k = 0; k < depth; ++k) columns[k * count + row] = (rows[row * depth + k] - mean[k]) / migration[k];
+  if (count == 0) {
+    values_.resize(depth * depth);
+    return;
+  }
+  values_ = FloatProduct(pool)(columns, columns, count);
+  const auto total = static_cast<float>(count);
+  const float diagonal = 1 / total, elsewhere = 1 / (total + kRowsOfDoubt);
+  for (size_t i = 0; i < values_.size(); ++i) values_[i] *= i / depth == i % depth ? diagonal : elsewhere;
+}
+
+std::vector<std::vector<int32_t>> choose_other_neighbours(const InputMoments& moments, std::span<const float> weights,
+                                                          std::span<const float> migration, ThreadPool& pool) {
+  if (weights.empty()) return {};
+  const size_t depth = migration.size(), outputs = weights.size() / depth;
+  std::vector<float> errors(weights.size());
+  std::vector<int8_t> moves(weights.size());
+  const auto count = static_cast<int64_t>(outputs), tasks = (count + kRowsAtOnce - 1) / kRowsAtOnce;
+  const auto for_rows = [&](const auto& body) {
+    pool.parallel_for(tasks, [&](int64_t task, int) {
+      for (int64_t n = task * kRowsAtOnce; n < std::min(count, (task + 1) * kRowsAtOnce); ++n) body(static_cast<size_t>(n));
+    });
+  };
+  for_rows([&](size_t n) {
+    const size_t begin = n * depth;
+    round_row(weights.subspan(begin, depth), migration, std::span(errors).subspan(begin, depth),
+              std::span(moves).subspan(begin, depth));
+  });
+  std::vector<float> slopes = FloatProduct(pool)(errors, moments.values(), depth);
+  std::vector<std::vector<int32_t>> result(outputs);
+  for_rows([&](size_t n) {
+    const size_t begin = n * depth;
+    result[n] = choose(moments.values(), std::span(moves).subspan(begin, depth), std::span(slopes).subspan(begin, depth));
+  });
+  return result;
+}
+
+}  // namespace bertie::calibration
