@@ -1,5 +1,6 @@
 #include "network/op.h"
 
+#include "network/eight_bit_linear.h"
 #include "network/element.h"
 #include "network/plugin_registry.h"
 
@@ -120,6 +121,7 @@ constexpr Getter kOps[] = {
     embedding_op,
     embedding_layer_norm_op,
     expand_op,
+    fp8_linear_op,
     gather_op,
     gather_elements_op,
     gather_nd_op,

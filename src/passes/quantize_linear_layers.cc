@@ -1,28 +1,34 @@
-// A linear layer in int8 becomes quantize_rows of its input and int8_linear: weights by output channel, now; activations by row, at run
-// time, or by the scales of a calibration. Layers that read one value share its quantize_rows, and layers of one weight share its integers.
+// A linear layer in eight bits becomes quantize_rows of its input and int8_linear or fp8_linear: weights by output channel, now; activations by
+// row, at run time, or by scales fixed beforehand. Layers that read one value share its quantize_rows, and layers of one weight share its values.
+//
+// Fixed scales of int8 are a calibration's. Those of fp8, whose numbers have exponents of their own, need only keep what comes within their range:
+// with a calibration they are of what it lets its integers hold, each channel about its mean; without, of what the weights allow (value_bounds.h).
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <span>
 
 #include "base/error.h"
-#include "base/float_element.h"
 #include "base/mapped_file.h"
-#include "base/thread_pool.h"
+#include "network/eight_bit_linear.h"
 #include "passes/pass.h"
+#include "passes/value_bounds.h"
+#include "passes/weight_rows.h"
+#include "quant/fp8.h"
 #include "quant/int8.h"
 
 namespace bertie {
 namespace {
 
-struct Integers {
+struct EightBits {
   ValueId values, scales;
 };
 
 // x [..., K] of a layer, quantised.
 struct QuantizedInput {
   ValueId values, scales;
-  const TensorCalibration* calibration;  // nullptr: by row
+  bool fp8;
+  const TensorCalibration* fixed;  // nullptr: by row
 };
 
 float element_or(const std::vector<float>& list, size_t i, float otherwise) { return list.empty() ? otherwise : list[i]; }
@@ -31,66 +37,109 @@ bool equal(const TensorCalibration& a, const TensorCalibration& b) {
   return a.scale == b.scale && a.migration == b.migration && a.shift == b.shift;
 }
 
+// The least power of two by which magnitudes up to `largest` are within what e4m3 holds: of all scales those cost its numbers no rounding.
+float fp8_scale(double largest) { return static_cast<float>(std::exp2(std::ceil(std::log2(largest / kFp8Largest)))); }
+
+// As e4m3 takes them: x_k ~= scale * q_k + shift_k. Its steps grow with the magnitude, so that channels are moved to their mean and not to their
+// middle, and migrating from one to another gains nothing.
+TensorCalibration fp8_calibration(const TensorCalibration& integers, size_t depth) {
+  TensorCalibration fixed;
+  fixed.shift = integers.mean;
+  double largest = 0;
+  for (size_t k = 0; k < depth; ++k) {
+    const double reach = static_cast<double>(kInt8Largest) * integers.scale * element_or(integers.migration, k, 1);
+    const double moved = static_cast<double>(element_or(integers.shift, k, 0)) - element_or(fixed.shift, k, 0);
+    largest = std::max(largest, reach + std::abs(moved));
+  }
+  fixed.scale = fp8_scale(largest);
+  return fixed;
+}
+
 class LinearLayers {
  public:
-  LinearLayers(Network& network, const PassOptions& options, PassLog& log) : network_(network), options_(options), log_(log) {}
+  LinearLayers(Network& network, const PassOptions& options, PassLog& log) : network_(network), options_(options), log_(log) {
+    ValueBounds bounds(network, rows_);
+    for (const NodeId id : network.order()) {
+      const Node& node = network.node(id);
+      if (precision_of(node) != "fp8") continue;
+      if (const TensorCalibration* calibrated = calibration_of(node)) {
+        fp8_fixed_[id] = fp8_calibration(*calibrated, depth_of(node));
+      } else if (const auto columns = bounds.of(node.input(0))) {
+        // What is rounded to eight bits before may come out a little larger.
+        const double largest = 1.125 * *std::max_element(columns->begin(), columns->end());
+        if (largest > 0 && std::isfinite(largest)) fp8_fixed_[id].scale = fp8_scale(largest);
+      }
+    }
+  }
+
+  // Which of the eight-bit precisions that the device has the layer is wanted in; "": none.
+  std::string precision_of(const Node& node) const {
+    const std::string precision = node.op == "linear" ? node.text("precision", "fp32") : "";
+    return (precision == "int8" || precision == "fp8") && options_.is_linear_only(precision) ? precision : "";
+  }
 
   void quantize(NodeId id) {
     const Node node = network_.node(id);
-    const QuantizedInput x = input(node);
-    const Integers weight = this->weight(node.input(1), x.calibration);
-    const ValueId bias = x.calibration ? this->bias(node, weight, *x.calibration) : node.input(2);
+    const bool fp8 = precision_of(node) == "fp8";
+    const TensorCalibration* fixed = nullptr;
+    if (!fp8)
+      fixed = calibration_of(node);
+    else if (const auto found = fp8_fixed_.find(id); found != fp8_fixed_.end())
+      fixed = &found->second;
+    const QuantizedInput x = input(node, fp8, fixed);
+    const EightBits weight = this->weight(node.input(1), fp8, fixed);
+    const ValueId bias = fixed ? this->bias(node, weight, fp8, *fixed) : node.input(2);
     Attributes attributes = node.attributes;
     attributes.erase("precision");
     network_.erase_node(id);
-    const auto product = network_.add_node("int8_linear", {x.values, x.scales, weight.values, weight.scales, bias},
-                                           std::move(attributes), node.name);
+    const auto product =
+        network_.add_node(fp8 ? "fp8_linear" : "int8_linear", {x.values, x.scales, weight.values, weight.scales, bias},
+                          std::move(attributes), node.name);
     keep_floats(product[0]);
     network_.replace_uses(node.outputs[0], product[0]);
-    (x.calibration ? fixed_ : by_row_).push_back(node.name);
+    quantized_[std::string(fp8 ? "fp8" : "int8") + (fixed ? " by fixed scales" : "")].push_back(node.name);
   }
   void finish() const {
-    log_.matched_each("int8", by_row_);
-    log_.matched_each("int8 by fixed scales", fixed_);
+    for (const auto& [how, names] : quantized_) log_.matched_each(how, names);
   }
 
  private:
+  size_t depth_of(const Node& node) const { return static_cast<size_t>(network_.value(node.input(1)).shape[1].size); }
+
   const TensorCalibration* calibration_of(const Node& node) {
     if (!options_.calibration) return nullptr;
     const auto found = options_.calibration->layers.find(node.name);
     if (found == options_.calibration->layers.end()) {
-      log_.refused("{}: the calibration has no such layer: its rows' scales are found at run time", node.name);
+      log_.refused("{}: the calibration has no such layer: its scales are found without", node.name);
       return nullptr;
     }
     const TensorCalibration& layer = found->second;
-    const auto depth = static_cast<size_t>(network_.value(node.input(1)).shape[1].size);
     for (const auto* list : {&layer.migration, &layer.shift, &layer.mean}) {
-      if (!list->empty() && list->size() != depth) {
+      if (!list->empty() && list->size() != depth_of(node)) {
         fail(ErrorCode::invalid_argument, "calibration of layer '{}': it is of {} columns; the layer has {}", node.name,
-             list->size(), depth);
+             list->size(), depth_of(node));
       }
     }
     return &layer;
   }
 
-  QuantizedInput input(const Node& node) {
-    const TensorCalibration* calibration = calibration_of(node);
+  QuantizedInput input(const Node& node, bool fp8, const TensorCalibration* fixed) {
     std::vector<QuantizedInput>& known = inputs_[node.input(0)];
     for (const QuantizedInput& other : known) {
-      const bool same =
-          calibration && other.calibration ? equal(*calibration, *other.calibration) : !calibration && !other.calibration;
+      const bool same = fp8 == other.fp8 && (fixed && other.fixed ? equal(*fixed, *other.fixed) : !fixed && !other.fixed);
       // The layer's own calibration still corrects its own bias.
-      if (same) return {other.values, other.scales, calibration};
+      if (same) return {other.values, other.scales, fp8, fixed};
     }
-    QuantizedInput result = {kNone, kNone, calibration};
+    QuantizedInput result = {kNone, kNone, fp8, fixed};
     const std::string name = node.name + ".quantize";
-    if (calibration) {
-      const int64_t depth = network_.value(node.input(1)).shape[1].size;
-      const ValueId quantization = network_.add_constant(name + ".quantization", quantization_of(*calibration, depth));
-      result.values = network_.add_node("quantize_rows", {node.input(0), quantization}, {}, name)[0];
-      result.scales = network_.add_constant(name + ".scale", Tensor::from_floats({}, std::span(&calibration->scale, 1)));
+    Attributes attributes;
+    if (fp8) attributes["quantize_element"] = std::string("e4m3");
+    if (fixed) {
+      const ValueId quantization = network_.add_constant(name + ".quantization", quantization_of(*fixed, depth_of(node)));
+      result.values = network_.add_node("quantize_rows", {node.input(0), quantization}, std::move(attributes), name)[0];
+      result.scales = network_.add_constant(name + ".scale", Tensor::from_floats({}, std::span(&fixed->scale, 1)));
     } else {
-      const auto rows = network_.add_node("quantize_rows", {node.input(0)}, {}, name);
+      const auto rows = network_.add_node("quantize_rows", {node.input(0)}, std::move(attributes), name);
       result.values = rows[0];
       result.scales = rows[1];
     }
@@ -105,56 +154,59 @@ class LinearLayers {
     if (precision != "fp32") network_.mutable_node(network_.value(value).producer).attributes["precision"] = precision;
   }
 
-  static Tensor quantization_of(const TensorCalibration& layer, int64_t depth) {
-    std::vector<float> numbers(static_cast<size_t>(2 * depth));
-    for (size_t k = 0; k < numbers.size() / 2; ++k) {
+  static Tensor quantization_of(const TensorCalibration& layer, size_t depth) {
+    std::vector<float> numbers(2 * depth);
+    for (size_t k = 0; k < depth; ++k) {
       const double inverse = 1 / (static_cast<double>(layer.scale) * element_or(layer.migration, k, 1));
       numbers[k] = static_cast<float>(inverse);
-      numbers[numbers.size() / 2 + k] = static_cast<float>(-element_or(layer.shift, k, 0) * inverse);
+      numbers[depth + k] = static_cast<float>(-element_or(layer.shift, k, 0) * inverse);
     }
-    return Tensor::from_floats({2, depth}, numbers);
+    return Tensor::from_floats({2, static_cast<int64_t>(depth)}, numbers);
   }
 
-  // Columns times the migration, then rows as integers.
-  Integers weight(ValueId id, const TensorCalibration* calibration) {
-    const std::span<const float> migration =
-        calibration ? std::span<const float>(calibration->migration) : std::span<const float>();
+  // Columns times the migration, then rows in eight bits.
+  EightBits weight(ValueId id, bool fp8, const TensorCalibration* fixed) {
+    const std::span<const float> migration = fixed ? std::span<const float>(fixed->migration) : std::span<const float>();
     const Tensor source = *network_.value(id).constant;
-    const auto [known, fresh] = weights_.try_emplace({source.data.get(), std::vector<float>(migration.begin(), migration.end())});
+    const auto [known, fresh] =
+        weights_.try_emplace({source.data.get(), fp8, std::vector<float>(migration.begin(), migration.end())});
     if (!fresh) return known->second;
     const std::string name = network_.value(id).name;
     const Tensor rows = source.row_major();
     const int64_t n = rows.shape[0], k = rows.shape[1];
-    std::shared_ptr<int8_t[]> values(new int8_t[static_cast<size_t>(n * k)]);
+    std::shared_ptr<uint8_t[]> values(new uint8_t[static_cast<size_t>(n * k)]);
     std::vector<float> scales(static_cast<size_t>(n));
-    for_rows(rows, !migration.empty(), [&](int64_t r, std::span<float> row) {
+    rows_.for_each(rows, !migration.empty(), [&](int64_t r, std::span<float> row) {
       for (size_t i = 0; i < migration.size(); ++i) row[i] *= migration[i];
-      scales[static_cast<size_t>(r)] = quantize_int8(row, values.get() + r * k);
+      uint8_t* to = values.get() + r * k;
+      scales[static_cast<size_t>(r)] = fp8 ? quantize_fp8(row, to) : quantize_int8(row, reinterpret_cast<int8_t*>(to));
     });
     release_resident(source.data.get(), source.bytes());
-    known->second = {
-        network_.add_constant(name + ".int8", {DType::i8, rows.shape, std::shared_ptr<const void>(values, values.get())}),
-        network_.add_constant(name + ".scales", Tensor::from_floats({n}, scales))};
+    known->second = {network_.add_constant(name + (fp8 ? ".fp8" : ".int8"), {fp8 ? DType::u8 : DType::i8, rows.shape,
+                                                                             std::shared_ptr<const void>(values, values.get())}),
+                     network_.add_constant(name + ".scales", Tensor::from_floats({n}, scales))};
     return known->second;
   }
 
   // What the shift takes out of the product, and what the rounding of the weights takes out of it on the mean of x.
-  ValueId bias(const Node& node, const Integers& weight, const TensorCalibration& layer) {
+  ValueId bias(const Node& node, const EightBits& weight, bool fp8, const TensorCalibration& layer) {
     if (layer.shift.empty() && layer.mean.empty()) return node.input(2);
     const Tensor rows = network_.value(node.input(1)).constant->row_major();
     const int64_t n = rows.shape[0], k = rows.shape[1];
     std::vector<float> sums(static_cast<size_t>(n));
     const TensorView before = node.input(2) == kNone ? TensorView{} : network_.value(node.input(2)).constant->view();
-    const int8_t* values = network_.value(weight.values).constant->view().as<int8_t>();
+    const TensorView values = network_.value(weight.values).constant->view();
     const float* scales = network_.value(weight.scales).constant->view().as<float>();
-    for_rows(rows, false, [&](int64_t r, std::span<const float> row) {
+    const auto value = [&](int64_t i) {
+      return fp8 ? static_cast<double>(fp8_to_float(values.as<uint8_t>()[i])) : static_cast<double>(values.as<int8_t>()[i]);
+    };
+    rows_.for_each(rows, false, [&](int64_t r, std::span<const float> row) {
       double sum = before.data ? float_element(before, static_cast<size_t>(r)) : 0;
       for (size_t i = 0; i < row.size(); ++i) {
         const double shift = element_or(layer.shift, i, 0), w = row[i];
         sum += w * shift;
         if (layer.mean.empty()) continue;
-        const double kept =
-            values[r * k + static_cast<int64_t>(i)] * static_cast<double>(scales[r]) / element_or(layer.migration, i, 1);
+        const double kept = value(r * k + static_cast<int64_t>(i)) * scales[r] / element_or(layer.migration, i, 1);
         sum += (w - kept) * (layer.mean[i] - shift);
       }
       sums[static_cast<size_t>(r)] = static_cast<float>(sum);
@@ -162,32 +214,14 @@ class LinearLayers {
     return network_.add_constant(node.name + ".bias.calibrated", Tensor::from_floats({n}, sums));
   }
 
-  // body(row, floats [K]) on all threads; the floats are a copy where they are to be changed.
-  template <typename Body>
-  void for_rows(const Tensor& rows, bool changed, Body body) {
-    if (!pool_) pool_.emplace(0);
-    constexpr int64_t kRowsAtOnce = 32;
-    const int64_t n = rows.shape[0], k = rows.shape[1];
-    const TensorView view = rows.view();
-    const bool copied = changed || view.dtype != DType::f32;
-    pool_->parallel_for((n + kRowsAtOnce - 1) / kRowsAtOnce, [&](int64_t task, int) {
-      std::vector<float> copy(copied ? static_cast<size_t>(k) : 0);
-      for (int64_t r = task * kRowsAtOnce; r < std::min(n, (task + 1) * kRowsAtOnce); ++r) {
-        for (size_t i = 0; i < copy.size(); ++i) copy[i] = float_element(view, static_cast<size_t>(r * k) + i);
-        // Not written to where it is no copy.
-        float* row = copied ? copy.data() : const_cast<float*>(view.as<float>()) + r * k;
-        body(r, std::span<float>(row, static_cast<size_t>(k)));
-      }
-    });
-  }
-
   Network& network_;
   const PassOptions& options_;
   PassLog& log_;
+  WeightRows rows_;
+  std::map<NodeId, TensorCalibration> fp8_fixed_;          // of layers in fp8 whose scales are fixed
   std::map<ValueId, std::vector<QuantizedInput>> inputs_;  // by x
-  std::map<std::pair<const void*, std::vector<float>>, Integers> weights_;
-  std::optional<ThreadPool> pool_;
-  std::vector<std::string> by_row_, fixed_;
+  std::map<std::tuple<const void*, bool, std::vector<float>>, EightBits> weights_;
+  std::map<std::string, std::vector<std::string>> quantized_;  // names by how
 };
 
 }  // namespace
@@ -196,14 +230,13 @@ void quantize_linear_layers(Network& network, const PassOptions& options, PassLo
   LinearLayers layers(network, options, log);
   const auto order = network.order();
   if (options.calibration &&
-      std::any_of(order.begin(), order.end(), [&](NodeId id) { return network.node(id).op == "int8_linear"; })) {
+      std::any_of(order.begin(), order.end(), [&](NodeId id) { return is_eight_bit_linear(network.node(id)); })) {
     fail(ErrorCode::invalid_argument,
          "the network's linear layers are in eight bits already, with their scales: a calibration is for what they were made "
          "from");
   }
   for (const NodeId id : network.order()) {
-    const Node& node = network.node(id);
-    if (node.op == "linear" && node.text("precision", "fp32") == "int8") layers.quantize(id);
+    if (!layers.precision_of(network.node(id)).empty()) layers.quantize(id);
   }
   layers.finish();
 }
