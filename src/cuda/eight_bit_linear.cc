@@ -8,6 +8,7 @@
 #include "cuda/kernels/quantize_rows.h"
 #include "cuda/kernels/wgmma_linear.h"
 #include "cuda/ops.h"
+#include "cuda/products.h"
 #include "cuda/quantized_rows.h"
 
 namespace bertie::cuda {

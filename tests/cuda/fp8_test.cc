@@ -101,8 +101,9 @@ class CudaFp8 : public GpuTest {
         std::vector<uint8_t> low(width), high(width);
         std::vector<float> least(width), most(width);
         for (size_t i = 0; i < width; ++i) {
-          least[i] = static_cast<float>(x[row * width + i] - slack);
-          most[i] = static_cast<float>(x[row * width + i] + slack);
+          const double own = x[row * width + i], off = slack + (precision == "fp32" ? 0 : 0x1p-10 * std::abs(own));
+          least[i] = static_cast<float>(own - off);
+          most[i] = static_cast<float>(own + off);
         }
         if (quantized.fixed) {
           for (size_t i = 0; i < width; ++i) {

@@ -20,11 +20,41 @@ struct alignas(16) Vector {
   T values[kWidth];
 };
 
-template <typename T>
-__device__ inline void add(float (&sum)[Vector<T>::kWidth], const void* rows, int64_t row, int64_t width, int vector) {
-  const Vector<T> read = reinterpret_cast<const Vector<T>*>(static_cast<const T*>(rows) + row * width)[vector];
+// Adds a row to what a lane holds, all its vectors in flight at once: those beyond the row are its last, and are not added.
+template <typename T, int kVectors>
+__device__ inline void add(float (&sums)[kVectors][Vector<T>::kWidth], const void* rows, int64_t row, int64_t width, int lane,
+                           int vectors) {
+  const Vector<T>* from = reinterpret_cast<const Vector<T>*>(static_cast<const T*>(rows) + row * width);
+  Vector<T> read[kVectors];
 #pragma unroll
-  for (int i = 0; i < Vector<T>::kWidth; ++i) sum[i] += load(&read.values[i]);
+  for (int k = 0; k < kVectors; ++k) read[k] = from[min(lane + k * 32, vectors - 1)];
+#pragma unroll
+  for (int k = 0; k < kVectors; ++k) {
+#pragma unroll
+    for (int i = 0; i < Vector<T>::kWidth; ++i) sums[k][i] += lane + k * 32 < vectors ? load(&read[k].values[i]) : 0.0f;
+  }
+}
+
+// Two rows likewise, both in flight.
+template <typename T, int kVectors>
+__device__ inline void add(float (&sums)[kVectors][Vector<T>::kWidth], const void* rows, const void* others, int64_t row,
+                           int64_t width, int lane, int vectors) {
+  const Vector<T>* from = reinterpret_cast<const Vector<T>*>(static_cast<const T*>(rows) + row * width);
+  const Vector<T>* with = reinterpret_cast<const Vector<T>*>(static_cast<const T*>(others) + row * width);
+  Vector<T> read[kVectors], other[kVectors];
+#pragma unroll
+  for (int k = 0; k < kVectors; ++k) {
+    read[k] = from[min(lane + k * 32, vectors - 1)];
+    other[k] = with[min(lane + k * 32, vectors - 1)];
+  }
+#pragma unroll
+  for (int k = 0; k < kVectors; ++k) {
+#pragma unroll
+    for (int i = 0; i < Vector<T>::kWidth; ++i) {
+      const float sum = load(&read[k].values[i]) + load(&other[k].values[i]);
+      sums[k][i] += lane + k * 32 < vectors ? sum : 0.0f;
+    }
+  }
 }
 
 // What is not finite, or was not.
@@ -49,21 +79,17 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks) warp_layer_norm(AnyLayer
   float poison = 0;
   for (int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32; row < rows; row += int64_t{gridDim.x} * kWarps) {
     float held[kVectors][kWidth] = {};
-#pragma unroll
-    for (int k = 0; k < kVectors; ++k) {
-      const int vector = lane + k * 32;
-      if (vector >= vectors) continue;
-      if (p.x) {
-        add<T>(held[k], p.x, row, p.width, vector);
-        if (p.residual) add<T>(held[k], p.residual, row, p.width, vector);
-        continue;
-      }
+    if (p.x && p.residual) {
+      add<T>(held, p.x, p.residual, row, p.width, lane, vectors);
+    } else if (p.x) {
+      add<T>(held, p.x, row, p.width, lane, vectors);
+    } else {
 #pragma unroll
       for (int table = 0; table < 3; ++table) {
         if (!p.tables[table]) continue;
         const int64_t id = p.wide_ids[table] ? static_cast<const int64_t*>(p.ids[table])[row]
                                              : int64_t{static_cast<const int32_t*>(p.ids[table])[row]};
-        add<T>(held[k], p.tables[table], id, p.width, vector);
+        add<T>(held, p.tables[table], id, p.width, lane, vectors);
       }
     }
     float sum = 0;
