@@ -41,7 +41,8 @@ void CommonOptions::add_device(CLI::App& command) {
   command.add_option("--precision", precision, "fp32 (default), tf32, fp16, bf16, int8, fp8 or auto")
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
   command.add_option("--calibration", calibration,
-                     "Scales of activations for int8, from `bertie calibrate` (int8 without it finds them at run time)");
+                     "What activations are, from `bertie calibrate`: scales of int8, which finds them at run time without it, "
+                     "and means for fp8");
   add_texts(
       command, "--layer-precision", layer_precision,
       "PATTERN=P: the precision of steps by name (`bertie inspect`), with * and ?; may be given several times, the last counts");

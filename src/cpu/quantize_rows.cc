@@ -40,6 +40,7 @@ class QuantizeRowsKernel final : public Kernel {
 PrepareResult prepare_quantize_rows(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands(request).require_f32(0, "x");
+    if (quantizes_to_e4m3(request.node)) throw Refused{"rows of e4m3"};
     return Preparation{std::make_unique<QuantizeRowsKernel>(request), request.node.input(1) == kNone
                                                                           ? "two passes over rows in the first-level cache"
                                                                           : "one pass, by fixed scales"};

@@ -25,6 +25,7 @@ struct FixedQuantization {
 class QuantizedRows : public QuantizedOutput {
  public:
   explicit QuantizedRows(const KernelRequest& request) : QuantizedOutput(request.node) {
+    if (integers && e4m3) throw Refused{"rows of e4m3"};
     if (fixed) fixed_ = FixedQuantization(Operands(request), quantization_input(request.node));
   }
   // Into the step's outputs, rows of `extent` floats at x; of nothing where they are not given as integers.

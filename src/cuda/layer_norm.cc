@@ -17,6 +17,8 @@ class LayerNorm final : public Step {
         element_(element_of(operands.computed())),
         embeds_(embeds),
         sources_(sources),
+        constant_(is_constant(operands, sources) && is_constant(operands, sources + 1) &&
+                  (!output.fixed || is_constant(operands, quantization_input(operands.node())))),
         epsilon_(static_cast<float>(operands.node().real("epsilon"))),
         launcher_(device().launcher<AnyLayerNormParams>(launcher)) {
     for (size_t i = 0; embeds && i < 3; ++i) looked_up_[i] = operands.has(i) && operands.has(3 + i);
@@ -42,6 +44,7 @@ class LayerNorm final : public Step {
     params.y = output_.y(context);
     params.quantized = output_.quantized(context);
     params.element = element_;
+    params.constant = constant_;
     params.epsilon = epsilon_;
     params.rows = row_count(y.shape);
     params.width = y.shape.back();
@@ -52,10 +55,13 @@ class LayerNorm final : public Step {
   }
 
  private:
+  static bool is_constant(const Operands& operands, size_t input) { return operands.value(input).constant.has_value(); }
+
   RowOutput output_;
   Element element_;
   bool embeds_;
   size_t sources_;
+  bool constant_;
   float epsilon_;
   bool looked_up_[3] = {};
   Launcher<AnyLayerNormParams> launcher_;

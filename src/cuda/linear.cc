@@ -1,17 +1,12 @@
 // linear: x [..., K] times weight [N, K] transposed, + bias: by cuBLASLt, with an activation as a kernel of its own behind it, or by
-// cluster_linear for few tiles and wgmma_linear for more, which do both; wgmma_linear also of operands in e4m3.
+// cluster_linear for few tiles and wgmma_linear for more, which do both.
 #include <optional>
 
-#include "backend/batch_shape.h"
-#include "base/error.h"
-#include "base/float_element.h"
 #include "cuda/kernels/cluster_linear.h"
-#include "cuda/kernels/quantize_rows.h"
 #include "cuda/kernels/wgmma_linear.h"
 #include "cuda/ops.h"
 #include "cuda/products.h"
 #include "cuda/step.h"
-#include "quant/fp8.h"
 
 namespace bertie::cuda {
 namespace {
@@ -124,130 +119,12 @@ PrepareResult prepare(const KernelRequest& request, int algorithm) {
     Operands operands(request);
     const Activation activation = activation_of(request.node);
     want_operands(operands);
-    const char* reason = operands.tf32()  ? "cuBLASLt, f32 rounded to tf32"
-                         : operands.fp8() ? "cuBLASLt, operands in f16, sums in f32"
-                                          : "cuBLASLt, sums in f32";
+    const char* reason = operands.tf32() ? "cuBLASLt, f32 rounded to tf32" : "cuBLASLt, sums in f32";
     return Preparation{std::make_unique<Linear>(std::move(operands), activation, algorithm), reason};
   });
 }
 
-// x is quantised row by row before the product, the weight once and for all.
-class Fp8Linear final : public Step {
- public:
-  Fp8Linear(Operands&& operands, Activation activation, std::shared_ptr<const DeviceBuffer> scales,
-            std::shared_ptr<const DeviceBuffer> bias)
-      : Step(std::move(operands), DType::f16),
-        activation_(activation),
-        columns_(operands.value(kWeight).shape[0].size),
-        depth_(operands.value(kWeight).shape[1].size),
-        shape_(operands.value(kX).shape),
-        scales_(std::move(scales)),
-        bias_(std::move(bias)),
-        quantize_(device().launcher<QuantizeRowsParams>("quantize_rows")),
-        launcher_(device().launcher<WgmmaLinearParams>("wgmma_linear")) {}
-
- protected:
-  size_t own_workspace_bytes(const BatchLimits& limits) const override {
-    return bytes_of(row_count(shape_in(limits, shape_))).first;
-  }
-  size_t own_run_workspace_bytes(const BatchLimits&, std::span<const TensorView> inputs) const override {
-    return bytes_of(row_count(inputs[kX].shape)).first;
-  }
-
-  void enqueue(const KernelContext& context) const override {
-    const TensorView& x = context.inputs[kX];
-    QuantizeRowsParams quantize{};
-    quantize.rows = row_count(x.shape);
-    quantize.width = depth_;
-    quantize.x = x.data;
-    quantize.element = Element::f16;
-    quantize.fp8 = 1;
-    quantize.quantized.values = reinterpret_cast<int8_t*>(context.workspace.data());
-    quantize.quantized.scales = reinterpret_cast<float*>(context.workspace.data() + bytes_of(quantize.rows).second);
-    quantize.live_rows = x.shape.rank() == 2 ? live(context) : nullptr;
-    device().launch(quantize_, quantize, context.device->stream);
-    WgmmaLinearParams params{};
-    params.x = quantize.quantized.values;
-    params.weight = context.inputs[kWeight].data;
-    if (bias_) params.bias = reinterpret_cast<const float*>(bias_->data());
-    params.y = context.outputs[0].data;
-    params.operands = LinearOperands::fp8;
-    params.element = Element::f16;
-    params.x_scale = quantize.quantized.scales;
-    params.w_scale = reinterpret_cast<const float*>(scales_->data());
-    params.activation = activation_;
-    params.rows = quantize.rows;
-    params.columns = columns_;
-    params.depth = depth_;
-    params.live_rows = quantize.live_rows;
-    params.overflow = overflow(context);
-    params.step = context.device->step;
-    device().launch(launcher_, params, context.device->stream);
-  }
-
- private:
-  // Of workspace, and of the values of x within it.
-  std::pair<size_t, size_t> bytes_of(int64_t rows) const {
-    const size_t values = aligned(static_cast<size_t>(rows * depth_));
-    return {values + static_cast<size_t>(rows) * sizeof(float), values};
-  }
-
-  Activation activation_;
-  int64_t columns_, depth_;
-  SymbolicShape shape_;  // of x
-  std::shared_ptr<const DeviceBuffer> scales_, bias_;
-  Launcher<QuantizeRowsParams> quantize_;
-  Launcher<WgmmaLinearParams> launcher_;
-};
-
-// e4m3 [N, K] of floats, and the scales of its rows.
-std::pair<Tensor, Tensor> fp8_rows(const Tensor& weight, ThreadPool& pool) {
-  const Tensor rows = weight.row_major();
-  const int64_t n = rows.shape[0], k = rows.shape[1];
-  const TensorView view = rows.view();
-  std::shared_ptr<uint8_t[]> values(new uint8_t[static_cast<size_t>(n * k)]);
-  std::vector<float> scales(static_cast<size_t>(n));
-  pool.parallel_for(n, [&](int64_t row, int) {
-    std::vector<float> floats(static_cast<size_t>(k));
-    for (size_t i = 0; i < floats.size(); ++i) floats[i] = float_element(view, static_cast<size_t>(row * k) + i);
-    scales[static_cast<size_t>(row)] = quantize_fp8(floats, values.get() + row * k);
-  });
-  return {Tensor{DType::u8, rows.shape, std::shared_ptr<const void>(values, values.get())}, Tensor::from_floats({n}, scales)};
-}
-
 }  // namespace
-
-PrepareResult prepare_fp8_linear(const KernelRequest& request) {
-  return prepare_or_refuse([&] {
-    Operands operands(request);
-    if (!operands.fp8()) throw Refused{"another precision than fp8"};
-    const int capability = operands.device()->capability();
-    if (capability != 90) {
-      fail(ErrorCode::unsupported, "precision 'fp8': device {} has compute capability {}.{}: there are kernels for 9.0 alone",
-           operands.device()->name(), capability / 10, capability % 10);
-    }
-    const Activation activation = activation_of(request.node);
-    if (activation != Activation::none && activation != Activation::gelu) throw Refused{"another activation than GELU (erf)"};
-    operands.want(kX, operands.computed(), "x");
-    const std::optional<Tensor>& weight = operands.value(kWeight).constant;
-    if (!weight) throw Refused{"the weight is not constant"};
-    const int64_t columns = weight->shape[0], depth = weight->shape[1];
-    if (!wgmma_linear_takes_eight_bits(columns, depth)) {
-      throw Refused{
-          fmt::format("{} columns, {} deep: multiples of 16, and at least {} deep", columns, depth, kWgmmaLinearLeastDepth)};
-    }
-    std::shared_ptr<const DeviceBuffer> bias;
-    if (operands.has(kBias)) {
-      if (!operands.value(kBias).constant) throw Refused{"the bias is not constant"};
-      bias = operands.device()->upload(*operands.value(kBias).constant, DType::f32);
-    }
-    const auto [values, scales] = fp8_rows(*weight, request.pool);
-    operands.replace(kWeight, DType::u8, operands.device()->upload(values, DType::u8));
-    auto scales_there = operands.device()->upload(scales, DType::f32);
-    return Preparation{std::make_unique<Fp8Linear>(std::move(operands), activation, std::move(scales_there), std::move(bias)),
-                       "e4m3, scales by row and by column, sums in f32"};
-  });
-}
 
 PrepareResult prepare_linear(const KernelRequest& request) { return prepare(request, 0); }
 
@@ -258,7 +135,6 @@ PrepareResult prepare_wgmma_linear(const KernelRequest& request) {
     const Activation activation = activation_of(request.node);
     if (activation != Activation::none && activation != Activation::gelu) throw Refused{"another activation than GELU (erf)"};
     if (operands.computed() == DType::f32) throw Refused{"operands of f32"};
-    if (operands.fp8()) throw Refused{"fp8"};
     want_operands(operands);
     const SymbolicShape& weight = operands.value(kWeight).shape;
     const int64_t columns = weight[0].size, depth = weight[1].size;

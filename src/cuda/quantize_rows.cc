@@ -1,8 +1,9 @@
-// quantize_rows: x [..., K] as eight-bit integers, with a scale for each row or by scales fixed beforehand.
+// quantize_rows: x [..., K] in eight bits, with a scale for each row or by scales fixed beforehand.
 #include "cuda/kernels/quantize_rows.h"
 
 #include "cuda/ops.h"
 #include "cuda/step.h"
+#include "network/quantized_output.h"
 
 namespace bertie::cuda {
 namespace {
@@ -15,6 +16,7 @@ class QuantizeRows final : public Step {
       : Step(std::move(operands), DType::f32),  // the scales
         element_(element_of(operands.computed())),
         fixed_(operands.has(kQuantization)),
+        e4m3_(quantizes_to_e4m3(operands.node())),
         launcher_(device().launcher<QuantizeRowsParams>("quantize_rows")) {}
 
  protected:
@@ -24,6 +26,7 @@ class QuantizeRows final : public Step {
     params.x = x.data;
     params.element = element_;
     params.quantized.values = context.outputs[0].as<int8_t>();
+    params.quantized.e4m3 = e4m3_;
     if (fixed_)
       params.quantized.quantization = context.inputs[kQuantization].as<float>();
     else
@@ -36,7 +39,7 @@ class QuantizeRows final : public Step {
 
  private:
   Element element_;
-  bool fixed_;
+  bool fixed_, e4m3_;
   Launcher<QuantizeRowsParams> launcher_;
 };
 

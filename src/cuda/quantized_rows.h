@@ -1,4 +1,4 @@
-// Where a step's rows go, as floats, as eight-bit integers or as both (network/quantized_output.h).
+// Where a step's rows go, as floats, in eight bits or as both (network/quantized_output.h).
 #pragma once
 
 #include "cuda/kernels/quantized_rows.h"
@@ -19,6 +19,7 @@ class RowOutput : public QuantizedOutput {
     QuantizedRows rows{};
     if (!integers) return rows;
     rows.values = context.outputs[values()].as<int8_t>();
+    rows.e4m3 = e4m3;
     if (fixed)
       rows.quantization = context.inputs[quantization_].as<float>();
     else

@@ -36,9 +36,6 @@ Operands::Operands(const KernelRequest& request)
   const std::string precision = request.node.text("precision", "fp32");
   if (precision == "fp16") {
     computed_ = DType::f16;
-  } else if (precision == "fp8") {
-    computed_ = DType::f16;
-    fp8_ = true;
   } else if (precision == "bf16") {
     computed_ = DType::bf16;
   } else if (precision == "tf32") {

@@ -59,6 +59,11 @@ int64_t smallest_bias(const Network& network) {
   return columns;
 }
 
+// The products' where those are in eight bits, else what its floats are kept in.
+std::string computed_in(const Node& node, std::string floats) {
+  return node.op == "int8_linear" ? "int8" : node.op == "fp8_linear" ? "fp8" : std::move(floats);
+}
+
 StepInfo describe(const Network& network, const Node& node, const KernelChoice& choice) {
   StepInfo info;
   info.name = node.name;
@@ -66,7 +71,7 @@ StepInfo describe(const Network& network, const Node& node, const KernelChoice& 
   info.kernel = choice.name;
   info.portable_name = choice.portable_name;
   info.device = choice.backend;
-  info.precision = node.op == "int8_linear" ? "int8" : node.text("precision", "fp32");
+  info.precision = computed_in(node, node.text("precision", "fp32"));
   info.reason = choice.reason;
   info.rows = rows_of(network, node);
   info.output_shape = to_string(network.value(node.outputs[0]).shape);
@@ -167,7 +172,7 @@ void choose_kernels(Engine::Impl& impl, const Target& target, const std::string&
     StepInfo info = describe(network, node, choice);
     if (impl.device && !choice.on_device) {
       for (ValueId output : node.outputs) host_values[static_cast<size_t>(output)] = true;
-      info.precision = node.op == "int8_linear" ? "int8" : "fp32";
+      info.precision = computed_in(node, "fp32");
       if (!belongs) on_host += fmt::format("{}{} '{}'", on_host.empty() ? "" : ", ", node.op, node.name);
     }
     if (counted.insert(choice.kernel.get()).second) impl.weight_bytes += info.weight_bytes;

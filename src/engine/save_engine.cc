@@ -251,6 +251,9 @@ void save_engine(const Model& model, const std::string& path, const EngineOption
   if (!options.outputs.empty() || !options.select_rows.empty()) {
     fail(ErrorCode::invalid_argument, "{}: an engine file keeps every output and every row; tasks choose among them", path);
   }
+  if (options.calibration && options.precision == "fp8") {
+    fail(ErrorCode::unsupported, "{}: an engine file holds no scales of fp8: give it the calibration when it runs", path);
+  }
   Network network = model.network();
   const std::vector<PassReport> passes = run_logical_passes(network, {{}, options.disabled_passes});
   network.remove_dead_nodes();

@@ -49,7 +49,7 @@ const OpDescriptor& attention_op() {
   static const OpDescriptor op{"attention",
                                1,
                                {"q", "k", "v", "mask", "relative_bias", "query_rows", "quantization"},
-                               {"heads", "scale", "packed_qkv", "quantize_output"},
+                               {"heads", "scale", "packed_qkv", "quantize_output", "quantize_element"},
                                infer};
   return op;
 }

@@ -20,6 +20,7 @@ std::string_view kind_of(const Node& node) {
       {"embedding", "embedding"},
       {"embedding_layer_norm", "embedding"},
       {"gather", "embedding"},
+      {"fp8_linear", "product"},
       {"int8_linear", "product"},
       {"linear", "product"},
       {"matmul", "product"},

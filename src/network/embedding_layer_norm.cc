@@ -8,7 +8,7 @@ const OpDescriptor& embedding_layer_norm_op() {
       "embedding_layer_norm",
       8,
       {"ids", "types", "positions", "word_table", "type_table", "position_table", "gamma", "beta", "quantization"},
-      {"epsilon", "quantize_output"},
+      {"epsilon", "quantize_output", "quantize_element"},
       [](OpContext& context) {
         context.require_index(0);
         context.require_float(3);

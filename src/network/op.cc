@@ -1,5 +1,6 @@
 #include "network/op.h"
 
+#include "network/eight_bit_linear.h"
 #include "network/element.h"
 #include "network/plugin_registry.h"
 
@@ -121,6 +122,7 @@ constexpr Getter kOps[] = {
     embedding_layer_norm_op,
     expand_op,
     fake_quantize_op,
+    fp8_linear_op,
     gather_op,
     gather_elements_op,
     gather_nd_op,

@@ -113,6 +113,13 @@ const std::vector<Case>& cases() {
       {"expand", {"table", "2,3"}, {}, "an x that broadcasts to [2, 3]"},
       {"gather", {"x", "x"}, {}, "indices of i32 or i64"},
       {"gather", {"x", "ids"}, number("axis", 3), "an axis within rank 3, not 3"},
+      {"fp8_linear", {"bytes", "scalar", "codes", "g4"}, {}, "x of u8"},
+      {"fp8_linear", {"codes", "scalar", "bytes", "g4"}, {}, "a weight of u8"},
+      {"fp8_linear", {"codes", "scalar", "codes", "g5"}, {}, "weight_scale of shape [4]"},
+      {"fp8_linear",
+       {"codes", "scalar", "codes", "g4"},
+       text("quantize_element", "e5m2"),
+       "quantize_element to be one of int8, e4m3, not 'e5m2'"},
       {"gather", {"2,3", "9"}, {}, "indices within x"},
       {"gather_elements", {"x", "x"}, {}, "indices of i32 or i64"},
       {"gather_elements", {"x", "ids"}, {}, "indices of rank 3"},
@@ -294,6 +301,7 @@ class OpErrorsTest : public testing::Test {
     add("run_n", network.add_input("run_n", DType::i64, {"n"}));
     add("bytes", network.add_input("bytes", DType::i8, {4, 3}));
     add("byte_cube", network.add_input("byte_cube", DType::i8, {2, 2, 5}));
+    add("codes", network.add_input("codes", DType::u8, {4, 3}));
     add("byte_row", network.add_input("byte_row", DType::u8, {3}));
     add("t243", network.add_input("t243", DType::f32, {2, 4, 3}));
     add("t335", network.add_input("t335", DType::f32, {3, 3, 5}));

@@ -7,7 +7,7 @@ const OpDescriptor& skip_layer_norm_op() {
   static const OpDescriptor op{"skip_layer_norm",
                                4,
                                {"x", "residual", "gamma", "beta", "quantization"},
-                               {"epsilon", "quantize_output"},
+                               {"epsilon", "quantize_output", "quantize_element"},
                                [](OpContext& context) {
                                  context.require_float(0);
                                  context.require_float(1);

@@ -5,8 +5,10 @@
 #include <set>
 
 #include "base/error.h"
+#include "network/eight_bit_linear.h"
 #include "network/embedding_tables.h"
 #include "passes/pass.h"
+#include "quant/fp8.h"
 
 namespace bertie {
 namespace {
@@ -24,20 +26,26 @@ bool is_quantized(const Network& network, const Node& linear) {
   const Node* source = producer(network, linear.input(0));
   return source && source->op == "fake_quantize";
 }
+
 // Said by the engine file that the network is from.
 bool held_in_bf16(const Node& node) { return node.op == "linear" && node.text("precision") == "bf16"; }
 
 // Why it cannot be computed in `precision`.
-std::string_view no_layer(const Network& network, const Node& node, const PassOptions& options, const std::string& precision,
-                          const std::set<const void*>& tables) {
+std::string no_layer(const Network& network, const Node& node, const PassOptions& options, const std::string& precision,
+                     const std::set<const void*>& tables) {
   if (node.op == "attention" && precision == "int8" && getenv("ATTN8")) return "";
-  if (node.op == "int8_linear") return precision == "int8" ? "" : "its weight is held in eight bits";
+  if (is_eight_bit_linear(node)) return precision == "int8" ? "" : "its weight is held in eight bits";
   if (held_in_bf16(node)) return precision == "bf16" ? "" : "its weight is held in bfloat16";
-  if (std::find(options.linear_only.begin(), options.linear_only.end(), precision) == options.linear_only.end()) return "";
+  if (!options.is_linear_only(precision)) return "";
   const std::string_view refusal = no_linear(network, node);
-  if (refusal.empty() && precision == "int8" && tables.contains(network.value(node.input(1)).constant->data.get()))
-    return "its weight is an embedding's table too";
-  return refusal;
+  if (!refusal.empty()) return std::string(refusal);
+  const bool fp8 = precision == "fp8";
+  const Tensor& weight = *network.value(node.input(1)).constant;
+  if ((precision == "int8" || fp8) && tables.contains(weight.data.get())) return "its weight is an embedding's table too";
+  if (fp8 && (weight.shape[0] % kFp8Multiple != 0 || weight.shape[1] % kFp8Multiple != 0 || weight.shape[1] == 0)) {
+    return fmt::format("its weight is {}: products in fp8 are of multiples of {}", weight.shape.to_string(), kFp8Multiple);
+  }
+  return "";
 }
 
 // Eight bits but where the calibration says that they cost too much.
@@ -75,15 +83,15 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
       if (!matches_glob(layers.pattern, node.name)) continue;
       precision = layers.precision;  // the last one that names it
       found[i].any = true;
-      const std::string_view refusal = no_layer(network, node, options, precision, tables);
+      const std::string refusal = no_layer(network, node, options, precision, tables);
       if (refusal.empty())
         found[i].suits = true;
       else if (found[i].refusal.empty())
         found[i].refusal = fmt::format("{} '{}': {}", node.op, node.name, refusal);
     }
-    const std::string_view refusal = no_layer(network, node, options, precision, tables);
+    const std::string refusal = no_layer(network, node, options, precision, tables);
     if (!refusal.empty() && node.op == "linear") log.refused("{}: {}", node.name, refusal);
-    if (!refusal.empty() || node.op == "int8_linear") precision = options.beside_linear_layers();
+    if (!refusal.empty() || is_eight_bit_linear(node)) precision = options.beside_linear_layers();
     if (held_in_bf16(node)) precision = "bf16";
     if (precision == "fp32") continue;
     network.mutable_node(id).attributes["precision"] = precision;

@@ -1,6 +1,6 @@
-// quantize_rows moves into the op that makes the rows, which then gives integers in place of floats, or beside them where they are read
+// quantize_rows moves into the op that makes the rows, which then gives eight bits in place of floats, or beside them where they are read
 // too: a row is quantised while it is in the cache.
-#include "network/quantized_output.h"
+#include "network/eight_bit_linear.h"
 #include "passes/pass.h"
 
 namespace bertie {
@@ -17,13 +17,13 @@ void fuse_quantize_rows(Network& network, const PassOptions&, PassLog& log) {
     }
     const Node source = network.node(producer_id);
     const bool can = source.op == "layer_norm" || source.op == "skip_layer_norm" || source.op == "embedding_layer_norm" ||
-                     source.op == "attention" || source.op == "int8_linear";
+                     source.op == "attention" || is_eight_bit_linear(source);
     if (!can || source.text("quantize_output", "none") != "none") {
       log.refused("{}: the rows of {} '{}' are quantised by themselves", quantize.name, source.op, source.name);
       continue;
     }
     const bool floats = !has_one_reader(network, x);
-    if (floats && source.op == "int8_linear") {
+    if (floats && is_eight_bit_linear(source)) {
       log.refused("{}: the floats of '{}' are read too", quantize.name, source.name);
       continue;
     }
@@ -32,6 +32,7 @@ void fuse_quantize_rows(Network& network, const PassOptions&, PassLog& log) {
     log.matched("{} + {} -> {} quantize_output={}", source.name, quantize.name, source.op, mode);
     Attributes attributes = source.attributes;
     attributes["quantize_output"] = mode;
+    if (quantizes_to_e4m3(quantize)) attributes["quantize_element"] = std::string("e4m3");
     const std::string precision = source.text("precision", "fp32");
     attributes.erase("precision");
     std::vector<ValueId> inputs = source.inputs;

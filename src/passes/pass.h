@@ -38,9 +38,13 @@ class PassLog {
 };
 
 struct PassOptions {
+  // Whether `name` is for linear layers alone.
+  bool is_linear_only(std::string_view name) const {
+    return std::find(linear_only.begin(), linear_only.end(), name) != linear_only.end();
+  }
   // What steps are computed in beside layers in the wanted precision, where that is for linear layers alone.
   const std::string& beside_linear_layers() const {
-    const bool whole = precision != "auto" && std::find(linear_only.begin(), linear_only.end(), precision) == linear_only.end();
+    const bool whole = precision != "auto" && !is_linear_only(precision);
     return whole ? precision : float_precision;
   }
 

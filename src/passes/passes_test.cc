@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "base/message_of_test.h"
 #include "passes/pass.h"
@@ -30,15 +31,16 @@ Tensor weights(const Shape& shape, float start) {
   return Tensor::from_floats(shape, values);
 }
 
-// One encoder layer of width 4, two heads, as a model family lays it down.
+// One encoder layer of two heads, as a model family lays it down.
 struct Layer {
+  int64_t width = 4;
   Network network;
   ValueId ids = network.add_input("input_ids", DType::i64, {"batch", "sequence"});
   ValueId mask = network.add_input("attention_mask", DType::i64, {"batch", "sequence"});
   ValueId types = network.add_input("token_type_ids", DType::i64, {"batch", "sequence"});
   ValueId positions = network.add_input("position_ids", DType::i64, {"batch", "sequence"});
-  ValueId word_table = network.add_constant("word", constant({9, 4}));
-  ValueId gamma = network.add_constant("gamma", constant({4}, 1));
+  ValueId word_table = network.add_constant("word", constant({9, width}));
+  ValueId gamma = network.add_constant("gamma", constant({width}, 1));
   ValueId hidden = kNone;
   float first = 0;  // element of the next weight
 
@@ -49,20 +51,21 @@ struct Layer {
                               network.add_constant(name + ".bias", constant({rows}, start)), name);
   }
 
-  Layer() {
+  explicit Layer(int64_t of_width = 4) : width(of_width) {
     const ValueId word = network.add_embedding(word_table, ids, "word");
-    const ValueId type = network.add_embedding(network.add_constant("type", constant({2, 4})), types, "type");
-    const ValueId position = network.add_embedding(network.add_constant("position", constant({8, 4})), positions, "position");
+    const ValueId type = network.add_embedding(network.add_constant("type", constant({2, width})), types, "type");
+    const ValueId position = network.add_embedding(network.add_constant("position", constant({8, width})), positions, "position");
     const ValueId sum = network.add_elementwise("add", network.add_elementwise("add", word, type), position);
     const ValueId x = network.add_layer_norm(sum, gamma, gamma, 1e-12, "embedding_norm");
-    const ValueId q = linear(x, 4, "query");
-    const ValueId k = linear(x, 4, "key");
-    const ValueId v = linear(x, 4, "value");
+    const ValueId q = linear(x, width, "query");
+    const ValueId k = linear(x, width, "key");
+    const ValueId v = linear(x, width, "value");
     const ValueId context = network.add_attention(q, k, v, mask, kNone, 2, 0.7, "attention");
-    const ValueId y =
-        network.add_layer_norm(network.add_elementwise("add", linear(context, 4, "projection"), x), gamma, gamma, 1e-12, "norm1");
-    const ValueId wide = network.add_gelu(linear(y, 16, "intermediate"), "none", "act");
-    hidden = network.add_layer_norm(network.add_elementwise("add", linear(wide, 4, "output"), y), gamma, gamma, 1e-12, "norm2");
+    const ValueId y = network.add_layer_norm(network.add_elementwise("add", linear(context, width, "projection"), x), gamma,
+                                             gamma, 1e-12, "norm1");
+    const ValueId wide = network.add_gelu(linear(y, 4 * width, "intermediate"), "none", "act");
+    hidden =
+        network.add_layer_norm(network.add_elementwise("add", linear(wide, width, "output"), y), gamma, gamma, 1e-12, "norm2");
   }
 
   std::vector<std::string> ops() const {
@@ -168,6 +171,114 @@ TEST(PassesTest, ACalibrationFixesTheScalesOfWhatItNames) {
   other.network.add_output("last_hidden_state", other.hidden);
   EXPECT_THAT(message_of([&] { run_passes(other.network, {.precision = "int8", .calibration = &calibration}); }),
               HasSubstr("calibration of layer 'output': it is of 15 columns; the layer has 16"));
+}
+
+PassOptions in_fp8() { return {.precision = "fp8", .linear_only = {"fp8"}, .float_precision = "fp16"}; }
+
+const TensorView constant_of(const Network& network, const Node& node, size_t input) {
+  return network.value(node.input(input)).constant->view();
+}
+
+// Powers of two under which what the weights allow has its place.
+TEST(PassesTest, InFp8ScalesAreFixedByTheWeights) {
+  Layer layer(16);
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  run_passes(layer.network, in_fp8());
+  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "fp8_linear", "attention", "fp8_linear", "skip_layer_norm",
+                                       "fp8_linear", "fp8_linear", "skip_layer_norm"));
+  std::vector<std::string> modes;
+  const auto order = layer.network.order();
+  for (NodeId id : order) {
+    const Node& node = layer.network.node(id);
+    modes.push_back(node.text("quantize_output", "none") + " " + node.text("quantize_element", "int8"));
+    EXPECT_EQ(node.text("precision", "fp32"), "fp16");
+  }
+  EXPECT_THAT(modes, ElementsAre("fixed_both e4m3", "none int8", "fixed e4m3", "none int8", "fixed_both e4m3", "fixed e4m3",
+                                 "none int8", "none int8"));
+  const auto expect_scale = [&](size_t step, double bound) {
+    const double scale = constant_of(layer.network, layer.network.node(order[step]), 1).as<float>()[0];
+    EXPECT_GE(scale * 448, 1.125 * bound) << step;
+    EXPECT_LT(scale * 224, 1.125 * bound) << step;
+    EXPECT_EQ(std::exp2(std::round(std::log2(scale))), scale) << step;
+  };
+  // gamma and beta are 1 to 16: of a row of 16 deviations over their root mean square none is above 4, nor is their root of squares.
+  expect_scale(5, 4 * 16 + 16);
+  const TensorView quantization = constant_of(layer.network, layer.network.node(order[4]), 4);
+  ASSERT_EQ(quantization.shape, (Shape{2, 16}));
+  EXPECT_EQ(quantization.as<float>()[15], 4.0f);
+  EXPECT_EQ(quantization.as<float>()[16], 0.0f);
+  // The last row of a weight [rows, 16] of numbers from `start` on is the largest.
+  const auto product = [](double start, double rows) {
+    double squares = 0, centre = start + rows - 1;
+    for (int k = 0; k < 16; ++k) {
+      const double w = start + 16 * (rows - 1) + k;
+      squares += w * (k + 1) * w * (k + 1);
+      centre += w * (k + 1);
+    }
+    return 4 * std::sqrt(squares) + centre;
+  };
+  expect_scale(6, product(layer.first - 2, 64));  // GELU is within its argument
+  expect_scale(3, product(layer.first - 4, 16));  // attention gives means of "value"
+  // Weights by output channel.
+  const Node& intermediate = layer.network.node(order[5]);
+  const TensorView weight = constant_of(layer.network, intermediate, 2);
+  EXPECT_EQ(weight.dtype, DType::u8);
+  EXPECT_EQ(weight.as<uint8_t>()[15], 0x7e);
+  EXPECT_EQ(constant_of(layer.network, intermediate, 3).as<float>()[0], (layer.first - 2 + 15) / 448.0f);
+}
+
+// Nothing is known of a network's input: its rows have their own scales.
+TEST(PassesTest, InFp8RowsOfUnknownSizeHaveTheirOwnScales) {
+  Network network;
+  const ValueId x = network.add_input("x", DType::f32, {"tokens", 16});
+  const ValueId y = network.add_linear(x, network.add_constant("w", constant({16, 16})), kNone, "first");
+  network.add_output("y", network.add_linear(y, network.add_constant("v", constant({16, 16}, 1)), kNone, "second"));
+  run_passes(network, in_fp8());
+  std::vector<std::string> nodes;
+  for (NodeId id : network.order()) nodes.push_back(network.node(id).op + " " + network.node(id).text("quantize_output", "none"));
+  EXPECT_THAT(nodes, ElementsAre("quantize_rows none", "fp8_linear rows", "fp8_linear none"));
+}
+
+TEST(PassesTest, InFp8ChannelsAreMovedToTheirMean) {
+  Layer layer(16);
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  Calibration calibration;
+  TensorCalibration& output = calibration.layers["output"];
+  output.scale = 0.5f;
+  output.migration.assign(64, 1.0f);
+  output.shift.assign(64, 0.0f);
+  output.mean.assign(64, 3.0f);
+  output.migration[15] = 4.0f;
+  output.shift[15] = -7.0f;
+  PassOptions options = in_fp8();
+  options.calibration = &calibration;
+  run_passes(layer.network, options);
+  const auto order = layer.network.order();
+  const Node &gelu = layer.network.node(order[5]), &last = layer.network.node(order[6]);
+  // Channel 15 was held within -7 +- 127 * 0.5 * 4, which is 264 about the mean.
+  EXPECT_EQ(constant_of(layer.network, last, 1).as<float>()[0], 1.0f);
+  const TensorView quantization = constant_of(layer.network, gelu, 6);
+  for (int k = 0; k < 64; ++k) {
+    EXPECT_EQ(quantization.as<float>()[k], 1.0f);
+    EXPECT_EQ(quantization.as<float>()[64 + k], -3.0f);
+  }
+  for (int64_t row = 0; row < 16; ++row) {
+    double bias = layer.first - 1 + static_cast<double>(row);
+    for (int64_t i = 0; i < 64; ++i) bias += 3 * (layer.first - 1 + static_cast<double>(64 * row + i));
+    EXPECT_EQ(constant_of(layer.network, last, 4).as<float>()[row], static_cast<float>(bias));
+  }
+  EXPECT_EQ(layer.network.node(order[2]).text("quantize_output", "none"), "fixed");  // not named: by the weights
+}
+
+TEST(PassesTest, ShapesThatFp8ProductsDoNotTakeStayAsTheFloatsAre) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  const auto reports = run_passes(layer.network, in_fp8());
+  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "linear", "attention", "linear", "skip_layer_norm", "linear",
+                                       "linear", "skip_layer_norm"));
+  EXPECT_THAT(report(reports, "assign_precision").lines,
+              testing::Contains(HasSubstr("projection: its weight is [4, 4]: products in fp8 are of multiples of 16")));
+  for (NodeId id : layer.network.order()) EXPECT_EQ(layer.network.node(id).text("precision", "fp32"), "fp16");
 }
 
 // What an engine file holds ends in the plan of the network that it was made from.

@@ -1,6 +1,9 @@
-// A linear layer in int8 becomes quantize_rows of its input and int8_linear: weights by output channel, now; activations by row, at run
-// time, or by the scales of a calibration or of the file (fake_quantize). Layers that read one value share its quantize_rows, and layers of
-// one weight share its integers. Where a layer is computed otherwise, what the file says of its input is dropped.
+// A linear layer in eight bits becomes quantize_rows of its input and int8_linear or fp8_linear: weights by output channel, now; activations by
+// row, at run time, or by scales fixed beforehand. Layers that read one value share its quantize_rows, and layers of one weight share its values.
+//
+// Fixed scales of int8 are a calibration's or the file's (fake_quantize). Those of fp8, whose numbers have exponents of their own, need only keep
+// what comes within their range: with a calibration they are of what it lets its integers hold, each channel about its mean; without, of what the
+// weights allow (value_bounds.h). Where a layer is not computed in int8, what the file says of its input is dropped.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -10,32 +13,35 @@
 #include <tuple>
 
 #include "base/error.h"
-#include "base/float_element.h"
 #include "base/mapped_file.h"
-#include "base/thread_pool.h"
+#include "network/eight_bit_linear.h"
 #include "network/element.h"
 #include "network/op.h"
 #include "passes/pass.h"
+#include "passes/value_bounds.h"
+#include "passes/weight_rows.h"
+#include "quant/fp8.h"
 #include "quant/int8_weights.h"
 
 namespace bertie {
 namespace {
 
-struct Integers {
+struct EightBits {
   ValueId values, scales;
 };
 
 // x [..., K] of a layer, quantised.
 struct QuantizedInput {
   ValueId values, scales;
-  const TensorCalibration* calibration;  // nullptr: by row
+  bool fp8;
+  const TensorCalibration* fixed;  // nullptr: by row
 };
 
 // What a layer reads, and how that becomes integers.
 struct Input {
   ValueId x;
-  const TensorCalibration* calibration = nullptr;  // by row
-  Tensor quantization;                             // [2, K], with a calibration
+  const TensorCalibration* fixed = nullptr;  // by row
+  Tensor quantization;                       // [2, K], by fixed scales
 };
 
 float element_or(const std::vector<float>& list, size_t i, float otherwise) { return list.empty() ? otherwise : list[i]; }
@@ -48,40 +54,80 @@ bool equal(const Tensor& a, const Tensor& b) {
   return a.bytes() == b.bytes() && std::memcmp(a.data.get(), b.data.get(), a.bytes()) == 0;
 }
 
+// The least power of two by which magnitudes up to `largest` are within what e4m3 holds: of all scales those cost its numbers no rounding.
+float fp8_scale(double largest) { return static_cast<float>(std::exp2(std::ceil(std::log2(largest / kFp8Largest)))); }
+
+// As e4m3 takes them: x_k ~= scale * q_k + shift_k. Its steps grow with the magnitude, so that channels are moved to their mean and not to their
+// middle, and migrating from one to another gains nothing.
+TensorCalibration fp8_calibration(const TensorCalibration& integers, size_t depth) {
+  TensorCalibration fixed;
+  fixed.shift = integers.mean;
+  double largest = 0;
+  for (size_t k = 0; k < depth; ++k) {
+    const double reach = static_cast<double>(kInt8Largest) * integers.scale * element_or(integers.migration, k, 1);
+    const double moved = static_cast<double>(element_or(integers.shift, k, 0)) - element_or(fixed.shift, k, 0);
+    largest = std::max(largest, reach + std::abs(moved));
+  }
+  fixed.scale = fp8_scale(largest);
+  return fixed;
+}
+
 class LinearLayers {
  public:
-  LinearLayers(Network& network, const PassOptions& options, PassLog& log) : network_(network), options_(options), log_(log) {}
+  LinearLayers(Network& network, const PassOptions& options, PassLog& log) : network_(network), options_(options), log_(log) {
+    ValueBounds bounds(network, rows_);
+    for (const NodeId id : network.order()) {
+      const Node& node = network.node(id);
+      if (precision_of(node) != "fp8") continue;
+      if (const TensorCalibration* calibrated = calibration_of(node)) {
+        fp8_fixed_[id] = fp8_calibration(*calibrated, depth_of(node));
+      } else if (const auto columns = bounds.of(node.input(0))) {
+        // What is rounded to eight bits before may come out a little larger.
+        const double largest = 1.125 * *std::max_element(columns->begin(), columns->end());
+        if (largest > 0 && std::isfinite(largest)) fp8_fixed_[id].scale = fp8_scale(largest);
+      }
+    }
+  }
+
+  // Which of the eight-bit precisions that the device has the layer is wanted in; "": none.
+  std::string precision_of(const Node& node) const {
+    const std::string precision = node.op == "linear" ? node.text("precision", "fp32") : "";
+    return (precision == "int8" || precision == "fp8") && options_.is_linear_only(precision) ? precision : "";
+  }
 
   void quantize(NodeId id) {
     const Node node = network_.node(id);
-    const QuantizedInput x = quantized(node, input(node));
-    const Integers weight = this->weight(node.input(1), x.calibration);
-    const ValueId bias = x.calibration ? this->bias(node, weight, *x.calibration) : node.input(2);
+    const bool fp8 = precision_of(node) == "fp8";
+    const QuantizedInput x = quantized(node, fp8, input(id, fp8));
+    const EightBits weight = this->weight(node.input(1), fp8, x.fixed);
+    const ValueId bias = x.fixed ? this->bias(node, weight, fp8, *x.fixed) : node.input(2);
     Attributes attributes = node.attributes;
     attributes.erase("precision");
     network_.erase_node(id);
-    const auto product = network_.add_node("int8_linear", {x.values, x.scales, weight.values, weight.scales, bias},
-                                           std::move(attributes), node.name);
+    const auto product =
+        network_.add_node(fp8 ? "fp8_linear" : "int8_linear", {x.values, x.scales, weight.values, weight.scales, bias},
+                          std::move(attributes), node.name);
     keep_floats(product[0]);
     network_.replace_uses(node.outputs[0], product[0]);
-    (x.calibration ? fixed_ : by_row_).push_back(node.name);
+    quantized_[std::string(fp8 ? "fp8" : "int8") + (x.fixed ? " by fixed scales" : "")].push_back(node.name);
   }
   void finish() const {
-    log_.matched_each("int8", by_row_);
-    log_.matched_each("int8 by fixed scales", fixed_);
+    for (const auto& [how, names] : quantized_) log_.matched_each(how, names);
   }
 
  private:
+  size_t depth_of(const Node& node) const { return static_cast<size_t>(network_.value(node.input(1)).shape[1].size); }
+
   const TensorCalibration* calibration_of(const Node& node) {
     if (!options_.calibration) return nullptr;
     const auto found = options_.calibration->layers.find(node.name);
     if (found == options_.calibration->layers.end()) {
-      log_.refused("{}: the calibration has no such layer: its rows' scales are found at run time", node.name);
+      log_.refused("{}: the calibration has no such layer: its scales are found without", node.name);
       return nullptr;
     }
     const TensorCalibration& layer = found->second;
     const SymbolicShape& weight = network_.value(node.input(1)).shape;
-    const auto depth = static_cast<size_t>(weight[1].size);
+    const size_t depth = depth_of(node);
     for (const auto* list : {&layer.migration, &layer.shift, &layer.mean}) {
       if (!list->empty() && list->size() != depth) {
         fail(ErrorCode::invalid_argument, "calibration of layer '{}': it is of {} columns; the layer has {}", node.name,
@@ -99,13 +145,16 @@ class LinearLayers {
     return &layer;
   }
 
-  int64_t depth_of(const Node& node) const { return network_.value(node.input(1)).shape[1].size; }
-
-  Input input(const Node& node) {
+  Input input(NodeId id, bool fp8) {
+    const Node& node = network_.node(id);
     const Node* fake = producer(network_, node.input(0));
-    if (fake && fake->op == "fake_quantize") return input_by_file(*fake, depth_of(node));
-    Input result{node.input(0), calibration_of(node), {}};
-    if (result.calibration) result.quantization = quantization_of(*result.calibration, depth_of(node));
+    if (fake && fake->op == "fake_quantize") return input_by_file(*fake, static_cast<int64_t>(depth_of(node)));
+    Input result{node.input(0), nullptr, {}};
+    if (!fp8)
+      result.fixed = calibration_of(node);
+    else if (const auto found = fp8_fixed_.find(id); found != fp8_fixed_.end())
+      result.fixed = &found->second;
+    if (result.fixed) result.quantization = quantization_of(*result.fixed, depth_of(node));
     return result;
   }
 
@@ -154,27 +203,29 @@ class LinearLayers {
     TensorCalibration& made = of_file_.emplace_back();
     made.scale = static_cast<float>(scale);
     if (offset != 0) made.shift.assign(static_cast<size_t>(depth), static_cast<float>(-scale * offset));
-    result.calibration = &made;
+    result.fixed = &made;
     return result;
   }
 
-  QuantizedInput quantized(const Node& node, const Input& input) {
+  QuantizedInput quantized(const Node& node, bool fp8, const Input& input) {
     std::vector<QuantizedInput>& known = inputs_[input.x];
     for (const QuantizedInput& other : known) {
-      const bool same = input.calibration && other.calibration
-                            ? equal(*input.calibration, *other.calibration) && equal(input.quantization, quantization(other))
-                            : !input.calibration && !other.calibration;
+      const bool same = fp8 == other.fp8 && (input.fixed && other.fixed ? equal(*input.fixed, *other.fixed) &&
+                                                                              equal(input.quantization, quantization(other))
+                                                                        : !input.fixed && !other.fixed);
       // The layer's own calibration still corrects its own bias.
-      if (same) return {other.values, other.scales, input.calibration};
+      if (same) return {other.values, other.scales, fp8, input.fixed};
     }
-    QuantizedInput result = {kNone, kNone, input.calibration};
+    QuantizedInput result = {kNone, kNone, fp8, input.fixed};
     const std::string name = node.name + ".quantize";
-    if (input.calibration) {
+    Attributes attributes;
+    if (fp8) attributes["quantize_element"] = std::string("e4m3");
+    if (input.fixed) {
       const ValueId quantization = network_.add_constant(name + ".quantization", input.quantization);
-      result.values = network_.add_node("quantize_rows", {input.x, quantization}, {}, name)[0];
-      result.scales = network_.add_constant(name + ".scale", Tensor::from_floats({}, std::span(&input.calibration->scale, 1)));
+      result.values = network_.add_node("quantize_rows", {input.x, quantization}, std::move(attributes), name)[0];
+      result.scales = network_.add_constant(name + ".scale", Tensor::from_floats({}, std::span(&input.fixed->scale, 1)));
     } else {
-      const auto rows = network_.add_node("quantize_rows", {input.x}, {}, name);
+      const auto rows = network_.add_node("quantize_rows", {input.x}, std::move(attributes), name);
       result.values = rows[0];
       result.scales = rows[1];
     }
@@ -194,59 +245,65 @@ class LinearLayers {
     if (precision != "fp32") network_.mutable_node(network_.value(value).producer).attributes["precision"] = precision;
   }
 
-  static Tensor quantization_of(const TensorCalibration& layer, int64_t depth) {
-    std::vector<float> numbers(static_cast<size_t>(2 * depth));
-    for (size_t k = 0; k < numbers.size() / 2; ++k) {
+  static Tensor quantization_of(const TensorCalibration& layer, size_t depth) {
+    std::vector<float> numbers(2 * depth);
+    for (size_t k = 0; k < depth; ++k) {
       const double inverse = 1 / (static_cast<double>(layer.scale) * element_or(layer.migration, k, 1));
       numbers[k] = static_cast<float>(inverse);
-      numbers[numbers.size() / 2 + k] = static_cast<float>(-element_or(layer.shift, k, 0) * inverse);
+      numbers[depth + k] = static_cast<float>(-element_or(layer.shift, k, 0) * inverse);
     }
-    return Tensor::from_floats({2, depth}, numbers);
+    return Tensor::from_floats({2, static_cast<int64_t>(depth)}, numbers);
   }
 
-  // Columns times the migration, then rows as integers.
-  Integers weight(ValueId id, const TensorCalibration* calibration) {
+  // Columns times the migration, then rows in eight bits.
+  EightBits weight(ValueId id, bool fp8, const TensorCalibration* fixed) {
     static const TensorCalibration kNothing;
-    const std::vector<float>& migration = (calibration ? *calibration : kNothing).migration;
-    const std::vector<std::vector<int32_t>>& others = (calibration ? *calibration : kNothing).other_neighbours;
+    const std::vector<float>& migration = (fixed ? *fixed : kNothing).migration;
+    const std::vector<std::vector<int32_t>>& others = (fixed ? *fixed : kNothing).other_neighbours;
     const Tensor source = *network_.value(id).constant;
-    const auto [known, fresh] = weights_.try_emplace({source.data.get(), migration, others});
+    const auto [known, fresh] = weights_.try_emplace({source.data.get(), fp8, migration, others});
     if (!fresh) return known->second;
     const std::string name = network_.value(id).name;
     const Tensor rows = source.row_major();
     const int64_t n = rows.shape[0], k = rows.shape[1];
-    std::shared_ptr<int8_t[]> values(new int8_t[static_cast<size_t>(n * k)]);
+    std::shared_ptr<uint8_t[]> values(new uint8_t[static_cast<size_t>(n * k)]);
     std::vector<float> scales(static_cast<size_t>(n));
-    for_rows(rows, !migration.empty(), [&](int64_t r, std::span<float> row) {
+    rows_.for_each(rows, !migration.empty(), [&](int64_t r, std::span<float> row) {
       for (size_t i = 0; i < migration.size(); ++i) row[i] *= migration[i];
       const auto n_th = static_cast<size_t>(r);
-      int8_t* to = values.get() + r * k;
-      scales[n_th] = others.empty() ? quantize_int8_weights(row, to) : quantize_int8(row, others[n_th], to);
+      uint8_t* to = values.get() + r * k;
+      auto* integers = reinterpret_cast<int8_t*>(to);
+      if (fp8)
+        scales[n_th] = quantize_fp8(row, to);
+      else
+        scales[n_th] = others.empty() ? quantize_int8_weights(row, integers) : quantize_int8(row, others[n_th], integers);
     });
     release_resident(source.data.get(), source.bytes());
-    known->second = {
-        network_.add_constant(name + ".int8", {DType::i8, rows.shape, std::shared_ptr<const void>(values, values.get())}),
-        network_.add_constant(name + ".scales", Tensor::from_floats({n}, scales))};
+    known->second = {network_.add_constant(name + (fp8 ? ".fp8" : ".int8"), {fp8 ? DType::u8 : DType::i8, rows.shape,
+                                                                             std::shared_ptr<const void>(values, values.get())}),
+                     network_.add_constant(name + ".scales", Tensor::from_floats({n}, scales))};
     return known->second;
   }
 
   // What the shift takes out of the product, and what the rounding of the weights takes out of it on the mean of x.
-  ValueId bias(const Node& node, const Integers& weight, const TensorCalibration& layer) {
+  ValueId bias(const Node& node, const EightBits& weight, bool fp8, const TensorCalibration& layer) {
     if (layer.shift.empty() && layer.mean.empty()) return node.input(2);
     const Tensor rows = network_.value(node.input(1)).constant->row_major();
     const int64_t n = rows.shape[0], k = rows.shape[1];
     std::vector<float> sums(static_cast<size_t>(n));
     const TensorView before = node.input(2) == kNone ? TensorView{} : network_.value(node.input(2)).constant->view();
-    const int8_t* values = network_.value(weight.values).constant->view().as<int8_t>();
+    const TensorView values = network_.value(weight.values).constant->view();
     const float* scales = network_.value(weight.scales).constant->view().as<float>();
-    for_rows(rows, false, [&](int64_t r, std::span<const float> row) {
+    const auto value = [&](int64_t i) {
+      return fp8 ? static_cast<double>(fp8_to_float(values.as<uint8_t>()[i])) : static_cast<double>(values.as<int8_t>()[i]);
+    };
+    rows_.for_each(rows, false, [&](int64_t r, std::span<const float> row) {
       double sum = before.data ? float_element(before, static_cast<size_t>(r)) : 0;
       for (size_t i = 0; i < row.size(); ++i) {
         const double shift = element_or(layer.shift, i, 0), w = row[i];
         sum += w * shift;
         if (layer.mean.empty()) continue;
-        const double kept =
-            values[r * k + static_cast<int64_t>(i)] * static_cast<double>(scales[r]) / element_or(layer.migration, i, 1);
+        const double kept = value(r * k + static_cast<int64_t>(i)) * scales[r] / element_or(layer.migration, i, 1);
         sum += (w - kept) * (layer.mean[i] - shift);
       }
       sums[static_cast<size_t>(r)] = static_cast<float>(sum);
@@ -254,34 +311,16 @@ class LinearLayers {
     return network_.add_constant(node.name + ".bias.calibrated", Tensor::from_floats({n}, sums));
   }
 
-  // body(row, floats [K]) on all threads; the floats are a copy where they are to be changed.
-  template <typename Body>
-  void for_rows(const Tensor& rows, bool changed, Body body) {
-    if (!pool_) pool_.emplace(0);
-    constexpr int64_t kRowsAtOnce = 32;
-    const int64_t n = rows.shape[0], k = rows.shape[1];
-    const TensorView view = rows.view();
-    const bool copied = changed || view.dtype != DType::f32;
-    pool_->parallel_for((n + kRowsAtOnce - 1) / kRowsAtOnce, [&](int64_t task, int) {
-      std::vector<float> copy(copied ? static_cast<size_t>(k) : 0);
-      for (int64_t r = task * kRowsAtOnce; r < std::min(n, (task + 1) * kRowsAtOnce); ++r) {
-        for (size_t i = 0; i < copy.size(); ++i) copy[i] = float_element(view, static_cast<size_t>(r * k) + i);
-        // Not written to where it is no copy.
-        float* row = copied ? copy.data() : const_cast<float*>(view.as<float>()) + r * k;
-        body(r, std::span<float>(row, static_cast<size_t>(k)));
-      }
-    });
-  }
-
   Network& network_;
   const PassOptions& options_;
   PassLog& log_;
+  WeightRows rows_;
+  std::map<NodeId, TensorCalibration> fp8_fixed_;          // of layers whose scales are fixed
   std::map<ValueId, std::vector<QuantizedInput>> inputs_;  // by x
   std::deque<TensorCalibration> of_file_;
   // By the weight, its migration and its other neighbours.
-  std::map<std::tuple<const void*, std::vector<float>, std::vector<std::vector<int32_t>>>, Integers> weights_;
-  std::optional<ThreadPool> pool_;
-  std::vector<std::string> by_row_, fixed_;
+  std::map<std::tuple<const void*, bool, std::vector<float>, std::vector<std::vector<int32_t>>>, EightBits> weights_;
+  std::map<std::string, std::vector<std::string>> quantized_;  // names by how
 };
 
 bool is_int8(const Node& node) { return node.op == "linear" && node.text("precision", "fp32") == "int8"; }
@@ -306,17 +345,17 @@ void drop_fake_quantize(Network& network, const PassOptions& options, PassLog& l
 }  // namespace
 
 void quantize_linear_layers(Network& network, const PassOptions& options, PassLog& log) {
-  LinearLayers layers(network, options, log);
   const auto order = network.order();
   if (options.calibration &&
-      std::any_of(order.begin(), order.end(), [&](NodeId id) { return network.node(id).op == "int8_linear"; })) {
+      std::any_of(order.begin(), order.end(), [&](NodeId id) { return is_eight_bit_linear(network.node(id)); })) {
     fail(ErrorCode::invalid_argument,
          "the network's linear layers are in eight bits already, with their scales: a calibration is for what they were made "
          "from");
   }
   drop_fake_quantize(network, options, log);
+  LinearLayers layers(network, options, log);
   for (const NodeId id : network.order()) {
-    if (is_int8(network.node(id))) layers.quantize(id);
+    if (!layers.precision_of(network.node(id)).empty()) layers.quantize(id);
   }
   layers.finish();
   network.remove_dead_nodes();

@@ -182,6 +182,7 @@ const std::map<std::string_view, Rule>& rules() {
          return rule.obstacle.empty() && !both ? obstacle("its indices or its elements have no rows") : rule;
        }},
       {"gelu", by_rows},
+      {"fp8_linear", over_last_axis},
       {"int8_linear", over_last_axis},
       {"layer_norm", over_last_axis},
       {"linear", over_last_axis},

@@ -5,12 +5,17 @@
 //   values = e4m3(x * (448 / largest))
 //
 // in float32, each operation rounded once. A row of zeros has scale 0 and values 0; of a row that is not finite the scale is not either.
+// With fixed scales, one for all of x, and for each column k two numbers made of it (fixed_quantization):
+//
+//   values = e4m3(fma(x, inverse[k], offset[k]))
+//
 // A product of rows is summed in float32, in an order that the kernel chooses:
 //
 //   y = fma(sum, x_scale * w_scale, bias)
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <span>
 
@@ -19,6 +24,7 @@
 namespace bertie {
 
 inline constexpr float kFp8Largest = 448.0f;
+inline constexpr int64_t kFp8Multiple = 16;  // of both extents of a product's weights: what matrix units take
 
 inline uint8_t float_to_fp8(float x) {
   const uint32_t bits = std::bit_cast<uint32_t>(x), magnitude = bits & 0x7fffffffu;
@@ -41,6 +47,8 @@ inline float fp8_to_float(uint8_t code) {
       exponent == 0 ? static_cast<float>(mantissa) * 0x1p-9f : std::bit_cast<float>((exponent + 120) << 23 | mantissa << 20);
   return sign ? -magnitude : magnitude;
 }
+
+inline uint8_t to_fp8_fixed(float x, float inverse, float offset) { return float_to_fp8(std::fma(x, inverse, offset)); }
 
 // `values`: as many as `x`. Returns the scale.
 inline float quantize_fp8(std::span<const float> x, uint8_t* values) {

@@ -61,6 +61,15 @@ TEST(Fp8, SaturatesAndKeepsNan) {
   EXPECT_EQ(float_to_fp8(-0.0f), 0x80);
 }
 
+TEST(Fp8, FixedScalesRoundOnce) {
+  EXPECT_EQ(to_fp8_fixed(3, 2, 1), float_to_fp8(7));
+  EXPECT_EQ(to_fp8_fixed(1e9f, 1, 0), 0x7e);
+  EXPECT_EQ(to_fp8_fixed(std::numeric_limits<float>::quiet_NaN(), 1, 0) & 0x7f, 0x7f);
+  // Were x * inverse rounded by itself, the sum would be a tie, which goes to 0.5: exactly it is just above.
+  const float x = 1 + 0x1p-12f;
+  EXPECT_EQ(to_fp8_fixed(x, x, 0.53125f - 1 - 0x1p-11f), float_to_fp8(0.5625f));
+}
+
 TEST(Fp8, RowsReachTheLargestNumber) {
   const std::vector<float> x = {0.5f, -3, 1, 1e-6f};
   std::vector<uint8_t> values(x.size());

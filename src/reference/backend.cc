@@ -1,5 +1,6 @@
 #include "reference/backend.h"
 
+#include "reference/eight_bit_linear.h"
 #include "reference/ops.h"
 
 namespace bertie {
@@ -21,6 +22,7 @@ constexpr KernelEntry kKernels[] = {
     {"embedding_layer_norm", "reference_embedding_layer_norm", reference::prepare_embedding_layer_norm},
     {"expand", "reference_expand", reference::prepare_expand},
     {"fake_quantize", "reference_fake_quantize", reference::prepare_fake_quantize},
+    {"fp8_linear", "reference_fp8_linear", reference::prepare_fp8_linear},
     {"gather", "reference_gather", reference::prepare_gather},
     {"gather_elements", "reference_gather_elements", reference::prepare_gather_elements},
     {"gather_nd", "reference_gather_nd", reference::prepare_gather_nd},

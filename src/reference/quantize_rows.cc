@@ -1,5 +1,4 @@
 
-#include "quant/int8.h"
 #include "reference/ops.h"
 #include "reference/row_output.h"
 
@@ -12,11 +11,10 @@ PrepareResult prepare_quantize_rows(const KernelRequest& request) {
     const int64_t extent = x.shape.back();
     for (int64_t row = 0; row < row_count(x.shape); ++row) {
       const std::span<const float> floats(x.as<float>() + row * extent, static_cast<size_t>(extent));
-      int8_t* values = context.outputs[0].as<int8_t>() + row * extent;
       if (context.inputs.size() > 1) {
-        quantize_fixed(floats, context.inputs[1], values);
+        quantize_fixed(floats, context.inputs[1], context.outputs[0], row);
       } else {
-        context.outputs[1].as<float>()[row] = quantize_int8(floats, values);
+        context.outputs[1].as<float>()[row] = quantize_row(floats, context.outputs[0], row);
       }
     }
   });

@@ -1,19 +1,32 @@
-// Rows of a result that may be given as floats, as eight-bit integers, or as both (network/quantized_output.h).
+// Rows of a result that may be given as floats, in eight bits, or as both (network/quantized_output.h).
 #pragma once
 
 #include "network/quantized_output.h"
+#include "quant/fp8.h"
 #include "quant/int8.h"
 #include "reference/kernel.h"
 
 namespace bertie::reference {
 
-// `quantization` [2, K], of any float type.
-inline void quantize_fixed(std::span<const float> row, const TensorView& quantization, int8_t* values) {
-  const auto extent = static_cast<int64_t>(row.size());
+// A row as row `row` of `values`, i8 or codes of e4m3 in u8. `quantization` [2, K], of any float type.
+inline void quantize_fixed(std::span<const float> floats, const TensorView& quantization, const MutableTensorView& values,
+                           int64_t row) {
+  const auto extent = static_cast<int64_t>(floats.size());
   for (int64_t i = 0; i < extent; ++i) {
-    values[i] = to_int8_fixed(row[static_cast<size_t>(i)], static_cast<float>(number(quantization, i)),
-                              static_cast<float>(number(quantization, extent + i)));
+    const float x = floats[static_cast<size_t>(i)], inverse = static_cast<float>(number(quantization, i)),
+                offset = static_cast<float>(number(quantization, extent + i));
+    if (values.dtype == DType::u8)
+      values.as<uint8_t>()[row * extent + i] = to_fp8_fixed(x, inverse, offset);
+    else
+      values.as<int8_t>()[row * extent + i] = to_int8_fixed(x, inverse, offset);
   }
+}
+
+// The same with a scale of the row's own, which it returns.
+inline float quantize_row(std::span<const float> floats, const MutableTensorView& values, int64_t row) {
+  const int64_t first = row * static_cast<int64_t>(floats.size());
+  return values.dtype == DType::u8 ? quantize_fp8(floats, values.as<uint8_t>() + first)
+                                   : quantize_int8(floats, values.as<int8_t>() + first);
 }
 
 class RowOutput {
@@ -34,11 +47,11 @@ class RowOutput {
     fill(floats);
     if (!output_.integers) return;
     const std::span<const float> rows(floats, static_cast<size_t>(extent));
-    int8_t* values = context.outputs[output_.values()].as<int8_t>() + row * extent;
+    const MutableTensorView& values = context.outputs[output_.values()];
     if (output_.fixed) {
-      quantize_fixed(rows, context.inputs[quantization_], values);
+      quantize_fixed(rows, context.inputs[quantization_], values, row);
     } else {
-      context.outputs[output_.scales()].as<float>()[row] = quantize_int8(rows, values);
+      context.outputs[output_.scales()].as<float>()[row] = quantize_row(rows, values, row);
     }
   }
 

@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) 
       bad |= !isfinite(result[0]);
       const int64_t row = tile.query_begin + query, row_width = int64_t{p.heads} * width;
       if (p.y) static_cast<T*>(p.y)[row * row_width + column] = rounded;
-      if (p.quantized.values) store_int8(p.quantized, row, row_width, column, result, 0);
+      if (p.quantized.values) store_eight_bits(p.quantized, row, row_width, column, result, 0);
     }
   }
   if (p.overflow && bad) atomicMin(p.overflow, p.step);

@@ -70,14 +70,14 @@ __global__ void any_layer_norm(AnyLayerNormParams p) {
       for (int64_t i = threadIdx.x + kHeld * kThreads; i < p.width; i += kThreads)
         largest = max(largest, magnitude(result(i, element<T>(p, row, i))));
       largest = reduce_block<kThreads>(largest, larger_magnitude);
-      inverse = int8_inverse(largest);
-      if (threadIdx.x == 0) p.quantized.scales[row] = int8_scale(largest);
+      inverse = eight_bit_inverse(p.quantized, largest);
+      if (threadIdx.x == 0) p.quantized.scales[row] = eight_bit_scale(p.quantized, largest);
     }
     const auto write = [&](int64_t i, float value) {
       const float own[] = {result(i, value)};
       if (p.y) store(y + i, own[0]);
       bad |= !isfinite(p.y ? load(y + i) : own[0]);
-      if (p.quantized.values) store_int8(p.quantized, row, p.width, i, own, inverse);
+      if (p.quantized.values) store_eight_bits(p.quantized, row, p.width, i, own, inverse);
     };
 #pragma unroll
     for (int k = 0; k < kHeld; ++k) {

@@ -36,6 +36,18 @@ __device__ inline float gelu_in_16_bits(float x) {
   return x * inverse(1.0f + power_of_two(exponent[0]));
 }
 
+// Of two f16, for what is then rounded to eight bits: x (1 + tanh(x (a + b x^2))) / 2 with the a and b of the least largest error, 2.7e-4; f16 makes
+// that 5e-4 in the mean for |x| below 3. Beyond |x| = 255 its square is infinite, and tanh 1.
+__device__ inline uint32_t coarse_gelu(uint32_t pair) {
+  const __half2 x = *reinterpret_cast<const __half2*>(&pair);
+  const __half2 half = __float2half2_rn(0.5f);
+  const __half2 argument = __hmul2(x, __hfma2(__hmul2(x, x), __float2half2_rn(0.03470731f), __float2half2_rn(0.800143f)));
+  uint32_t tanh;
+  asm("tanh.approx.f16x2 %0, %1;" : "=r"(tanh) : "r"(*reinterpret_cast<const uint32_t*>(&argument)));
+  const __half2 y = __hmul2(x, __hfma2(*reinterpret_cast<const __half2*>(&tanh), half, half));
+  return *reinterpret_cast<const uint32_t*>(&y);
+}
+
 // Of values from -6 on, below which |y| < 6e-9: two share a division, and what they divide by stays finite.
 template <int kCount>
 __device__ inline void gelu_in_16_bits(float (&x)[kCount]) {

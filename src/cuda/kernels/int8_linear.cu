@@ -57,7 +57,7 @@ struct Results {
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) bad |= !isfinite(y[i]);
     }
-    if (p.quantized.values) store_int8(p.quantized, row, p.width, column, y, inverse);
+    if (p.quantized.values) store_eight_bits(p.quantized, row, p.width, column, y, inverse);
   }
 };
 
@@ -95,8 +95,8 @@ __global__ void __launch_bounds__(kThreads) int8_results(Int8ResultsParams p) {
       weigh(y);
     }
     largest = reduce_block<kThreads>(largest, larger_magnitude);
-    const float inverse = int8_inverse(largest);
-    if (threadIdx.x == 0) p.quantized.scales[row] = int8_scale(largest);
+    const float inverse = eight_bit_inverse(p.quantized, largest);
+    if (threadIdx.x == 0) p.quantized.scales[row] = eight_bit_scale(p.quantized, largest);
 #pragma unroll
     for (int k = 0; k < kHeld; ++k) {
       if (own + k * kTurn < p.width) results.write(row, own + k * kTurn, held[k], inverse);

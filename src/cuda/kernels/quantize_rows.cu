@@ -2,8 +2,6 @@
 // second time from the cache.
 #include "cuda/kernels/quantize_rows.h"
 
-#include <cuda_fp8.h>
-
 #include "cuda/kernels/quantized_rows.cuh"
 #include "cuda/kernels/reduce_block.cuh"
 
@@ -11,17 +9,6 @@ namespace bertie::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-
-constexpr float kFp8Largest = 448.0f;
-
-template <int kWidth>
-__device__ inline void store_fp8(int8_t* to, const float (&x)[kWidth], float inverse) {
-  Neighbours<int8_t, kWidth> values;
-#pragma unroll
-  for (int i = 0; i < kWidth; ++i)
-    values.values[i] = static_cast<int8_t>(__nv_cvt_float_to_fp8(__fmul_rn(x[i], inverse), __NV_SATFINITE, __NV_E4M3));
-  *reinterpret_cast<Neighbours<int8_t, kWidth>*>(to) = values;
-}
 
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads) quantize_rows(QuantizeRowsParams p) {
@@ -38,17 +25,13 @@ __global__ void __launch_bounds__(kThreads) quantize_rows(QuantizeRowsParams p) 
         for (int k = 0; k < kWidth; ++k) largest = max(largest, magnitude(values[k]));
       }
       largest = reduce_block<kThreads>(largest, larger_magnitude);
-      const float most = __uint_as_float(largest), bound = p.fp8 ? kFp8Largest : kInt8Largest;
-      inverse = largest == 0 ? 0.0f : bound / most;
-      if (threadIdx.x == 0) p.quantized.scales[row] = most / bound;
+      inverse = eight_bit_inverse(p.quantized, largest);
+      if (threadIdx.x == 0) p.quantized.scales[row] = eight_bit_scale(p.quantized, largest);
     }
     for (int64_t i = threadIdx.x * kWidth; i < p.width; i += kThreads * kWidth) {
       float values[kWidth];
       load_neighbours(x + i, values);
-      if (p.fp8)
-        store_fp8(p.quantized.values + row * p.width + i, values, inverse);
-      else
-        store_int8(p.quantized, row, p.width, i, values, inverse);
+      store_eight_bits(p.quantized, row, p.width, i, values, inverse);
     }
   }
 }

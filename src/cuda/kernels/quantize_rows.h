@@ -1,4 +1,4 @@
-// quantize_rows: rows of floats as eight-bit integers, or as e4m3 (quant/fp8.h).
+// quantize_rows: rows of floats in eight bits.
 #pragma once
 
 #include "cuda/kernels/quantized_rows.h"
@@ -9,7 +9,6 @@ struct QuantizeRowsParams {
   const void* x;  // [rows, width], 16-byte aligned
   Element element;
   QuantizedRows quantized;  // 16-byte aligned
-  int32_t fp8;              // values are e4m3; with scales by row alone
   int64_t rows, width;
   const int32_t* live_rows;  // of `rows`; nullptr: all
 };

@@ -1,12 +1,14 @@
-// quant/int8.h on the device: the same operations in float32, each rounded once.
+// quant/int8.h and quant/fp8.h on the device: the same operations in float32, each rounded once.
 #pragma once
+
+#include <cuda_fp8.h>
 
 #include "cuda/kernels/elements.cuh"
 #include "cuda/kernels/quantized_rows.h"
 
 namespace bertie::cuda {
 
-constexpr float kInt8Largest = 127.0f;
+constexpr float kInt8Largest = 127.0f, kFp8Largest = 448.0f;
 
 // Neighbours that are read or written at a time.
 template <typename T, int kWidth>
@@ -25,31 +27,53 @@ __device__ inline void load_neighbours(const T* from, float (&to)[kWidth]) {
 __device__ inline uint32_t magnitude(float x) { return __float_as_uint(x) & 0x7fffffffu; }
 __device__ inline uint32_t larger_magnitude(uint32_t a, uint32_t b) { return max(a, b); }
 
-__device__ inline float int8_scale(uint32_t largest) { return __uint_as_float(largest) / kInt8Largest; }
+__device__ inline float eight_bit_scale(const QuantizedRows& q, uint32_t largest) {
+  return __uint_as_float(largest) / (q.e4m3 ? kFp8Largest : kInt8Largest);
+}
 // What a row's values are multiplied by; 0 for a row of zeros.
-__device__ inline float int8_inverse(uint32_t largest) { return largest == 0 ? 0.0f : kInt8Largest / __uint_as_float(largest); }
-
-__device__ inline int8_t held_int8(float scaled) {
-  const float held = scaled > -kInt8Largest ? fminf(scaled, kInt8Largest) : -kInt8Largest;  // NaN: the latter
-  return static_cast<int8_t>(__float2int_rn(held));
+__device__ inline float eight_bit_inverse(const QuantizedRows& q, uint32_t largest) {
+  return largest == 0 ? 0.0f : (q.e4m3 ? kFp8Largest : kInt8Largest) / __uint_as_float(largest);
 }
 
-// Columns `column` and on of a row. `inverse`: int8_inverse of the row; not looked at where scales are fixed.
+// In the lowest byte.
+__device__ inline uint32_t held_int8(float scaled) {
+  const float held = fminf(fmaxf(scaled, -kInt8Largest), kInt8Largest);  // NaN: the lower
+  return __float_as_uint(__fadd_rn(held, 0x1.8p23f));                    // leaves no bits of a fraction
+}
+
+// In the two lowest bytes.
+__device__ inline uint32_t pair_of_int8(float low, float high) { return __byte_perm(held_int8(low), held_int8(high), 0x0040); }
+__device__ inline uint32_t pair_of_e4m3(float low, float high) {
+  return __nv_cvt_float2_to_fp8x2(float2{low, high}, __NV_SATFINITE, __NV_E4M3);
+}
+
+// Columns `column` and on of a row. `inverse`: eight_bit_inverse of the row; not looked at where scales are fixed.
 template <int kWidth>
-__device__ inline void store_int8(const QuantizedRows& q, int64_t row, int64_t width, int64_t column, const float (&x)[kWidth],
-                                  float inverse) {
-  Neighbours<int8_t, kWidth> to;
+__device__ inline void store_eight_bits(const QuantizedRows& q, int64_t row, int64_t width, int64_t column,
+                                        const float (&x)[kWidth], float inverse) {
+  float scaled[kWidth];
   if (q.scales) {
 #pragma unroll
-    for (int i = 0; i < kWidth; ++i) to.values[i] = held_int8(__fmul_rn(x[i], inverse));
+    for (int i = 0; i < kWidth; ++i) scaled[i] = __fmul_rn(x[i], inverse);
   } else {
     float inverses[kWidth], offsets[kWidth];
     load_neighbours(q.quantization + column, inverses);
     load_neighbours(q.quantization + width + column, offsets);
 #pragma unroll
-    for (int i = 0; i < kWidth; ++i) to.values[i] = held_int8(fmaf(x[i], inverses[i], offsets[i]));
+    for (int i = 0; i < kWidth; ++i) scaled[i] = fmaf(x[i], inverses[i], offsets[i]);
   }
-  *reinterpret_cast<Neighbours<int8_t, kWidth>*>(q.values + row * width + column) = to;
+  if constexpr (kWidth % 2 == 0) {
+    Neighbours<uint16_t, kWidth / 2> to;
+#pragma unroll
+    for (int i = 0; i < kWidth / 2; ++i)
+      to.values[i] = static_cast<uint16_t>(q.e4m3 ? pair_of_e4m3(scaled[2 * i], scaled[2 * i + 1])
+                                                  : pair_of_int8(scaled[2 * i], scaled[2 * i + 1]));
+    *reinterpret_cast<Neighbours<uint16_t, kWidth / 2>*>(q.values + row * width + column) = to;
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i)
+      q.values[row * width + column + i] = static_cast<int8_t>(q.e4m3 ? pair_of_e4m3(scaled[i], 0) : held_int8(scaled[i]));
+  }
 }
 
 }  // namespace bertie::cuda

@@ -1,4 +1,4 @@
-// Rows that a kernel gives as eight-bit integers (quant/int8.h), beside floats or in their place.
+// Rows that a kernel gives in eight bits, integers (quant/int8.h) or e4m3 (quant/fp8.h), beside floats or in their place.
 #pragma once
 
 #include "cuda/kernels/launch.h"
@@ -6,7 +6,8 @@
 namespace bertie::cuda {
 
 struct QuantizedRows {
-  int8_t* values;             // [rows, width]; nullptr: rows are not quantised
+  int8_t* values;             // [rows, width], or codes of e4m3; nullptr: rows are not quantised
+  int32_t e4m3;               // else integers
   float* scales;              // [rows], of each row's largest magnitude; nullptr: by `quantization`
   const float* quantization;  // [2, width]: inverse scales and offsets of the columns
 };

@@ -167,7 +167,7 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
       load_neighbours(reinterpret_cast<const T*>(&both), rounded);
       bad |= !isfinite(rounded[0]) || !isfinite(rounded[1]);
       if (p.y) *reinterpret_cast<uint32_t*>(static_cast<T*>(p.y) + row * width + column) = both;
-      if (p.quantized.values) store_int8(p.quantized, row, width, column, rounded, 0);
+      if (p.quantized.values) store_eight_bits(p.quantized, row, width, column, rounded, 0);
     }
   }
   if (p.overflow && bad) atomicMin(p.overflow, p.step);

@@ -205,7 +205,7 @@ __global__ void __launch_bounds__(kGroups * 128, (D < 128 ? 4 : 2) / kGroups)
     const int64_t row = tile.query_begin + query, width = int64_t{p.heads} * D;
     const int column = head * D + chunk * 8;
     if (p.y) *reinterpret_cast<uint4*>(static_cast<T*>(p.y) + row * width + column) = elements;
-    if (p.quantized.values) store_int8(p.quantized, row, width, column, each, 0);
+    if (p.quantized.values) store_eight_bits(p.quantized, row, width, column, each, 0);
   }
   if (p.overflow && bad) atomicMin(p.overflow, p.step);
 #endif

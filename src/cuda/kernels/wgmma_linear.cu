@@ -39,10 +39,11 @@ struct Layout {
   static constexpr int kStores = 2;  // boxes of a warp: one is filled while the one before is read
   static constexpr int kLists = kQuantizes ? 4 : kScaled ? 2 : 1;
   // Tiles whose lists are kept. What is sent is at most kStages pieces ahead of the slowest warp, which reads lists of a tile until its
-  // results are finished, in turn kTurns - 1 of the next: (kListTiles - 1) * pieces >= kStages + kTurns - 1, of three pieces and more where x
+  // results are finished, in turn kTurns - 1 of the next: (kListTiles - 1) * pieces >= kStages + kTurns - 1, of kLeastPieces and more where x
   // is of eight bits; else of six, and biases are not read so long.
   static constexpr int kListTiles = kScaled ? 4 : 2;
-  static_assert(!kScaled || (kListTiles - 1) * (kTurns > 3 ? kTurns : 3) >= kStages + kTurns - 1);
+  static constexpr int kLeastPieces = kTurns > 3 ? kTurns : 3;  // those beyond the depth are read as zeros
+  static_assert(!kScaled || (kListTiles - 1) * kLeastPieces >= kStages + kTurns - 1);
   static constexpr int kStoreAt = kStages * kStageBytes, kListsAt = kStoreAt + kWarps * kStores * kStoreBytes;
   static constexpr int kBarriersAt = kListsAt + kListTiles * kLists * kColumns * 4;
   static constexpr int kBytes = kBarriersAt + 2 * kStages * 8;
@@ -85,6 +86,12 @@ __device__ inline void apply_gelu(uint32_t (&pairs)[4]) {
   for (int i = 0; i < 4; ++i) pairs[i] = pair<T>(x[2 * i], x[2 * i + 1]);
 }
 
+// The same where what comes of it is rounded to eight bits.
+__device__ inline void apply_coarse_gelu(uint32_t (&pairs)[4]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) pairs[i] = coarse_gelu(pairs[i]);
+}
+
 // T: what sums are rounded to.
 template <typename X, typename T, typename Y, int kColumns, bool kGelu>
 __global__ void __launch_bounds__(kThreads, 1)
@@ -102,7 +109,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
   const int across = static_cast<int>((p.columns + kColumns - 1) / kColumns);
   const int tiles = static_cast<int>((rows + kRows - 1) / kRows) * across;
-  const int pieces = static_cast<int>((p.depth + kDepth - 1) / kDepth);
+  const int pieces = max(static_cast<int>((p.depth + kDepth - 1) / kDepth), L::kScaled ? L::kLeastPieces : 0);
   const int first = blockIdx.x, step = gridDim.x;
 
   if (threadIdx.x == 0) {
@@ -208,7 +215,10 @@ __global__ void __launch_bounds__(kThreads, 1)
           four[k] = held[chunk * 8 + i * 4 + k];
           if constexpr (kOverflows) poison[k % 2] = __hfma2(pair_in<T>(four[k]), __half2{}, poison[k % 2]);
         }
-        if constexpr (kGelu) apply_gelu<T>(four);
+        if constexpr (kGelu && L::kQuantizes)
+          apply_coarse_gelu(four);
+        else if constexpr (kGelu)
+          apply_gelu<T>(four);
         // Swizzled over a row of the box, as the copy engine reads it.
         if constexpr (L::kQuantizes) {
 #pragma unroll
@@ -218,8 +228,10 @@ __global__ void __launch_bounds__(kThreads, 1)
             const float2 inverse = *reinterpret_cast<const float2*>(held_lists + kInverses * kColumns + column),
                          offset = *reinterpret_cast<const float2*>(held_lists + kOffsets * kColumns + column);
             const float2 x = floats(pair_in<T>(four[k]));
-            const char2 both{held_int8(fmaf(x.x, inverse.x, offset.x)), held_int8(fmaf(x.y, inverse.y, offset.y))};
-            *reinterpret_cast<char2*>(box + row * kLineBytes + ((within / 16) ^ (row / 2 % 4)) * 16 + within % 16) = both;
+            const float low = fmaf(x.x, inverse.x, offset.x), high = fmaf(x.y, inverse.y, offset.y);
+            const uint32_t both = std::is_same_v<Y, int8_t> ? pair_of_int8(low, high) : pair_of_e4m3(low, high);
+            *reinterpret_cast<uint16_t*>(box + row * kLineBytes + ((within / 16) ^ (row / 2 % 4)) * 16 + within % 16) =
+                static_cast<uint16_t>(both);
           }
         } else {
           const int row = lane % 8 + lane / 8 % 2 * 8, within = chunk % kBoxChunks * 4 + i * 2 + lane / 16;
@@ -340,7 +352,8 @@ cudaError_t launch_wgmma_linear(const WgmmaLinearParams& p, cudaStream_t stream)
              quantizes = p.quantized.values != nullptr;
   const bool takes = scaled ? wgmma_linear_takes_eight_bits(p.columns, p.depth) && p.element == Element::f16
                             : wgmma_linear_takes(p.element, p.columns, p.depth) && !quantizes;
-  if (!takes || (quantizes && p.operands != LinearOperands::int8) || (!gelu && p.activation != Activation::none))
+  if (!takes || (quantizes && (p.quantized.e4m3 != 0) != (p.operands == LinearOperands::fp8)) ||
+      (!gelu && p.activation != Activation::none))
     return cudaErrorInvalidValue;
   if (p.rows == 0) return cudaSuccess;
   int device = 0, multiprocessors = 0;
@@ -349,7 +362,7 @@ cudaError_t launch_wgmma_linear(const WgmmaLinearParams& p, cudaStream_t stream)
   if (error != cudaSuccess) return error;
   int columns = p.tile_columns;
   for (const int offer : {32, 64, 128, 192, 256}) {
-    if (p.tile_columns || offer / kChunk * 64 > p.depth || (quantizes && offer < 64)) continue;
+    if (p.tile_columns || (!scaled && offer / kChunk * 64 > p.depth) || (quantizes && offer < 64)) continue;
     if (!columns || cost(p, multiprocessors, offer) <= cost(p, multiprocessors, columns)) columns = offer;
   }
   const auto with_tile = [&](auto x, auto rounded, auto y, auto activation) {
@@ -371,7 +384,10 @@ cudaError_t launch_wgmma_linear(const WgmmaLinearParams& p, cudaStream_t stream)
   const auto with_activation = [&](auto x, auto rounded, auto y) {
     return gelu ? with_tile(x, rounded, y, std::true_type{}) : with_tile(x, rounded, y, std::false_type{});
   };
-  if (p.operands == LinearOperands::fp8) return with_activation(__nv_fp8_e4m3{}, __half{}, __half{});
+  if (p.operands == LinearOperands::fp8) {
+    return quantizes ? with_activation(__nv_fp8_e4m3{}, __half{}, __nv_fp8_e4m3{})
+                     : with_activation(__nv_fp8_e4m3{}, __half{}, __half{});
+  }
   if (p.operands == LinearOperands::int8) {
     return quantizes ? with_activation(int8_t{}, __half{}, int8_t{}) : with_activation(int8_t{}, __half{}, __half{});
   }

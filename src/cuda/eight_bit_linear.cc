@@ -1,0 +1,154 @@
+// int8_linear and fp8_linear by wgmma_linear. Behind it run, where they are needed, an activation that it does not know, and quantize_rows of rows
+// with scales of their own.
+#include "cuda/eight_bit_linear.h"
+
+#include "backend/batch_shape.h"
+#include "base/error.h"
+#include "cuda/kernels/activation.h"
+#include "cuda/kernels/quantize_rows.h"
+#include "cuda/kernels/wgmma_linear.h"
+#include "cuda/ops.h"
+#include "cuda/products.h"
+#include "cuda/quantized_rows.h"
+
+namespace bertie::cuda {
+namespace {
+
+class WgmmaEightBits final : public Step {
+ public:
+  WgmmaEightBits(Operands&& operands, const RowOutput& output, LinearOperands element, Activation activation, int64_t columns)
+      : Step(std::move(operands), operands.computed()),
+        output_(output),
+        result_shape_(operands.result().shape),
+        element_(element),
+        activation_(activation),
+        columns_(columns),
+        one_scale_(operands.value(kEightBitXScale).shape.empty()),
+        launcher_(device().launcher<WgmmaLinearParams>("wgmma_linear")),
+        activate_(device().launcher<ActivationParams>("activation")),
+        quantize_(device().launcher<QuantizeRowsParams>("quantize_rows")) {}
+
+ protected:
+  size_t own_workspace_bytes(const BatchLimits& limits) const override {
+    return quantizes_behind() ? bytes_of(row_count(shape_in(limits, result_shape_))) : 0;
+  }
+  size_t own_run_workspace_bytes(const BatchLimits&, std::span<const TensorView> inputs) const override {
+    return quantizes_behind() ? bytes_of(row_count(inputs[kEightBitX].shape)) : 0;
+  }
+
+  void enqueue(const KernelContext& context) const override {
+    const TensorView& x = context.inputs[kEightBitX];
+    WgmmaLinearParams params{};
+    params.x = x.data;
+    params.weight = context.inputs[kEightBitWeight].data;
+    if (context.inputs.size() > kEightBitBias) params.bias = context.inputs[kEightBitBias].as<float>();
+    params.y = quantizes_behind() ? context.workspace.data() : output_.y(context);
+    params.operands = element_;
+    params.element = Element::f16;
+    params.x_scale = context.inputs[kEightBitXScale].as<float>();
+    params.one_scale = one_scale_;
+    params.w_scale = context.inputs[kEightBitWeightScale].as<float>();
+    if (output_.integers && !quantizes_behind()) params.quantized = output_.quantized(context);
+    params.activation = activates_behind() ? Activation::none : activation_;
+    params.rows = row_count(x.shape);
+    params.columns = columns_;
+    params.depth = x.shape.back();
+    params.live_rows = x.shape.rank() == 2 ? live(context) : nullptr;
+    params.overflow = overflow(context);
+    params.step = context.device->step;
+    device().launch(launcher_, params, context.device->stream);
+    if (activates_behind()) {
+      ActivationParams activate{};
+      activate.x = activate.y = params.y;
+      activate.x_element = activate.y_element = Element::f16;
+      activate.function = activation_;
+      activate.rows = params.rows;
+      activate.width = columns_;
+      activate.live_rows = params.live_rows;
+      activate.overflow = params.overflow;
+      activate.step = params.step;
+      device().launch(activate_, activate, context.device->stream);
+    }
+    if (!quantizes_behind()) return;
+    QuantizeRowsParams quantize{};
+    quantize.x = params.y;
+    quantize.element = Element::f16;
+    quantize.quantized = output_.quantized(context);
+    quantize.rows = params.rows;
+    quantize.width = columns_;
+    quantize.live_rows = params.live_rows;
+    device().launch(quantize_, quantize, context.device->stream);
+  }
+
+ private:
+  bool activates_behind() const { return activation_ != Activation::none && activation_ != Activation::gelu; }
+  // Once all columns of a row are there, and final.
+  bool quantizes_behind() const { return output_.integers && (!output_.fixed || activates_behind()); }
+  size_t bytes_of(int64_t rows) const { return static_cast<size_t>(rows * columns_) * sizeof(uint16_t); }
+
+  RowOutput output_;
+  SymbolicShape result_shape_;
+  LinearOperands element_;
+  Activation activation_;
+  int64_t columns_;
+  bool one_scale_;
+  Launcher<WgmmaLinearParams> launcher_;
+  Launcher<ActivationParams> activate_;
+  Launcher<QuantizeRowsParams> quantize_;
+};
+
+// x and weight in eight bits as `element` says, results in f16 or of the same element.
+Preparation prepare(const KernelRequest& request, LinearOperands element) {
+  Operands operands(request);
+  const Activation activation = activation_of(request.node);
+  const bool integers = element == LinearOperands::int8;
+  if (integers && activation != Activation::none && activation != Activation::gelu)
+    throw Refused{"another activation than GELU (erf)"};
+  if (operands.computed() != DType::f16) throw Refused{"results that are not f16"};
+  if (operands.has(kEightBitResidual)) throw Refused{"a residual"};
+  want_eight_bit_operands(operands);
+  const SymbolicShape& weight = operands.value(kEightBitWeight).shape;
+  if (!wgmma_linear_takes_eight_bits(weight[0].size, weight[1].size)) {
+    throw Refused{
+        fmt::format("{} columns, {} deep: multiples of {}", weight[0].size, weight[1].size, kWgmmaLinearEightBitMultiple)};
+  }
+  const RowOutput output(operands);
+  if (output.integers && output.e4m3 == integers) throw Refused{"eight bits of another kind as its result"};
+  const int64_t columns = weight[0].size;
+  return Preparation{std::make_unique<WgmmaEightBits>(std::move(operands), output, element, activation, columns),
+                     integers ? "sums in 32-bit integers, scales and GELU beside products"
+                              : "e4m3, sums in f32, scales and GELU beside products"};
+}
+
+}  // namespace
+
+void want_eight_bit_operands(Operands& operands) {
+  operands.want_as_it_is(kEightBitX);
+  operands.want(kEightBitXScale, DType::f32, "the scale of x");
+  operands.want_as_it_is(kEightBitWeight);
+  operands.want(kEightBitWeightScale, DType::f32, "the scales of the weight");
+  if (operands.has(kEightBitBias)) operands.want(kEightBitBias, DType::f32, "the bias");
+  if (operands.has(kEightBitResidual)) operands.want(kEightBitResidual, operands.computed(), "the residual");
+  const SymbolicShape& weight = operands.value(kEightBitWeight).shape;
+  if (!weight[0].is_fixed() || !weight[1].is_fixed()) throw Refused{"the weight's shape is not fixed"};
+}
+
+PrepareResult prepare_wgmma_int8_linear(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    refuse_without_wgmma(*Operands(request).device());
+    return prepare(request, LinearOperands::int8);
+  });
+}
+
+PrepareResult prepare_fp8_linear(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    const CudaDevice& device = *Operands(request).device();
+    if (const int capability = device.capability(); capability != 90) {
+      fail(ErrorCode::unsupported, "precision 'fp8': device {} has compute capability {}.{}: there are kernels for 9.0 alone",
+           device.name(), capability / 10, capability % 10);
+    }
+    return prepare(request, LinearOperands::fp8);
+  });
+}
+
+}  // namespace bertie::cuda

@@ -1,0 +1,27 @@
+// What int8_linear and fp8_linear have in common: activation(fma(x weight^T, x_scale * weight_scale, bias)) + residual.
+#pragma once
+
+#include "network/quantized_output.h"
+
+namespace bertie {
+
+// Inputs of both.
+enum EightBitLinearInput : size_t {
+  kEightBitX,
+  kEightBitXScale,
+  kEightBitWeight,
+  kEightBitWeightScale,
+  kEightBitBias,
+  kEightBitResidual
+};
+
+// x and weight are of `element`.
+void infer_eight_bit_linear(OpContext& context, DType element);
+
+OpDescriptor eight_bit_linear_op(std::string_view name, void (*infer)(OpContext&));
+
+const OpDescriptor& fp8_linear_op();
+
+inline bool is_eight_bit_linear(const Node& node) { return node.op == "int8_linear" || node.op == "fp8_linear"; }
+
+}  // namespace bertie

@@ -1,0 +1,19 @@
+#include <cmath>
+
+#include "quant/fp8.h"
+#include "reference/eight_bit_linear.h"
+#include "reference/ops.h"
+
+namespace bertie::reference {
+
+// The sum in double: nearly exact, where other backends' depend on their order.
+PrepareResult prepare_fp8_linear(const KernelRequest& request) {
+  return prepare_eight_bit_linear<uint8_t>(
+      request, [](const uint8_t* x, const uint8_t* weight, int64_t depth, float scale, float weight_scale, const float* bias) {
+        double sum = 0;
+        for (int64_t k = 0; k < depth; ++k) sum += static_cast<double>(fp8_to_float(x[k])) * fp8_to_float(weight[k]);
+        return std::fma(static_cast<float>(sum), scale * weight_scale, bias ? *bias : 0.0f);
+      });
+}
+
+}  // namespace bertie::reference
