@@ -214,6 +214,7 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
     if (precision.linear_only) passes.linear_only.emplace_back(precision.name);
   }
   passes.float_precision = target.float_precision;
+  passes.int8_attention = target.int8_attention;
   impl->passes = run_passes(network, passes);
   network.remove_dead_nodes();
 

@@ -220,7 +220,7 @@ size_t hold_eight_bits(Network& network, const PassOptions& options) {
   const auto held = std::count_if(order.begin(), order.end(), [&](NodeId id) { return network.node(id).op == "int8_linear"; });
   for (const NodeId id : order) {
     Node& node = network.mutable_node(id);
-    node.attributes.erase("precision");
+    if (node.op != "attention" || node.text("precision", "fp32") != "int8") node.attributes.erase("precision");
     // Beside layers in eight bits the others stay in float32, also where a run asks for eight.
     if (held > 0 && node.op == "linear") node.attributes["precision"] = std::string("fp32");
   }
