@@ -37,9 +37,9 @@ class Attention final : public Kernel {
         heads_(request.node.integer("heads")),
         head_dim_(operands.fixed_width(kQuery, "q") / heads_ / (packed_qkv_ ? 3 : 1)),
         scale_(static_cast<float>(request.node.real("scale", 1) * M_LOG2E)),
-        scratch_bytes_(aligned(static_cast<size_t>((int8 ? kernels_.attention_int8_scratch_floats
-                                                         : kernels_.attention_scratch_floats)(head_dim_)) *
-                               sizeof(float))),
+        scratch_bytes_(aligned(
+            static_cast<size_t>((int8 ? kernels_.attention_int8_scratch_floats : kernels_.attention_scratch_floats)(head_dim_)) *
+            sizeof(float))),
         output_(request) {}
 
   // A block of scratch for each thread, then what a mask leaves, then rows that are wanted as integers alone, then the work list.
@@ -232,6 +232,7 @@ PrepareResult prepare(const KernelRequest& request, bool int8) {
       if (mask == DType::f16 || mask == DType::bf16 || mask == DType::f64)
         throw Refused{fmt::format("the mask is {}", dtype_name(mask))};
     }
+    if (int8 && request.node.real("scale", 1) < 0) throw Refused{"a scale below 0"};
     const int64_t heads = request.node.integer("heads");
     const int64_t head_dim = operands.fixed_width(kQuery, "q") / heads / (request.node.integer("packed_qkv") ? 3 : 1);
     if (head_dim > kAttentionMaxHeadDim) throw Refused{fmt::format("heads of {}: at most {}", head_dim, kAttentionMaxHeadDim)};

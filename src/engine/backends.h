@@ -16,7 +16,8 @@ struct Target {
   std::vector<std::string> devices;              // names for Backend::open, a replica of the engine on each
   std::vector<Precision> precisions;             // of the preferred backend
   std::string float_precision = "fp32";          // of what lies between layers whose precision is for linear layers alone
-  std::vector<std::string> linear_only() const;  // names of such precisions
+  bool int8_attention = false;                   // there are kernels for attention in eight bits
+  std::vector<std::string> linear_only() const;  // names of precisions for linear layers alone
 };
 // Of EngineOptions::device. Throws Error(invalid_argument) naming the devices there are.
 Target target_of(std::string_view device);

@@ -216,6 +216,7 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
   if (!options.outputs.empty()) network.keep_outputs(options.outputs);
   passes.linear_only = target.linear_only();
   passes.float_precision = target.float_precision;
+  passes.int8_attention = target.int8_attention;
   impl->passes = run_passes(network, passes);
   network.remove_dead_nodes();
 

@@ -1,5 +1,6 @@
 // Says of each node in which precision it is computed, where the network is not wanted in float32 alone: by default
-// EngineOptions::precision, by name EngineOptions::layer_precision. Some precisions are for linear layers alone, as the device has it.
+// EngineOptions::precision, by name EngineOptions::layer_precision. Some precisions are for linear layers alone, as the device has it;
+// attention is in eight bits where it is named, on a device that has it so.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -30,10 +31,11 @@ bool is_quantized(const Network& network, const Node& linear) {
 // Said by the engine file that the network is from.
 bool held_in_bf16(const Node& node) { return node.op == "linear" && node.text("precision") == "bf16"; }
 
-// Why it cannot be computed in `precision`.
+// Why it cannot be computed in `precision`; `named`: it is asked for by name.
 std::string no_layer(const Network& network, const Node& node, const PassOptions& options, const std::string& precision,
-                     const std::set<const void*>& tables) {
-  if (node.op == "attention" && precision == "int8" && getenv("ATTN8")) return "";
+                     const std::set<const void*>& tables, bool named) {
+  if (node.op == "attention" && precision == "int8" && named)
+    return options.int8_attention ? "" : "the device has no attention in eight bits";
   if (is_eight_bit_linear(node)) return precision == "int8" ? "" : "its weight is held in eight bits";
   if (held_in_bf16(node)) return precision == "bf16" ? "" : "its weight is held in bfloat16";
   if (!options.is_linear_only(precision)) return "";
@@ -65,7 +67,7 @@ struct Found {
 }  // namespace
 
 void assign_precision(Network& network, const PassOptions& options, PassLog& log) {
-  if (options.precision == "fp32" && options.layer_precision.empty()) return;
+  if (options.precision == "fp32" && options.layer_precision.empty() && options.int8_attention) return;
   const std::set<const void*> tables = embedding_tables(network);
   const bool by_file = !options.calibration && says_eight_bits(network);
   std::vector<Found> found(options.layer_precision.size());
@@ -78,22 +80,26 @@ void assign_precision(Network& network, const PassOptions& options, PassLog& log
       log.refused("{}: the file has it in floats", node.name);
       precision = options.beside_linear_layers();
     }
+    bool named = node.attributes.contains("precision");
     for (size_t i = 0; i < found.size(); ++i) {
       const LayerPrecision& layers = options.layer_precision[i];
       if (!matches_glob(layers.pattern, node.name)) continue;
       precision = layers.precision;  // the last one that names it
-      found[i].any = true;
-      const std::string refusal = no_layer(network, node, options, precision, tables);
+      found[i].any = named = true;
+      const std::string refusal = no_layer(network, node, options, precision, tables, named);
       if (refusal.empty())
         found[i].suits = true;
       else if (found[i].refusal.empty())
         found[i].refusal = fmt::format("{} '{}': {}", node.op, node.name, refusal);
     }
-    const std::string refusal = no_layer(network, node, options, precision, tables);
-    if (!refusal.empty() && node.op == "linear") log.refused("{}: {}", node.name, refusal);
+    const std::string refusal = no_layer(network, node, options, precision, tables, named);
+    if (!refusal.empty() && (node.op == "linear" || named)) log.refused("{}: {}", node.name, refusal);
     if (!refusal.empty() || is_eight_bit_linear(node)) precision = options.beside_linear_layers();
     if (held_in_bf16(node)) precision = "bf16";
-    if (precision == "fp32") continue;
+    if (precision == "fp32") {
+      network.mutable_node(id).attributes.erase("precision");
+      continue;
+    }
     network.mutable_node(id).attributes["precision"] = precision;
     assigned[precision].push_back(node.name);
   }

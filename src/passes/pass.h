@@ -55,6 +55,7 @@ struct PassOptions {
   const Calibration* calibration = nullptr;                                    // see EngineOptions
   std::vector<std::string> linear_only = std::vector<std::string>(1, "int8");  // precisions that are for linear layers alone
   std::string float_precision = "fp32";                                        // beside those: the device's
+  bool int8_attention = true;                                                  // the device has it
 };
 
 // What an engine's options say to the passes; of a device they say nothing. Throws Error(invalid_argument) for a layer precision that is none.

@@ -420,6 +420,15 @@ TEST(PassesTest, LayersByNameAreComputedOtherwise) {
   EXPECT_THAT(precisions({.precision = "fp16", .layer_precision = {{"norm2*", "fp32"}, {"projection", "fp32"}}}),
               ElementsAre("embedding_norm.embedding fp16", "attention.qkv fp16", "attention fp16", "projection fp32",
                           "norm1.skip fp16", "intermediate fp16", "output fp16"));
+  // Attention is in eight bits where it is named.
+  EXPECT_THAT(precisions({.layer_precision = {{"attention", "int8"}}}),
+              ElementsAre("attention.qkv fp32", "attention int8", "projection fp32", "intermediate fp32", "output fp32"));
+  EXPECT_THAT(precisions({.precision = "int8", .layer_precision = {{"*", "int8"}, {"attention", "fp32"}}}),
+              ElementsAre("attention.qkv int8", "projection int8", "intermediate int8", "output int8"));
+  EXPECT_THAT(message_of([&] {
+                precisions({.layer_precision = {{"attention", "int8"}}, .int8_attention = false});
+              }),
+              HasSubstr("attention 'attention': the device has no attention in eight bits"));
   const auto message = [&](const LayerPrecision& layers) {
     return message_of([&] { precisions({.precision = "int8", .layer_precision = {{"*", "fp32"}, layers}}); });
   };

@@ -45,8 +45,7 @@ void attend_int8(const AttentionInt8Row& row, std::span<int8_t> scratch, float* 
       for (int64_t j = 0; j < count; ++j) bits = std::max(bits, std::bit_cast<uint32_t>(std::fabs(column[j * head_dim])));
       const float largest_value = std::bit_cast<float>(bits);
       int32_t sum = 0;
-      for (int64_t j = 0; j < count; ++j)
-        sum += static_cast<int32_t>(weights[j]) * to_int8(column[j * head_dim], largest_value);
+      for (int64_t j = 0; j < count; ++j) sum += static_cast<int32_t>(weights[j]) * to_int8(column[j * head_dim], largest_value);
       const float scale = not_finite_as_nan(largest_value / kInt8Largest);
       out[d] = first ? static_cast<float>(sum) * scale : std::fma(static_cast<float>(sum), scale, out[d] * decay);
     }

@@ -36,19 +36,17 @@ inline constexpr float kAttentionPower[] = {255.0f, 176.787153f, 61.7638907f, 14
 inline constexpr float kAttentionLeastWeight = -12.0f;  // weighs nothing
 inline constexpr float kAttentionLeastDecay = -126.0f;
 
-// 255 * 2^x for x from `lowest` to a little above 0; below it, or NaN, as at `lowest`.
+// 255 * 2^x for x from `lowest` to 0, and as at these beyond them (what rounding leaves above 0); NaN as `lowest`.
 inline float attention_power(float x, float lowest) {
   constexpr float kRounder = 0x1.8p23f;  // leaves round(x) in the low bits
-  x = x > lowest ? x : lowest;
+  x = std::min(x > lowest ? x : lowest, 0.0f);
   const float shifted = x + kRounder, fraction = x - (shifted - kRounder);
   float power = kAttentionPower[3];
   for (int i = 2; i >= 0; --i) power = std::fma(power, fraction, kAttentionPower[i]);
   return std::bit_cast<float>(std::bit_cast<uint32_t>(power) + (std::bit_cast<uint32_t>(shifted) << 23));
 }
 
-inline float attention_weight(float x) {
-  return std::min(kAttentionWeightOne, std::nearbyint(attention_power(x, kAttentionLeastWeight)));
-}
+inline float attention_weight(float x) { return std::nearbyint(attention_power(x, kAttentionLeastWeight)); }
 
 inline float attention_decay(float x) { return attention_power(x, kAttentionLeastDecay) * (1 / kAttentionWeightOne); }
 

@@ -144,8 +144,8 @@ class Attention final : public Kernel {
       ++keys;
     }
     const std::span<int8_t> integers(reinterpret_cast<int8_t*>(bias + (end - begin)), attend_int8_scratch(head_dim_));
-    attend_int8({std::span<const float>(q, static_cast<size_t>(head_dim_)), static_cast<float>(scale_ * std::numbers::log2e), keys,
-                 k, v, in.relative_bias.data ? bias : nullptr},
+    attend_int8({std::span<const float>(q, static_cast<size_t>(head_dim_)), static_cast<float>(scale_ * std::numbers::log2e),
+                 keys, k, v, in.relative_bias.data ? bias : nullptr},
                 integers, out);
   }
 

@@ -1,6 +1,7 @@
 // The eight-bit ops of the cpu backend, on every instruction set, against the reference: equal bits where the arithmetic is exact.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -11,6 +12,7 @@
 #include "network/quantized_output.h"
 #include "quant/int8.h"
 #include "reference/backend.h"
+#include "tests/conformance/cases.h"
 #include "tests/conformance/scoped_isa.h"
 #include "tests/support/op_runner.h"
 
@@ -325,6 +327,120 @@ TEST(Int8Conformance, AttentionQuantisesItsRows) {
     const Attributes attributes = {{"heads", int64_t{3}}, {"scale", 0.2}, {"packed_qkv", int64_t{1}}};
     expect_own_floats_quantised({"attention", attributes, {{random_tensor(random, {tokens, 3 * 3 * 40})}}, lengths, {}});
   }
+}
+
+// In eight bits; the floats are kept apart by their bits.
+OpResult run_int8_attention(const Backend& backend, OpCase c, int threads = 1) {
+  c.attributes["precision"] = std::string("int8");
+  return run_op(backend, c, threads);
+}
+
+void expect_the_references_bits(const OpCase& c, const std::string& name) {
+  const OpResult expected = run_int8_attention(reference_backend(), c);
+  for (const cpu::Isa& isa : cpu::available_isas()) {
+    const ScopedIsa scoped(isa.name);
+    for (int threads : {1, 3}) {
+      const OpResult result = run_int8_attention(cpu_backend(), c, threads);
+      ASSERT_EQ(result.kernel, "cpu_" + std::string(isa.name) + "_i8_attention") << name << result.refusal;
+      ASSERT_EQ(result.values.size(), expected.values.size()) << name;
+      for (size_t i = 0; i < result.values.size(); ++i) {
+        ASSERT_EQ(std::bit_cast<uint32_t>(result.values[i]), std::bit_cast<uint32_t>(expected.values[i]))
+            << isa.name << " " << name << " element " << i << ": " << result.values[i] << " and " << expected.values[i];
+      }
+    }
+  }
+}
+
+TEST(Int8Conformance, AttentionHasTheReferencesBits) {
+  for (const ConformanceCase& c : attention_cases()) expect_the_references_bits(c.op, c.name);
+  for (const ConformanceCase& c : padded_attention_cases()) expect_the_references_bits(c.op, c.name);
+}
+
+TEST(Int8Conformance, AttentionIsNearThatInFloat32) {
+  for (const ConformanceCase& c : attention_cases()) {
+    if (c.op.lengths != std::vector<int64_t>{19, 1, 130}) continue;
+    const OpResult exact = run_op(reference_backend(), c.op), result = run_int8_attention(reference_backend(), c.op);
+    double error = 0, size = 0;
+    for (size_t i = 0; i < exact.values.size(); ++i) {
+      error += std::pow(static_cast<double>(exact.values[i]) - result.values[i], 2);
+      size += std::pow(static_cast<double>(exact.values[i]), 2);
+    }
+    EXPECT_LE(error, 0.02 * 0.02 * size) << c.name;
+  }
+}
+
+TEST(Int8Conformance, AttentionOfASequenceDoesNotDependOnItsNeighbours) {
+  std::mt19937 random(21);
+  constexpr int64_t kWidth = 3 * 2 * 40;
+  const Tensor rows = random_tensor(random, {470, kWidth});
+  const Attributes attributes = {{"heads", int64_t{2}}, {"scale", 0.2}, {"packed_qkv", int64_t{1}}};
+  const std::vector<float> all =
+      run_int8_attention(cpu_backend(), {"attention", attributes, {{rows}}, {200, 1, 0, 140, 129}, {}}, 2).values;
+  int64_t begin = 0;
+  for (const int64_t length : {200, 1, 0, 140, 129}) {
+    const float* from = rows.view().as<float>() + begin * kWidth;
+    const Tensor own = tensor_of({length, kWidth}, std::vector<float>(from, from + length * kWidth));
+    const std::vector<float> alone = run_int8_attention(cpu_backend(), {"attention", attributes, {{own}}, {length}, {}}).values;
+    EXPECT_TRUE(std::equal(alone.begin(), alone.end(), all.begin() + begin * kWidth / 3)) << length;
+    begin += length;
+  }
+}
+
+TEST(Int8Conformance, AttentionShowsWhatIsNotFinite) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr int64_t kLength = 150, kHeadDim = 20;  // one head
+  const Attributes attributes = {{"heads", int64_t{1}}, {"scale", 0.3}, {"packed_qkv", int64_t{1}}};
+  const std::vector<float> usual = [] {
+    std::mt19937 random(22);
+    const Tensor x = random_tensor(random, {kLength, 3 * kHeadDim});
+    const float* from = x.view().as<float>();
+    return std::vector<float>(from, from + kLength * 3 * kHeadDim);
+  }();
+  for (const float bad : {kNan, kInfinity, -kInfinity}) {
+    for (int64_t part = 0; part < 3; ++part) {  // of q, k, v
+      for (const int64_t row : {0, 140}) {
+        std::vector<float> x = usual;
+        x[static_cast<size_t>(row * 3 * kHeadDim + part * kHeadDim + 3)] = bad;
+        const OpCase c{"attention", attributes, {{tensor_of({kLength, 3 * kHeadDim}, x)}}, {kLength}, {}};
+        const auto check = [&](const OpResult& result, std::string_view name) {
+          for (int64_t i = 0; i < kLength * kHeadDim; ++i) {
+            const bool shown = part == 0 ? i / kHeadDim == row : part == 1 || i % kHeadDim == 3;
+            ASSERT_EQ(std::isnan(result.values[static_cast<size_t>(i)]), shown) << name << " " << bad << " " << part << " " << i;
+            if (!shown) {
+              ASSERT_TRUE(std::isfinite(result.values[static_cast<size_t>(i)])) << name;
+            }
+          }
+        };
+        check(run_int8_attention(reference_backend(), c), "reference");
+        for (const cpu::Isa& isa : cpu::available_isas()) {
+          const ScopedIsa scoped(isa.name);
+          check(run_int8_attention(cpu_backend(), c), isa.name);
+        }
+      }
+    }
+  }
+}
+
+TEST(Int8Conformance, AttentionOfZerosAndTinyValuesHasTheReferencesBits) {
+  const Attributes attributes = {{"heads", int64_t{1}}, {"scale", 0.3}, {"packed_qkv", int64_t{1}}};
+  std::mt19937 random(23);
+  for (const float scale : {0.0f, 1e-44f, 1e-30f, 1e6f, 1e15f}) {
+    expect_the_references_bits(
+        {"attention", attributes, {{random_tensor(random, {33, 3 * 24}, DType::f32, scale)}}, {20, 13}, {}},
+        std::to_string(scale));
+  }
+  OpCase c{"attention", attributes, {{random_tensor(random, {4, 3 * 8})}}, {4}, {}};
+  c.attributes["scale"] = -0.3;
+  EXPECT_EQ(run_int8_attention(cpu_backend(), c).kernel, "");  // refused
+  EXPECT_EQ(run_int8_attention(reference_backend(), c).kernel, "reference_attention");
+}
+
+TEST(Int8Conformance, AttentionInEightBitsQuantisesItsRows) {
+  std::mt19937 random(24);
+  const Attributes attributes = {
+      {"heads", int64_t{3}}, {"scale", 0.2}, {"packed_qkv", int64_t{1}}, {"precision", std::string("int8")}};
+  expect_own_floats_quantised(
+      {"attention", attributes, {{random_tensor(random, {472, 3 * 3 * 40})}}, {5, 0, 150, 1, 16, 300}, {}});
 }
 
 }  // namespace

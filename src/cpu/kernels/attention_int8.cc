@@ -62,7 +62,7 @@ BERTIE_INLINE void store_integers(std::byte* to, IVec16 a) {
 #endif
 }
 
-// In [0, 255], but for bytes, where larger ones become 255.
+// In [0, 255].
 BERTIE_INLINE void store_unsigned(std::byte* to, IVec16 a) {
   if constexpr (!kBytes) {
     store_integers(to, a);
@@ -78,7 +78,7 @@ BERTIE_INLINE void store_unsigned(std::byte* to, IVec16 a) {
 }
 
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
-// Sixty-four bytes, values not negative: larger ones become 255.
+// Sixty-four bytes, of values in [0, 255].
 BERTIE_INLINE IVec16 pack_unsigned(const IVec16 (&a)[4]) {
 #if defined(__AVX512F__)
   const __m512i packed =
@@ -87,7 +87,8 @@ BERTIE_INLINE IVec16 pack_unsigned(const IVec16 (&a)[4]) {
 #else
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   const auto half = [&](IVec16 x, IVec16 y) __attribute__((always_inline)) {
-    return _mm256_permutevar8x32_epi32(_mm256_packus_epi16(_mm256_packs_epi32(x.lo, x.hi), _mm256_packs_epi32(y.lo, y.hi)), order);
+    return _mm256_permutevar8x32_epi32(_mm256_packus_epi16(_mm256_packs_epi32(x.lo, x.hi), _mm256_packs_epi32(y.lo, y.hi)),
+                                       order);
   };
   return {half(a[0], a[1]), half(a[2], a[3])};
 #endif
@@ -260,7 +261,7 @@ void multiply(const TileArguments& whole, int64_t rows, int64_t panels, int64_t 
 // src/quant/attention_int8.h: attention_power.
 BERTIE_INLINE Vec16 power(Vec16 x, float lowest) {
   const Vec16 rounder = broadcast(12582912.0f);  // 1.5 * 2^23
-  x = max(x, broadcast(lowest));                 // NaN: the latter
+  x = min(max(x, broadcast(lowest)), zero());    // NaN: lowest
   const Vec16 shifted = x + rounder, fraction = x - (shifted - rounder);
   Vec16 p = fused(broadcast(14.0273156f), fraction, broadcast(61.7638907f));
   p = fused(p, fraction, broadcast(176.787153f));
@@ -300,17 +301,17 @@ struct Work : HeadRows {
   int64_t head_dim, width;  // the latter in whole vectors
   int64_t q_stride;
   // Scratch.
-  std::byte* keys;      // [key panel][width / kInLane][16 keys]
-  float* key_scales;    // [key]
-  int32_t* starts;      // [key]
-  std::byte* values;    // [key / kInLane][column panel][16 columns]
-  float* value_scales;  // [width]
-  std::byte* queries;   // [query], q_stride bytes apart
+  std::byte* keys;                        // [key panel][width / kInLane][16 keys]
+  float* key_scales;                      // [key]
+  int32_t* starts;                        // [key]
+  std::byte* values;                      // [key / kInLane][column panel][16 columns]
+  float* value_scales;                    // [width]
+  std::byte* queries;                     // [query], q_stride bytes apart
   float *query_scales, *maxima, *totals;  // [query]
-  float* scores;       // [kTileRows, kScoreStride]
-  std::byte* weights;  // [kTileRows], kWeightStride bytes apart
-  float* sums;         // [query][width]
-  Vec16 poison = zero();  // NaN where a key is not finite
+  float* scores;                          // [kTileRows, kScoreStride]
+  std::byte* weights;                     // [kTileRows], kWeightStride bytes apart
+  float* sums;                            // [query][width]
+  Vec16 poison = zero();                  // NaN where a key is not finite
 
   Work(const AttentionProblem& p, const AttentionItem& i, int64_t h, float* scratch)
       : HeadRows{p, i, h}, head_dim(p.head_dim), width(round_up_16(p.head_dim)), q_stride(query_stride(p.head_dim)) {
@@ -355,7 +356,8 @@ void Work::pack_keys(int64_t begin, int64_t count) {
     for (int64_t line = 0; line < depth; line += 16) {
       Vec16 square[16];
 #pragma GCC unroll 16
-      for (int64_t i = 0; i < 16; ++i) square[i] = i < present ? load(reinterpret_cast<const float*>(rows[i] + line * 4)) : zero();
+      for (int64_t i = 0; i < 16; ++i)
+        square[i] = i < present ? load(reinterpret_cast<const float*>(rows[i] + line * 4)) : zero();
       transpose(square);
       for (int64_t i = 0; i < min(16, depth - line); ++i) store_line(panel + (line + i) * kLine, bits(square[i]));
     }
@@ -483,7 +485,7 @@ void Work::weigh(int64_t query, int64_t rows, int64_t key_count, bool first, flo
     }
 #endif
     for (; i < end; i += 16) {
-      const IVec16 integers = round_to_int(min(weight(i), broadcast(255.0f)));
+      const IVec16 integers = round_to_int(weight(i));
       store_unsigned(to + i * kElement, integers);
       sum = sum + integers;
     }
