@@ -24,20 +24,23 @@ __device__ inline void add(float (&sum)[Vector<T>::kWidth], const void* rows, in
   for (int i = 0; i < Vector<T>::kWidth; ++i) sum[i] += load(&read.values[i]);
 }
 
-// kVectors: a lane's at most.
-template <typename T, int kVectors>
+// kVectors: a lane's at most. kEarly: gamma and beta are there before x is, in registers, of which many rows at a time need few.
+template <typename T, int kVectors, bool kEarly>
 __global__ void __launch_bounds__(kWarps * 32) warp_layer_norm(AnyLayerNormParams p) {
   constexpr int kWidth = Vector<T>::kWidth;
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
   const int lane = threadIdx.x % 32, vectors = static_cast<int>(p.width) / kWidth;
   const float count = static_cast<float>(p.width);
-  // Of all rows that a warp takes, and there before x is.
   float gamma[kVectors][kWidth], beta[kVectors][kWidth];
-#pragma unroll
-  for (int k = 0; k < kVectors; ++k) {
-    if (lane + k * 32 >= vectors) continue;
+  const auto load_vector = [&](int k) {
     load_neighbours(p.gamma + (lane + k * 32) * kWidth, gamma[k]);
     load_neighbours(p.beta + (lane + k * 32) * kWidth, beta[k]);
+  };
+  if constexpr (kEarly) {
+#pragma unroll
+    for (int k = 0; k < kVectors; ++k) {
+      if (lane + k * 32 < vectors) load_vector(k);
+    }
   }
   begin_dependent();
   bool bad = false;
@@ -80,6 +83,7 @@ __global__ void __launch_bounds__(kWarps * 32) warp_layer_norm(AnyLayerNormParam
     for (int k = 0; k < kVectors; ++k) {
       const int vector = lane + k * 32;
       if (vector >= vectors) continue;
+      if constexpr (!kEarly) load_vector(k);
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) {
         held[k][i] = fmaf((held[k][i] - mean) * scale, gamma[k][i], beta[k][i]);
@@ -112,11 +116,12 @@ __global__ void __launch_bounds__(kWarps * 32) warp_layer_norm(AnyLayerNormParam
   if (p.overflow && bad) atomicMin(p.overflow, p.step);
 }
 
-template <typename T>
-cudaError_t launch(const AnyLayerNormParams& p, cudaStream_t stream) {
-  const unsigned blocks = blocks_for(p.rows, kWarps);
+template <typename T, bool kEarly>
+cudaError_t launch(const AnyLayerNormParams& p, unsigned blocks, cudaStream_t stream) {
   const int64_t vectors = (p.width / Vector<T>::kWidth + 31) / 32;
-  const auto kernel = vectors <= 2 ? warp_layer_norm<T, 2> : vectors <= 4 ? warp_layer_norm<T, 4> : warp_layer_norm<T, 8>;
+  const auto kernel = vectors <= 2   ? warp_layer_norm<T, 2, kEarly>
+                      : vectors <= 4 ? warp_layer_norm<T, 4, kEarly>
+                                     : warp_layer_norm<T, 8, kEarly>;
   return launch_dependent(kernel, blocks, kWarps * 32, 0, stream, p);
 }
 
@@ -124,7 +129,17 @@ cudaError_t launch(const AnyLayerNormParams& p, cudaStream_t stream) {
 
 cudaError_t launch_warp_layer_norm(const AnyLayerNormParams& p, cudaStream_t stream) {
   if (!warp_layer_norm_takes(p.element, p.width)) return cudaErrorInvalidValue;
-  return with_element(p.element, [&](auto type) { return launch<decltype(type)>(p, stream); });
+  int device = 0, multiprocessors = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  if (error != cudaSuccess) return error;
+  const unsigned blocks = blocks_for(p.rows, kWarps);
+  return with_element(p.element, [&](auto type) {
+    using T = decltype(type);
+    // As many as are there at once whatever registers they take.
+    return blocks <= 4u * static_cast<unsigned>(multiprocessors) ? launch<T, true>(p, blocks, stream)
+                                                                 : launch<T, false>(p, blocks, stream);
+  });
 }
 
 }  // namespace bertie::cuda
