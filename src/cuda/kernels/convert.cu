@@ -1,7 +1,6 @@
 // One element a thread and turn: reads and writes are coalesced, and the kernel is bound by memory.
 #include "cuda/kernels/convert.h"
 
-#include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/elements.cuh"
 
 namespace bertie::cuda {
@@ -9,7 +8,6 @@ namespace {
 
 template <typename From, typename To>
 __global__ void convert(const From* from, To* to, ConvertParams p) {
-  begin_dependent();
   const int64_t live = p.live_rows ? min(p.count, *p.live_rows * p.row_elements) : p.count;
   bool bad = false;
   for (int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; i < live; i += gridDim.x * int64_t{blockDim.x}) {
@@ -28,8 +26,9 @@ cudaError_t launch_convert(const ConvertParams& p, cudaStream_t stream) {
     return with_element(p.to_element, [&](auto to) {
       using From = decltype(from);
       using To = decltype(to);
-      return launch_dependent(convert<From, To>, blocks_for(p.count, kThreads), kThreads, 0, stream,
-                              static_cast<const From*>(p.from), static_cast<To*>(p.to), p);
+      convert<<<blocks_for(p.count, kThreads), kThreads, 0, stream>>>(static_cast<const From*>(p.from), static_cast<To*>(p.to),
+                                                                      p);
+      return cudaGetLastError();
     });
   });
 }

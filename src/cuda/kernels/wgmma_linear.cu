@@ -337,12 +337,12 @@ cudaError_t launch(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t
                           p, x, weight, y);
 }
 
-// Turns of all multiprocessors times what a piece of a tile moves through shared memory, which is what products wait for; of GELU what no
-// products run beside, that of the last tile.
+// Turns of all multiprocessors times what a piece of a tile moves through shared memory, which is what products wait for; where tiles
+// are few, of GELU what no products run beside, that of the last tile.
 int64_t cost(const WgmmaLinearParams& p, int multiprocessors, int columns) {
   const int64_t tiles = (p.rows + kRows - 1) / kRows * ((p.columns + columns - 1) / columns);
-  return (tiles + multiprocessors - 1) / multiprocessors * (256 + 3 * columns) +
-         (p.activation == Activation::gelu ? 9 * columns : 0);
+  const bool counts_gelu = p.activation == Activation::gelu && p.rows <= 2048;
+  return (tiles + multiprocessors - 1) / multiprocessors * (256 + 3 * columns) + (counts_gelu ? 9 * columns : 0);
 }
 
 }  // namespace
