@@ -17,7 +17,8 @@ void attend(benchmark::State& state, const std::string& precision) {
   const int64_t length = state.range(0), head_dim = state.range(1), heads = state.range(2), sequences = state.range(3);
   Network network;
   const ValueId qkv = network.add_input("qkv", DType::f32, {"tokens", Dim(3 * heads * head_dim)});
-  network.add_node("attention", {qkv}, {{"heads", heads}, {"scale", 0.125}, {"packed_qkv", int64_t{1}}, {"precision", precision}});
+  network.add_node("attention", {qkv},
+                   {{"heads", heads}, {"scale", 0.125}, {"packed_qkv", int64_t{1}}, {"precision", precision}});
   bench::KernelRunner runner(network, std::vector<int64_t>(static_cast<size_t>(sequences), length));
   const double before = bench::peak_flops();
   for (auto _ : state) runner.run();
