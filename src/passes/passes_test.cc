@@ -436,6 +436,26 @@ TEST(PassesTest, LayersByNameAreComputedOtherwise) {
   EXPECT_THAT(message({"norm?.skip", "int8"}), HasSubstr("skip_layer_norm 'norm1.skip': it is no linear layer"));
 }
 
+TEST(PassesTest, AnEngineFileKeepsAttentionInEightBits) {
+  for (const char* precision : {"int8", "fp32"}) {
+    Layer layer;
+    layer.network.add_output("last_hidden_state", layer.hidden);
+    const PassOptions options = {.precision = "int8", .layer_precision = {{"attention", precision}}};
+    run_logical_passes(layer.network, options);
+    EXPECT_EQ(hold_eight_bits(layer.network, options), 4u);
+    const auto attention = [&] {
+      for (NodeId id : layer.network.order())
+        if (layer.network.node(id).op == "attention") return layer.network.node(id).text("precision", "fp32");
+      return std::string("none");
+    };
+    EXPECT_EQ(attention(), precision);
+    run_passes(layer.network, {});  // as the file's engine does
+    EXPECT_EQ(attention(), precision);
+    run_passes(layer.network, {.int8_attention = false});  // on a device without
+    EXPECT_EQ(attention(), "fp32");
+  }
+}
+
 TEST(PassesTest, BetweenInt8LayersFloatsAreReadWhereALayerIsInFloat) {
   Layer layer;
   layer.network.add_output("last_hidden_state", layer.hidden);
