@@ -48,7 +48,6 @@ class Operands {
   // The step's own precision: what its float operands and results are kept as, and whether products round f32 to tf32.
   DType computed() const { return computed_; }
   bool tf32() const { return tf32_; }
-  bool fp8() const { return fp8_; }  // wanted of a linear layer, whose floats are then f16
   // How an input that no step converts lies in memory.
   DType stored(size_t input) const;
 
@@ -77,7 +76,7 @@ class Operands {
   const KernelRequest& request_;
   std::shared_ptr<CudaDevice> device_;
   DType computed_ = DType::f32;
-  bool tf32_ = false, fp8_ = false;
+  bool tf32_ = false;
   std::vector<Constant> constants_;
   std::vector<Conversion> conversions_;
 };

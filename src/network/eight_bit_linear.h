@@ -20,8 +20,6 @@ void infer_eight_bit_linear(OpContext& context, DType element);
 
 OpDescriptor eight_bit_linear_op(std::string_view name, void (*infer)(OpContext&));
 
-const OpDescriptor& fp8_linear_op();
-
 inline bool is_eight_bit_linear(const Node& node) { return node.op == "int8_linear" || node.op == "fp8_linear"; }
 
 }  // namespace bertie

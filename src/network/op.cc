@@ -1,6 +1,5 @@
 #include "network/op.h"
 
-#include "network/eight_bit_linear.h"
 #include "network/element.h"
 #include "network/plugin_registry.h"
 

@@ -118,6 +118,7 @@ const OpDescriptor& embedding_op();
 const OpDescriptor& embedding_layer_norm_op();
 const OpDescriptor& expand_op();
 const OpDescriptor& fake_quantize_op();
+const OpDescriptor& fp8_linear_op();
 const OpDescriptor& gather_op();
 const OpDescriptor& gather_elements_op();
 const OpDescriptor& gather_nd_op();

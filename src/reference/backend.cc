@@ -1,6 +1,5 @@
 #include "reference/backend.h"
 
-#include "reference/eight_bit_linear.h"
 #include "reference/ops.h"
 
 namespace bertie {

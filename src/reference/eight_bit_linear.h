@@ -34,6 +34,4 @@ PrepareResult prepare_eight_bit_linear(const KernelRequest& request, Product pro
   return take(run, output.bytes_per_thread());
 }
 
-PrepareResult prepare_fp8_linear(const KernelRequest& request);
-
 }  // namespace bertie::reference

@@ -20,6 +20,7 @@ PrepareResult prepare_embedding(const KernelRequest& request);
 PrepareResult prepare_embedding_layer_norm(const KernelRequest& request);
 PrepareResult prepare_expand(const KernelRequest& request);
 PrepareResult prepare_fake_quantize(const KernelRequest& request);
+PrepareResult prepare_fp8_linear(const KernelRequest& request);
 PrepareResult prepare_gather(const KernelRequest& request);
 PrepareResult prepare_gather_elements(const KernelRequest& request);
 PrepareResult prepare_gather_nd(const KernelRequest& request);

@@ -227,9 +227,10 @@ TEST_F(CudaFp8, QuantizeRowsHasTheRulesBits) {
         for (int64_t row = 0; row < rows; ++row) {
           const auto first = static_cast<size_t>(row * extent), width = static_cast<size_t>(extent);
           std::vector<uint8_t> expected(width);
-          if (!fixed)
+          if (!fixed) {
             EXPECT_EQ(output<float>(result, 1)[static_cast<size_t>(row)],
                       quantize_fp8(std::span(x).subspan(first, width), expected.data()));
+          }
           for (size_t i = 0; i < width; ++i) {
             if (fixed) expected[i] = to_fp8_fixed(x[first + i], numbers[i], 0);
             const bool nan = (expected[i] & 0x7f) == 0x7f;

@@ -8,7 +8,7 @@ namespace bertie::cuda {
 constexpr int64_t kWarpLayerNormWidest = 1024;  // elements
 
 inline bool warp_layer_norm_takes(Element element, int64_t width) {
-  return width <= kWarpLayerNormWidest && width % (element == Element::f32 ? 4 : 8) == 0;
+  return width > 0 && width <= kWarpLayerNormWidest && width % (element == Element::f32 ? 4 : 8) == 0;
 }
 
 // As any_layer_norm, save that all its addresses but those of ids are 16-byte aligned.
