@@ -22,7 +22,7 @@ BERTIE_API size_t dtype_size(DType dtype);            // bytes
 // How a tensor's elements lie in memory. All are row-major but the weights of a model that came from an engine file.
 enum class TensorLayout : uint8_t {
   rows,         // row-major
-  panels_16,    // [n, k] f32 as [ceil(n / 16)][k][16]: sixteen rows side by side, zeros where n ends within a panel
+  panels_16,    // [n, k] f32, f16 or bf16 as [ceil(n / 16)][k][16]: sixteen rows side by side, zeros where n ends within a panel
   panels_16x4,  // [n, k] i8 as [ceil(n / 16)][K / 4][16][4]: four of k at a time; K is k rounded up to 64, zeros behind the ends
 };
 
