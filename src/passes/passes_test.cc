@@ -224,7 +224,7 @@ TEST(PassesTest, InFp8ScalesAreFixedByTheWeights) {
   const TensorView weight = constant_of(layer.network, intermediate, 2);
   EXPECT_EQ(weight.dtype, DType::u8);
   EXPECT_EQ(weight.as<uint8_t>()[15], 0x7e);
-  EXPECT_EQ(constant_of(layer.network, intermediate, 3).as<float>()[0], (layer.first - 2 + 15) / 448.0f);
+  EXPECT_EQ(constant_of(layer.network, intermediate, 3).as<float>()[0], uneven(static_cast<float>(layer.first) - 2 + 15) / 448.0f);
 }
 
 // Nothing is known of a network's input: its rows have their own scales.
@@ -264,7 +264,7 @@ TEST(PassesTest, InFp8ChannelsAreMovedToTheirMean) {
   }
   for (int64_t row = 0; row < 16; ++row) {
     double bias = layer.first - 1 + static_cast<double>(row);
-    for (int64_t i = 0; i < 64; ++i) bias += 3 * (layer.first - 1 + static_cast<double>(64 * row + i));
+    for (int64_t i = 0; i < 64; ++i) bias += 3.0 * uneven(static_cast<float>(layer.first) - 1 + static_cast<float>(64 * row + i));
     EXPECT_EQ(constant_of(layer.network, last, 4).as<float>()[row], static_cast<float>(bias));
   }
   EXPECT_EQ(layer.network.node(order[2]).text("quantize_output", "none"), "fixed");  // not named: by the weights
@@ -442,7 +442,7 @@ TEST(PassesTest, AnEngineFileKeepsAttentionInEightBits) {
     layer.network.add_output("last_hidden_state", layer.hidden);
     const PassOptions options = {.precision = "int8", .layer_precision = {{"attention", precision}}};
     run_logical_passes(layer.network, options);
-    EXPECT_EQ(hold_eight_bits(layer.network, options), 4u);
+    EXPECT_EQ(hold_precisions(layer.network, options), 4u);
     const auto attention = [&] {
       for (NodeId id : layer.network.order())
         if (layer.network.node(id).op == "attention") return layer.network.node(id).text("precision", "fp32");

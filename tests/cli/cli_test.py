@@ -564,7 +564,7 @@ class Reports(Case):
         self.fails(1, "inspect", MASKED, "--layer-precision", "*.layer.9.*=int8", says=["*.layer.9.*=int8", "inspect"])
         self.fails(1, "inspect", MASKED, "--layer-precision", "int8", says="PATTERN=P")
         self.fails(1, "inspect", MASKED, "--layer-precision", "*=fp8", says=["*=fp8", "fp32"])
-        self.fails(1, "inspect", MASKED, "--layer-precision", "*.self=int8", says=["attention", "no linear layer"])
+        self.fails(1, "inspect", MASKED, "--layer-precision", "*.LayerNorm*=int8", says=["layer_norm", "no linear layer"])
 
     def test_bf16(self):
         """Linear layers where the instruction set has its products; elsewhere the error lists what there is."""

@@ -82,7 +82,7 @@ OpResult run_device_op(const Backend& backend, const std::shared_ptr<Device>& de
     if (entry.op != op_case.op) continue;
     PrepareResult prepared = entry.prepare({network, node, pool, {}, false, device, stored});
     if (const Refusal* refusal = std::get_if<Refusal>(&prepared)) {
-      result.refusal = refusal->reason;
+      if (!refusal->reason.empty()) result.refusal = refusal->reason;
       continue;
     }
     result.kernel = entry.name;

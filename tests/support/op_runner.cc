@@ -120,7 +120,7 @@ OpResult run_op(const Backend& backend, const OpCase& op_case, int threads) {
     if (entry.op != op_case.op) continue;
     PrepareResult prepared = entry.prepare({network, node, pool});
     if (const Refusal* refusal = std::get_if<Refusal>(&prepared)) {
-      result.refusal = refusal->reason;
+      if (!refusal->reason.empty()) result.refusal = refusal->reason;
       continue;
     }
     result.kernel = entry.name;

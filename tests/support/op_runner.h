@@ -26,7 +26,7 @@ struct OpCase {
 
 struct OpResult {
   std::string kernel;   // empty where every kernel of the backend refused
-  std::string refusal;  // the last one's reason
+  std::string refusal;  // the last reason given
   Shape shape;
   std::vector<float> values;                    // of the first output, widened; none where it is not floating
   std::vector<std::vector<std::byte>> outputs;  // of run_device_op: all of them, as they are kept
