@@ -224,7 +224,7 @@ TEST(PassesTest, InFp8ScalesAreFixedByTheWeights) {
   const TensorView weight = constant_of(layer.network, intermediate, 2);
   EXPECT_EQ(weight.dtype, DType::u8);
   EXPECT_EQ(weight.as<uint8_t>()[15], 0x7e);
-  EXPECT_EQ(constant_of(layer.network, intermediate, 3).as<float>()[0], uneven(static_cast<float>(layer.first) - 2 + 15) / 448.0f);
+  EXPECT_EQ(constant_of(layer.network, intermediate, 3).as<float>()[0], uneven(layer.first - 2 + 15) / 448.0f);
 }
 
 // Nothing is known of a network's input: its rows have their own scales.
@@ -264,7 +264,7 @@ TEST(PassesTest, InFp8ChannelsAreMovedToTheirMean) {
   }
   for (int64_t row = 0; row < 16; ++row) {
     double bias = layer.first - 1 + static_cast<double>(row);
-    for (int64_t i = 0; i < 64; ++i) bias += 3.0 * uneven(static_cast<float>(layer.first) - 1 + static_cast<float>(64 * row + i));
+    for (int64_t i = 0; i < 64; ++i) bias += 3.0 * uneven(layer.first - 1 + static_cast<float>(64 * row + i));
     EXPECT_EQ(constant_of(layer.network, last, 4).as<float>()[row], static_cast<float>(bias));
   }
   EXPECT_EQ(layer.network.node(order[2]).text("quantize_output", "none"), "fixed");  // not named: by the weights
@@ -319,7 +319,9 @@ TEST(PassesTest, OtherLayersAreKeptInFloat32OnlyBesideEightBits) {
 // The same for bfloat16, where it is for linear layers alone: elsewhere the run says.
 TEST(PassesTest, LayersInBfloat16AreHeldAsSuch) {
   const std::vector<std::string> linear_only = {"int8", "bf16"};
-  for (const auto& [precisions, held] : {std::pair{linear_only, 3u}, {std::vector<std::string>{"int8"}, 0u}}) {
+  for (const auto& of : {std::pair{linear_only, 3u}, {std::vector<std::string>{"int8"}, 0u}}) {
+    const auto& precisions = of.first;
+    const unsigned held = of.second;
     Layer layer;
     layer.network.add_output("last_hidden_state", layer.hidden);
     run_logical_passes(layer.network, {});

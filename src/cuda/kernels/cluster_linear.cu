@@ -55,27 +55,38 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
   uint64_t* const arrived = reinterpret_cast<uint64_t*>(base + L::barriers_at(stages));
   uint64_t* const released = arrived + stages;
 
-  if (threadIdx.x >= L::kProducts) {
-    const bool sends = threadIdx.x == L::kProducts;
-    const auto send_weight = [&](int piece, int stage) {
-      arrive_expecting(&arrived[stage], L::kPieceBytes);
-      copy_box(base + stage * L::kPieceBytes + L::kXBytes, &weight_map, (first + piece) * kDepth, column, &arrived[stage]);
-    };
-    const auto send_x = [&](int piece, int stage) {
-      copy_box(base + stage * L::kPieceBytes, &x_map, (first + piece) * kDepth, row, &arrived[stage]);
-    };
-    const int early = min(pieces, stages);
-    if (sends) {
-      for (int stage = 0; stage < stages; ++stage) {
-        init_barrier(&arrived[stage], 1);
-        init_barrier(&released[stage], kGroups * 4);
-      }
-      fence_barriers();
-      for (int piece = 0; piece < early; ++piece) send_weight(piece, piece);
+  const bool multiplies = threadIdx.x < L::kProducts, sends = threadIdx.x == L::kProducts;
+  const auto send_weight = [&](int piece, int stage) {
+    arrive_expecting(&arrived[stage], L::kPieceBytes);
+    copy_box(base + stage * L::kPieceBytes + L::kXBytes, &weight_map, (first + piece) * kDepth, column, &arrived[stage]);
+  };
+  const auto send_x = [&](int piece, int stage) {
+    copy_box(base + stage * L::kPieceBytes, &x_map, (first + piece) * kDepth, row, &arrived[stage]);
+  };
+  const int early = min(pieces, stages);
+  if (sends) {
+    for (int stage = 0; stage < stages; ++stage) {
+      init_barrier(&arrived[stage], 1);
+      init_barrier(&released[stage], kGroups * 4);
     }
-    __syncthreads();  // barriers are there
-    if (!sends) return;
-    begin_dependent();
+    fence_barriers();
+    for (int piece = 0; piece < early; ++piece) send_weight(piece, piece);
+  }
+  const int lane = threadIdx.x % 32;
+  const int own_column = column + block * L::kOwn + lane % 4 * 2;
+  float2 bias[L::kOwn / 8] = {};
+  if (multiplies) {
+    if constexpr (kBlocks > 1) arrive_at_cluster();  // that this block has begun
+#pragma unroll
+    for (int i = 0; i < L::kOwn / 8; ++i) {
+      if (p.bias && own_column + i * 8 < p.columns) bias[i] = *reinterpret_cast<const float2*>(p.bias + own_column + i * 8);
+    }
+  }
+  __syncwarp();
+  __syncthreads();  // barriers are there
+  if (!multiplies && !sends) return;
+  begin_dependent();  // results may go where its operands lie
+  if (sends) {
     for (int piece = 0; piece < early; ++piece) send_x(piece, piece);
     for (int piece = early, stage = 0, parity = 0; piece < pieces; ++piece) {
       wait(&released[stage], parity);
@@ -88,17 +99,6 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
     }
     return;
   }
-  if constexpr (kBlocks > 1) arrive_at_cluster();  // that this block has begun
-  const int lane = threadIdx.x % 32;
-  const int own_column = column + block * L::kOwn + lane % 4 * 2;
-  float2 bias[L::kOwn / 8];
-#pragma unroll
-  for (int i = 0; i < L::kOwn / 8; ++i) {
-    bias[i] = {};
-    if (p.bias && own_column + i * 8 < p.columns) bias[i] = *reinterpret_cast<const float2*>(p.bias + own_column + i * 8);
-  }
-  __syncthreads();
-  begin_dependent();  // results may go where its operands lie
 
   const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
   float sums[kColumns / 2];
