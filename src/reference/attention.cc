@@ -125,6 +125,10 @@ class Attention final : public Kernel {
 
   void attend_in_int8(const Operands& in, int64_t row, int64_t begin, int64_t end, int64_t head, std::byte* scratch,
                       float* out) const {
+    if (begin == end) {  // where the row of an empty last sequence does not exist
+      std::fill_n(out, head_dim_, 0.0f);
+      return;
+    }
     const int64_t width = in.q.shape.back();
     const int64_t key_offset = head * head_dim_ + (packed_qkv_ ? heads_ * head_dim_ : 0);
     const int64_t value_offset = head * head_dim_ + (packed_qkv_ ? 2 * heads_ * head_dim_ : 0);
