@@ -55,7 +55,7 @@ endfunction()
 function(bertie_add_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "COMMAND" ${ARGN})
   if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 600)
+    set(ARG_TIMEOUT 1800)  # for sanitizers on a busy machine
   endif()
   add_test(NAME ${BERTIE_TEST_PREFIX}${name} COMMAND ${ARG_COMMAND} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${BERTIE_TEST_PREFIX}${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
