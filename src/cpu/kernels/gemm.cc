@@ -11,11 +11,18 @@
 namespace bertie::cpu::BERTIE_ISA {
 namespace {
 
+// Instrumented by AddressSanitizer the tiles of vectors take clang many minutes to compile: there they are those of no vectors.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BERTIE_SMALL_TILES
+#endif
+#endif
+
 // A tile of R rows by P panels keeps R * P sums, P panels and one element of A in registers.
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(BERTIE_SMALL_TILES)
 constexpr int kMaxTileRows = 9;
 constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 8, 8, 7, 6, 5, 4, 3, 3, 3};
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && !defined(BERTIE_SMALL_TILES)
 constexpr int kMaxTileRows = 6;
 constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 6, 3, 2, 1, 1, 1};
 #else
