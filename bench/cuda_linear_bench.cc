@@ -31,8 +31,7 @@ struct Shape2 {
 constexpr Shape2 kShapes[] = {
     {2304, 768, Activation::none}, {768, 768, Activation::none}, {3072, 768, Activation::gelu}, {768, 3072, Activation::none}};
 
-constexpr cuda::ClusterLinearTile kClusters[] = {{32, 1}, {32, 2}, {32, 4},  {64, 1},  {64, 2},
-                                                 {64, 4}, {64, 8}, {128, 2}, {128, 4}, {128, 8}};
+constexpr cuda::ClusterLinearTile kClusters[] = {{64, 64, 1}, {64, 64, 2}, {64, 64, 4}, {128, 64, 1}, {128, 128, 1}};
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -123,50 +122,36 @@ void run() {
         params.width = shape.columns;
         device->launch(activation, params, *stream);
       };
-      const auto tile = [&](int32_t columns) {
-        return [&, columns] {
-          cuda::WgmmaLinearParams params{};
-          params.x = x.data();
-          params.weight = next_weight(shape);
-          params.bias = reinterpret_cast<const float*>(bias->data());
-          params.y = y.data();
-          params.element = Element::f16;
-          params.activation = shape.activation;
-          params.rows = rows;
-          params.columns = shape.columns;
-          params.depth = shape.depth;
-          params.tile_columns = columns;
-          device->launch(linear, params, *stream);
-        };
-      };
-      const auto integers = [&] {
-        cuda::WgmmaLinearParams params{};
+      const auto launch_linear = [&](const auto& launcher, auto params) {
         params.x = x.data();
         params.weight = next_weight(shape);
-        params.bias = params.x_scale = params.w_scale = reinterpret_cast<const float*>(bias->data());
+        params.bias = reinterpret_cast<const float*>(bias->data());
         params.y = y.data();
-        params.operands = cuda::LinearOperands::int8;
         params.element = Element::f16;
         params.activation = shape.activation;
         params.rows = rows;
         params.columns = shape.columns;
         params.depth = shape.depth;
-        device->launch(linear, params, *stream);
+        device->launch(launcher, params, *stream);
+      };
+      const auto tile = [&](int32_t columns) {
+        return [&, columns] {
+          cuda::WgmmaLinearParams params{};
+          params.tile_columns = columns;
+          launch_linear(linear, params);
+        };
+      };
+      const auto integers = [&] {
+        cuda::WgmmaLinearParams params{};
+        params.operands = cuda::LinearOperands::int8;
+        params.x_scale = params.w_scale = reinterpret_cast<const float*>(bias->data());
+        launch_linear(linear, params);
       };
       const auto cluster = [&](cuda::ClusterLinearTile own_tile) {
         return [&, own_tile] {
           cuda::ClusterLinearParams params{};
-          params.x = x.data();
-          params.weight = next_weight(shape);
-          params.bias = reinterpret_cast<const float*>(bias->data());
-          params.y = y.data();
-          params.element = Element::f16;
-          params.activation = shape.activation;
-          params.rows = rows;
-          params.columns = shape.columns;
-          params.depth = shape.depth;
           params.tile = own_tile;
-          device->launch(clusters, params, *stream);
+          launch_linear(clusters, params);
         };
       };
       std::vector<std::function<void()>> works = {multiply, activate,  tile(0),   integers, tile(32),

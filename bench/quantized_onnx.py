@@ -21,7 +21,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from models import BUNDLED, ROOT, model_folder, token_ids
+from rival_engines import measure, padded
 
 CALIBRATION_TEXTS = 64
 KINDS = ("static", "static-all", "dynamic", "nncf")
@@ -37,8 +37,7 @@ KINDS = ("static", "static-all", "dynamic", "nncf")
 
 def feeds(bertie):
     for ids in token_ids(bertie, BUNDLED, ROOT / "tests" / "data" / "calibration.txt", CALIBRATION_TEXTS):
-        ids = np.array([ids[:128]], np.int64)
-        yield {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        yield padded([ids[:128]], True)
 
 
 class Reader(CalibrationDataReader):
@@ -52,7 +51,6 @@ class Reader(CalibrationDataReader):
 def quantize(kind, source, path, batches):
     model = onnx.load(source)
     weights = {tensor.name for tensor in model.graph.initializer}
-    weights |= {node.output[0] for node in model.graph.node if node.op_type == "Transpose" and node.input[0] in weights}
     products = [node.name for node in model.graph.node if node.op_type in ("MatMul", "Gemm") and (kind == "static-all" or node.input[1] in weights)]
     if kind == "nncf":
         import nncf
@@ -78,17 +76,9 @@ def runtime_time(path, batch, length, threads, seconds):
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     ids = np.random.default_rng([3, batch, length]).integers(1000, 30000, (batch, length)).astype(np.int64)
-    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    feed = padded(ids.tolist(), True)
     feed = {port.name: feed[port.name] for port in session.get_inputs()}
-    times, end = [], None
-    while end is None or time.perf_counter() < end or len(times) < 5:
-        start = time.perf_counter()
-        session.run(None, feed)
-        if end is None:  # the first warms up
-            end = time.perf_counter() + seconds
-            continue
-        times.append((time.perf_counter() - start) * 1000)
-    return statistics.median(times)
+    return statistics.median(measure([lambda: session.run(None, feed)], seconds, float("inf")))
 
 
 def bertie_time(bertie, path, batch, length, threads, seconds):

@@ -260,11 +260,10 @@ def print_table(title, engines, rows):
                  for label in labels]
         (low, high), ratio = row["ratio_range"][row["better_rival"]], row["ratio"][row["better_rival"]]
         print(f"| {row['case']} | " + " | ".join(cells) + f" | {ratio:.2f}x ({low:.2f} to {high:.2f}) |")
-    by_scales = [label for label in labels if "static" in label]
-    for row in rows if "bertie int8 static" in labels else ():
-        fixed = row["rounds"]["bertie int8 static"]
-        times = {label: statistics.median(a / b for a, b in zip(row["rounds"][label], fixed)) for label in [own, *by_scales] if label != "bertie int8 static"}
-        print(f"\n{row['case']}, over bertie int8 static: " + ", ".join(f"{label} {ratio:.2f}x" for label, ratio in times.items()) + ".")
+    fixed = "bertie int8 static"
+    for row in rows if fixed in labels else ():
+        ratios = {label: statistics.median(a / b for a, b in zip(row["rounds"][label], row["rounds"][fixed])) for label in labels if label != fixed}
+        print(f"\n{row['case']}, over {fixed}: " + ", ".join(f"{label} {ratio:.2f}x" for label, ratio in ratios.items()) + ".")
     if "cosine" in rows[0]:
         print("\nLowest mean cosine of a case with fp32, and the engine's bound (*: below it in that case): "
               + ", ".join(f"{e.label} {min(row['cosine'][e.label] for row in rows):.4f} ({e.bound})" for e in engines if e.bound) + ".")

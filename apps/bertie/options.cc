@@ -22,7 +22,7 @@ void CommonOptions::add_model(CLI::App& command, bool required) {
 }
 
 void CommonOptions::add_plugins(CLI::App& command) {
-  command.add_option("--plugin", plugins, "A shared library of custom ops; may be given several times")
+  command.add_option("--plugin", plugins, "A shared library of custom ops and calibrators; may be given several times")
       ->allow_extra_args(false)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
@@ -38,7 +38,9 @@ void CommonOptions::add_device(CLI::App& command) {
         static const std::regex known("cpu|reference|cuda(:[0-9]+)?(,cuda(:[0-9]+)?)*");
         return std::regex_match(value, known) ? "" : "unknown device " + value;
       });
-  command.add_option("--precision", precision, "fp32 (default), tf32, fp16, bf16, int8, fp8 or auto")
+  command
+      .add_option("--precision", precision,
+                  "fp32 (default, but of a quantised file or beside a calibration int8), tf32, fp16, bf16, int8, fp8 or auto")
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
   command.add_option("--calibration", calibration,
                      "What activations are, from `bertie calibrate`: scales of int8, which finds them at run time without it, "

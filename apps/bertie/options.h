@@ -27,7 +27,7 @@ struct CommonOptions {
   std::vector<std::string> plugins;
   std::string tokenizer;
   std::string device = "cpu";
-  std::string precision;    // as given; empty: fp32, or int8 beside a calibration
+  std::string precision;    // as given; empty: as used_precision says
   std::string calibration;  // a file
   std::vector<std::string> layer_precision;
   int threads = 0;

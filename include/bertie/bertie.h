@@ -6,7 +6,7 @@
 //   std::puts(answer.masks[0].candidates[0].token.c_str());   // capital
 //
 // Layers, each usable alone: Tokenizer (text to ids), Network (the graph), Engine and Session (running packed batches),
-// Model (a checkpoint folder), the tasks, and plugins (ops of your own). Every error is a bertie::Error.
+// Model (a checkpoint folder), the tasks, and plugins (ops and calibrators of your own). Every error is a bertie::Error.
 #pragma once
 
 #include "bertie/base.h"         // IWYU pragma: export

@@ -264,7 +264,7 @@ struct PluginInfo {
 // Loads a plugin library and registers its ops and calibrators, for the life of the process; loading one again changes nothing. From then on
 // Network::add_node, the ONNX importer (domain and op type), engine files and engines know them. Safe from any thread.
 // Throws Error(not_found) where there is no such file, Error(invalid_file) where it is no library for this machine, or no plugin,
-// Error(unsupported) for another BERTIE_PLUGIN_ABI, Error(invalid_argument) for an op or a calibrator whose name is taken.
+// Error(unsupported) for another BERTIE_PLUGIN_ABI, Error(invalid_argument) for an op, or another plugin's calibrator, whose name is taken.
 BERTIE_API PluginInfo load_plugin(const std::string& path);
 // The same for a description in this program; see plugin::register_ops.
 BERTIE_API PluginInfo register_plugin(const BertiePlugin& plugin);

@@ -48,14 +48,23 @@ struct Weights {
   std::vector<size_t> bounds = {0};
 };
 
-Weights weights_of(const Network& network, const LayerInput& input) {
-  Weights weights;
+void require_finite(const Network& network, const LayerInput& input) {
   for (size_t layer = 0; layer < input.weights.size(); ++layer) {
-    const std::vector<float> own = floats_of(*network.value(input.weights[layer]).constant);
-    if (!std::all_of(own.begin(), own.end(), [](float weight) { return std::isfinite(weight); })) {
+    const Tensor rows = network.value(input.weights[layer]).constant->row_major();
+    const TensorView view = rows.view();
+    const auto count = static_cast<size_t>(view.shape.elements());
+    for (size_t i = 0; i < count; ++i) {
+      if (std::isfinite(float_element(view, i))) continue;
       fail(ErrorCode::invalid_argument, "layer '{}': its weight '{}' has a value that is not finite", input.layers[layer],
            network.value(input.weights[layer]).name);
     }
+  }
+}
+
+Weights weights_of(const Network& network, const LayerInput& input) {
+  Weights weights;
+  for (const ValueId weight : input.weights) {
+    const std::vector<float> own = floats_of(*network.value(weight).constant);
     weights.values.insert(weights.values.end(), own.begin(), own.end());
     weights.bounds.push_back(weights.values.size());
   }
@@ -74,7 +83,7 @@ class Calibrating {
         pool_(options.threads) {
     if (texts.empty()) fail(ErrorCode::invalid_argument, "there is no text to calibrate on");
     if (inputs_.inputs.empty()) fail(ErrorCode::unsupported, "{}: no layer of it could run in eight bits", side_.name);
-    for (const LayerInput& input : inputs_.inputs) weights_of(inputs_.network, input);  // an early word about what is not finite
+    for (const LayerInput& input : inputs_.inputs) require_finite(inputs_.network, input);
     texts_ = encode_texts(std::span(&model, 1), texts, options.truncate);
     prepare_runner();
     prepare_sequences();

@@ -67,8 +67,7 @@ class OutputError {
         const float largest = largest_magnitude({to, depth_});
         if (largest == 0) continue;
         const float scale = largest / kInt8Largest, inverse_scale = kInt8Largest / largest;
-        constexpr float kRounder = 0x1.8p23f;  // leaves no bits of a fraction
-        for (size_t k = 0; k < depth_; ++k) to[k] = ((to[k] * inverse_scale + kRounder) - kRounder) * scale * inverse[k];
+        for (size_t k = 0; k < depth_; ++k) to[k] = nearest_integer(to[k] * inverse_scale) * scale * inverse[k];
       }
     });
     return result;

@@ -15,7 +15,7 @@ constexpr int64_t kRowsAtOnce = 16;  // of one task
 // Of one row of weights, in steps of its integers: how far each one's integer lies from it, and how far its other neighbour from that.
 void round_row(std::span<const float> row, std::span<const float> migration, std::span<float> errors, std::span<int8_t> moves) {
   for (size_t k = 0; k < row.size(); ++k) errors[k] = row[k] * migration[k];
-  const float largest = largest_magnitude(errors), inverse = largest == 0 ? 0 : kInt8Largest / largest;
+  const float largest = largest_magnitude(errors), inverse = inverse_int8(largest);
   for (size_t k = 0; k < row.size(); ++k) {
     const float scaled = errors[k] * inverse;
     const int8_t nearest = held_int8(scaled);

@@ -106,6 +106,7 @@ Preparation prepare(const KernelRequest& request, LinearOperands element) {
     throw Refused{"another activation than GELU (erf)"};
   if (operands.computed() != DType::f16) throw Refused{"results that are not f16"};
   if (operands.has(kEightBitResidual)) throw Refused{"a residual"};
+  if (!operands.value(kEightBitWeight).constant) throw Refused{"the weight is not constant"};
   want_eight_bit_operands(operands);
   const SymbolicShape& weight = operands.value(kEightBitWeight).shape;
   if (!wgmma_linear_takes_eight_bits(weight[0].size, weight[1].size)) {

@@ -17,8 +17,7 @@ class LayerNorm final : public Step {
         element_(element_of(operands.computed())),
         embeds_(embeds),
         sources_(sources),
-        constant_(is_constant(operands, sources) && is_constant(operands, sources + 1) &&
-                  (!output.fixed || is_constant(operands, quantization_input(operands.node())))),
+        constant_(is_constant(operands, sources) && is_constant(operands, sources + 1)),
         epsilon_(static_cast<float>(operands.node().real("epsilon"))),
         launcher_(device().launcher<AnyLayerNormParams>(launcher)) {
     for (size_t i = 0; embeds && i < 3; ++i) looked_up_[i] = operands.has(i) && operands.has(3 + i);

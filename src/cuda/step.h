@@ -53,10 +53,6 @@ class Operands {
 
   // run() sees the input as `dtype`: a constant is uploaded so, any other converted where it lies otherwise.
   void want(size_t input, DType dtype, std::string_view name);
-  // run() sees this in the place of a constant.
-  void replace(size_t input, DType dtype, std::shared_ptr<const DeviceBuffer> memory) {
-    constants_.push_back({input, dtype, std::move(memory)});
-  }
   // run() sees it as it is; a constant is uploaded.
   void want_as_it_is(size_t input);
 

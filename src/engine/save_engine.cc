@@ -12,7 +12,6 @@
 #include "backend/kernel_timings.h"
 #include "base/error.h"
 #include "base/float16.h"
-#include "base/float_element.h"
 #include "base/panels.h"
 #include "bertie/engine.h"
 #include "bertie/model.h"
@@ -24,6 +23,7 @@
 #include "network/network_json.h"
 #include "network/op.h"
 #include "passes/pass.h"
+#include "passes/weight_rows.h"
 
 namespace bertie {
 namespace {
@@ -49,17 +49,17 @@ class WeightTable {
       const Node& node = network.node(node_id);
       for (size_t i = 0; i < node.inputs.size(); ++i) {
         const bool weight = (node.op == "linear" && i == 1) || (node.op == "int8_linear" && i == 2);
-        const bool bf16 = node.op == "linear" && node.text("precision", "fp32") == "bf16";
-        note(node.inputs[i], !weight ? Use::other : bf16 ? Use::bf16_weight : Use::weight);
+        note(node.inputs[i], !weight ? Use::other : is_linear_in(node, "bf16") ? Use::bf16_weight : Use::weight);
       }
     }
     for (const Network::Output& output : network.outputs()) note(output.value, Use::other);
+    WeightRows threads;
     for (Entry& entry : entries_) {
       const Tensor& tensor = entry.tensor;
       const Use use = uses.at(key(tensor));
       const bool packable = use != Use::other && tensor.shape.rank() == 2 && is_packable(tensor.dtype);
       if (packable && use == Use::bf16_weight && tensor.dtype != DType::bf16) {
-        entry.tensor = rounded_to_bf16(tensor.row_major());
+        entry.tensor = rounded_to_bf16(tensor.row_major(), threads);
       }
       entry.packed = packable && tensor.layout == TensorLayout::rows;
       entry.stored = {tensor.dtype, tensor.shape, nullptr, tensor.layout};
@@ -143,10 +143,12 @@ class WeightTable {
       }
     }
   }
-  static Tensor rounded_to_bf16(const Tensor& rows) {
-    const auto count = static_cast<size_t>(rows.shape.elements());
-    std::shared_ptr<uint16_t[]> rounded(new uint16_t[count]);
-    for (size_t i = 0; i < count; ++i) rounded[i] = float_to_bf16(float_element(rows.view(), i));
+  static Tensor rounded_to_bf16(const Tensor& rows, WeightRows& threads) {
+    const int64_t width = rows.shape[1];
+    std::shared_ptr<uint16_t[]> rounded(new uint16_t[static_cast<size_t>(rows.shape.elements())]);
+    threads.for_each(rows, false, [&](int64_t r, std::span<const float> row) {
+      std::transform(row.begin(), row.end(), rounded.get() + r * width, float_to_bf16);
+    });
     return {DType::bf16, rows.shape, std::shared_ptr<const void>(rounded, rounded.get())};
   }
   static bool is_packable(DType dtype) {
@@ -251,7 +253,11 @@ void save_engine(const Model& model, const std::string& path, const EngineOption
   if (!options.outputs.empty() || !options.select_rows.empty()) {
     fail(ErrorCode::invalid_argument, "{}: an engine file keeps every output and every row; tasks choose among them", path);
   }
-  if (options.calibration && options.precision == "fp8") {
+  const std::vector<LayerPrecision> by_name = pass_options(options).layer_precision;
+  const bool fp8 = options.precision == "fp8" || std::any_of(by_name.begin(), by_name.end(), [](const LayerPrecision& layers) {
+                     return layers.precision == "fp8";
+                   });
+  if (options.calibration && fp8) {
     fail(ErrorCode::unsupported, "{}: an engine file holds no scales of fp8: give it the calibration when it runs", path);
   }
   Network network = model.network();

@@ -1,5 +1,7 @@
 #include "engine/step_cost.h"
 
+#include "network/eight_bit_linear.h"
+
 namespace bertie {
 namespace {
 
@@ -39,7 +41,7 @@ StepTime step_cost(const Node& node, const KernelContext& context) {
   }
   for (const MutableTensorView& output : context.outputs)
     cost.bytes += static_cast<double>(TensorView(output).bytes()) * (looks_up ? 2 : 1);
-  if (node.op == "linear" || node.op == "int8_linear" || node.op == "fp8_linear") {
+  if (node.op == "linear" || is_eight_bit_linear(node)) {
     cost.flops =
         2.0 * static_cast<double>(context.outputs[0].shape.elements()) * static_cast<double>(context.inputs[0].shape.back());
   } else if (node.op == "attention") {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "models/onnx_export.h"
+#include "network/eight_bit_linear.h"
 
 namespace bertie::models {
 namespace {
@@ -160,19 +161,18 @@ OnnxName transposed_integers(OnnxExport& e, ValueId id) {
 }
 
 std::vector<OnnxName> export_int8_linear(OnnxExport& e) {
-  enum Input : size_t { kX, kXScale, kWeight, kWeightScale, kBias, kResidual };
   OnnxGraph& g = e.graph;
   e.require_opset(13, "eight-bit linear layers");
   if (e.node->text("quantize_output", "none") != "none") e.refuse("a result in eight bits");
-  const OnnxName x = g.add("DequantizeLinear", {e.input(kX), e.input(kXScale), zero_points(e, 0)});
-  const OnnxName weight =
-      g.add("DequantizeLinear",
-            {transposed_integers(e, e.node->input(kWeight)), e.input(kWeightScale), zero_points(e, e.shape(kWeight)[0].size)},
-            {attribute("axis", int64_t{1})});
+  const OnnxName x = g.add("DequantizeLinear", {e.input(kEightBitX), e.input(kEightBitXScale), zero_points(e, 0)});
+  const OnnxName weight = g.add("DequantizeLinear",
+                                {transposed_integers(e, e.node->input(kEightBitWeight)), e.input(kEightBitWeightScale),
+                                 zero_points(e, e.shape(kEightBitWeight)[0].size)},
+                                {attribute("axis", int64_t{1})});
   OnnxName y = g.add("MatMul", {x, weight});
-  if (e.has(kBias)) y = g.add("Add", {y, e.input(kBias)});
+  if (e.has(kEightBitBias)) y = g.add("Add", {y, e.input(kEightBitBias)});
   y = activated(e, e.node->text("activation", "none"), y);
-  if (e.has(kResidual)) y = g.add("Add", {y, e.input(kResidual)});
+  if (e.has(kEightBitResidual)) y = g.add("Add", {y, e.input(kEightBitResidual)});
   return {y};
 }
 

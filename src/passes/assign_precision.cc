@@ -12,15 +12,15 @@
 #include "quant/fp8.h"
 
 namespace bertie {
-namespace {
 
-// Why `node` cannot be computed in a precision that is for linear layers alone; empty: it can.
 std::string_view no_linear(const Network& network, const Node& node) {
   if (node.op != "linear") return "it is no linear layer";
   if (!network.value(node.input(1)).constant) return "its weight is not a constant";
   if (node.input(2) != kNone && !network.value(node.input(2)).constant) return "its bias is not a constant";
   return "";
 }
+
+namespace {
 
 // Whether the file says how its input is to be quantised.
 bool is_quantized(const Network& network, const Node& linear) {
@@ -29,7 +29,7 @@ bool is_quantized(const Network& network, const Node& linear) {
 }
 
 // Said by the engine file that the network is from.
-bool held_in_bf16(const Node& node) { return node.op == "linear" && node.text("precision") == "bf16"; }
+bool held_in_bf16(const Node& node) { return is_linear_in(node, "bf16"); }
 
 // Why it cannot be computed in `precision`; `named`: it is asked for by name.
 std::string no_layer(const Network& network, const Node& node, const PassOptions& options, const std::string& precision,

@@ -5,24 +5,17 @@
 #include "passes/pass.h"
 
 namespace bertie {
-namespace {
-
-bool in_bf16(const Node& node) { return node.op == "linear" && node.text("precision", "fp32") == "bf16"; }
-
-}  // namespace
-
 void keep_bf16_rows(Network& network, const PassOptions& options, PassLog& log) {
-  const auto& linear_only = options.linear_only;  // elsewhere the device says how rows lie
-  if (std::find(linear_only.begin(), linear_only.end(), "bf16") == linear_only.end()) return;
+  if (!options.is_linear_only("bf16")) return;  // the device says how rows lie
   std::vector<std::string> kept;
   for (const NodeId id : network.order()) {
     Node& node = network.mutable_node(id);
     const ValueId rows = node.outputs[0];
-    if (!in_bf16(node) || is_output(network, rows)) continue;
+    if (!is_linear_in(node, "bf16") || is_output(network, rows)) continue;
     const std::vector<NodeId> readers = network.consumers(rows);
     const auto reads_rows = [&](NodeId reader) {
       const Node& by = network.node(reader);
-      return in_bf16(by) && std::count(by.inputs.begin(), by.inputs.end(), rows) == 1 && by.input(0) == rows;
+      return is_linear_in(by, "bf16") && std::count(by.inputs.begin(), by.inputs.end(), rows) == 1 && by.input(0) == rows;
     };
     if (readers.empty() || !std::all_of(readers.begin(), readers.end(), reads_rows)) continue;
     node.attributes["rows"] = std::string("bf16");

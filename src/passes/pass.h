@@ -114,6 +114,12 @@ const Node* producer(const Network& network, ValueId value);
 bool is_output(const Network& network, ValueId value);
 // Whether exactly one node, and no network output, reads `value`.
 bool has_one_reader(const Network& network, ValueId value);
+// Whether `node` is a linear layer that is to be computed in `precision`.
+inline bool is_linear_in(const Node& node, std::string_view precision) {
+  return node.op == "linear" && node.text("precision", "fp32") == precision;
+}
+// Why `node` cannot be computed in a precision that is for linear layers alone; empty: it can.
+std::string_view no_linear(const Network& network, const Node& node);
 // Whether something that is computed is quantised, as the network of a quantised file has it: recognize_quantization says where.
 bool says_eight_bits(const Network& network);
 

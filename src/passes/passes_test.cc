@@ -119,16 +119,26 @@ TEST(PassesTest, InInt8LinearLayersReadRowsThatTheOpBeforeQuantised) {
   }
 }
 
+TensorView constant_of(const Network& network, const Node& node, size_t input) {
+  return network.value(node.input(input)).constant->view();
+}
+
+// Of layer "output": one wide channel, all of one mean.
+TensorCalibration output_calibration(size_t columns) {
+  TensorCalibration layer;
+  layer.scale = 0.5f;
+  layer.migration.assign(columns, 1.0f);
+  layer.shift.assign(columns, 0.0f);
+  layer.mean.assign(columns, 3.0f);
+  layer.migration[15] = 4.0f;
+  return layer;
+}
+
 TEST(PassesTest, ACalibrationFixesTheScalesOfWhatItNames) {
   Layer layer;
   layer.network.add_output("last_hidden_state", layer.hidden);
   Calibration calibration;
-  TensorCalibration& output = calibration.layers["output"];
-  output.scale = 0.5f;
-  output.migration.assign(16, 1.0f);
-  output.shift.assign(16, 0.0f);
-  output.mean.assign(16, 3.0f);
-  output.migration[15] = 4.0f;
+  TensorCalibration& output = calibration.layers["output"] = output_calibration(16);
   output.shift[1] = 8.0f;
   calibration.layers["projection"].scale = 0.25f;
   const auto reports = run_passes(layer.network, {.precision = "int8", .calibration = &calibration});
@@ -140,9 +150,8 @@ TEST(PassesTest, ACalibrationFixesTheScalesOfWhatItNames) {
   EXPECT_THAT(report(reports, "quantize_linear_layers").lines,
               testing::Contains(HasSubstr("refused: intermediate: the calibration has no such layer")));
 
-  const auto constant = [&](const Node& node, size_t input) { return layer.network.value(node.input(input)).constant->view(); };
   const Node& gelu = layer.network.node(layer.network.order()[5]);
-  const TensorView quantization = constant(gelu, 6);
+  const TensorView quantization = constant_of(layer.network, gelu, 6);
   ASSERT_EQ(quantization.shape, (Shape{2, 16}));
   EXPECT_EQ(quantization.as<float>()[0], 2.0f);         // 1 / scale
   EXPECT_EQ(quantization.as<float>()[15], 0.5f);        // 1 / (scale * 4)
@@ -150,20 +159,20 @@ TEST(PassesTest, ACalibrationFixesTheScalesOfWhatItNames) {
   EXPECT_EQ(quantization.as<float>()[16], 0.0f);
 
   const Node& last = layer.network.node(layer.network.order()[6]);
-  EXPECT_EQ(constant(last, 1).as<float>()[0], 0.5f);
+  EXPECT_EQ(constant_of(layer.network, last, 1).as<float>()[0], 0.5f);
   for (int64_t row = 0; row < 4; ++row) {
     std::array<double, 16> w{};  // as `linear` draws them
     for (size_t i = 0; i < 16; ++i) w[i] = uneven(layer.first - 1 + static_cast<float>(16 * row) + static_cast<float>(i));
-    const float scale = constant(last, 3).as<float>()[row];
+    const float scale = constant_of(layer.network, last, 3).as<float>()[row];
     EXPECT_EQ(scale, static_cast<float>(4 * w[15]) / 127.0f);
     double bias = layer.first - 1 + static_cast<double>(row) + 8 * w[1];
     for (size_t i = 0; i < 16; ++i) {
       const double migration = i == 15 ? 4 : 1;
-      const int8_t value = constant(last, 2).as<int8_t>()[16 * row + static_cast<int64_t>(i)];
+      const int8_t value = constant_of(layer.network, last, 2).as<int8_t>()[16 * row + static_cast<int64_t>(i)];
       EXPECT_EQ(value, to_int8(static_cast<float>(migration * w[i]), static_cast<float>(4 * w[15])));
       bias += (w[i] - value * static_cast<double>(scale) / migration) * (3 - (i == 1 ? 8 : 0));
     }
-    EXPECT_EQ(constant(last, 4).as<float>()[row], static_cast<float>(bias));
+    EXPECT_EQ(constant_of(layer.network, last, 4).as<float>()[row], static_cast<float>(bias));
   }
 
   calibration.layers["output"].mean.resize(15);
@@ -174,10 +183,6 @@ TEST(PassesTest, ACalibrationFixesTheScalesOfWhatItNames) {
 }
 
 PassOptions in_fp8() { return {.precision = "fp8", .linear_only = {"fp8"}, .float_precision = "fp16"}; }
-
-const TensorView constant_of(const Network& network, const Node& node, size_t input) {
-  return network.value(node.input(input)).constant->view();
-}
 
 // Powers of two under which what the weights allow has its place.
 TEST(PassesTest, InFp8ScalesAreFixedByTheWeights) {
@@ -243,12 +248,7 @@ TEST(PassesTest, InFp8ChannelsAreMovedToTheirMean) {
   Layer layer(16);
   layer.network.add_output("last_hidden_state", layer.hidden);
   Calibration calibration;
-  TensorCalibration& output = calibration.layers["output"];
-  output.scale = 0.5f;
-  output.migration.assign(64, 1.0f);
-  output.shift.assign(64, 0.0f);
-  output.mean.assign(64, 3.0f);
-  output.migration[15] = 4.0f;
+  TensorCalibration& output = calibration.layers["output"] = output_calibration(64);
   output.shift[15] = -7.0f;
   PassOptions options = in_fp8();
   options.calibration = &calibration;
@@ -344,6 +344,15 @@ TEST(PassesTest, LayersInBfloat16AreHeldAsSuch) {
                 }),
                 HasSubstr("its weight is held in bfloat16"));
   }
+}
+
+// Scales of fp8 are found as the engine is built, for an engine file's layers too.
+TEST(PassesTest, LayersInFp8AreNotHeld) {
+  Layer layer(16);
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  run_logical_passes(layer.network, {});
+  EXPECT_EQ(hold_precisions(layer.network, {.layer_precision = {{"output", "fp8"}}, .linear_only = {"int8", "fp8"}}), 0u);
+  EXPECT_THAT(layer.ops(), testing::Not(testing::Contains("fp8_linear")));
 }
 
 // Of the layer's four linear nodes the intermediate one alone feeds a linear node, and nothing else.

@@ -17,6 +17,7 @@
 #include "network/eight_bit_linear.h"
 #include "network/element.h"
 #include "network/op.h"
+#include "passes/match.h"
 #include "passes/pass.h"
 #include "passes/value_bounds.h"
 #include "passes/weight_rows.h"
@@ -30,28 +31,28 @@ struct EightBits {
   ValueId values, scales;
 };
 
-// x [..., K] of a layer, quantised.
-struct QuantizedInput {
-  ValueId values, scales;
-  bool fp8;
-  const TensorCalibration* fixed;  // nullptr: by row
-};
-
-// What a layer reads, and how that becomes integers.
+// What a layer reads, and how that becomes eight bits.
 struct Input {
   ValueId x;
-  const TensorCalibration* fixed = nullptr;  // by row
+  const TensorCalibration* fixed = nullptr;  // nullptr: by row
   Tensor quantization;                       // [2, K], by fixed scales
+};
+
+// x [..., K] of layers, quantised.
+struct QuantizedInput {
+  EightBits rows;
+  bool fp8;
+  Input by;
 };
 
 float element_or(const std::vector<float>& list, size_t i, float otherwise) { return list.empty() ? otherwise : list[i]; }
 
-bool equal(const TensorCalibration& a, const TensorCalibration& b) {
-  return a.scale == b.scale && a.migration == b.migration && a.shift == b.shift;
-}
-
-bool equal(const Tensor& a, const Tensor& b) {
-  return a.bytes() == b.bytes() && std::memcmp(a.data.get(), b.data.get(), a.bytes()) == 0;
+// Whether both make the same eight bits of one x; each layer's own scales still correct its own bias.
+bool quantize_alike(const Input& a, const Input& b) {
+  if (!a.fixed || !b.fixed) return a.fixed == b.fixed;
+  const Tensor &of_a = a.quantization, &of_b = b.quantization;
+  return a.fixed->scale == b.fixed->scale && of_a.bytes() == of_b.bytes() &&
+         std::memcmp(of_a.data.get(), of_b.data.get(), of_a.bytes()) == 0;
 }
 
 // The least power of two by which magnitudes up to `largest` are within what e4m3 holds: of all scales those cost its numbers no rounding.
@@ -83,8 +84,8 @@ class LinearLayers {
         fp8_fixed_[id] = fp8_calibration(*calibrated, depth_of(node));
       } else if (const auto columns = bounds.of(node.input(0))) {
         // What is rounded to eight bits before may come out a little larger.
-        const double largest = 1.125 * *std::max_element(columns->begin(), columns->end());
-        if (largest > 0 && std::isfinite(largest)) fp8_fixed_[id].scale = fp8_scale(largest);
+        const float scale = fp8_scale(1.125 * *std::max_element(columns->begin(), columns->end()));
+        if (std::isnormal(scale)) fp8_fixed_[id].scale = scale;
       }
     }
   }
@@ -92,15 +93,17 @@ class LinearLayers {
   // Which of the eight-bit precisions that the device has the layer is wanted in; "": none.
   std::string precision_of(const Node& node) const {
     const std::string precision = node.op == "linear" ? node.text("precision", "fp32") : "";
-    return (precision == "int8" || precision == "fp8") && options_.is_linear_only(precision) ? precision : "";
+    const bool eight_bits = (precision == "int8" || precision == "fp8") && options_.is_linear_only(precision);
+    return eight_bits && no_linear(network_, node).empty() ? precision : "";
   }
 
-  void quantize(NodeId id) {
+  // `precision`: precision_of.
+  void quantize(NodeId id, const std::string& precision) {
     const Node node = network_.node(id);
-    const bool fp8 = precision_of(node) == "fp8";
-    const QuantizedInput x = quantized(node, fp8, input(id, fp8));
-    const EightBits weight = this->weight(node.input(1), fp8, x.fixed);
-    const ValueId bias = x.fixed ? this->bias(node, weight, fp8, *x.fixed) : node.input(2);
+    const bool fp8 = precision == "fp8";
+    const Input input = this->input(id, fp8);
+    const EightBits x = quantized(node, fp8, input), weight = this->weight(node.input(1), fp8, input.fixed);
+    const ValueId bias = input.fixed ? this->bias(node, weight, fp8, *input.fixed) : node.input(2);
     Attributes attributes = node.attributes;
     attributes.erase("precision");
     network_.erase_node(id);
@@ -109,7 +112,7 @@ class LinearLayers {
                           std::move(attributes), node.name);
     keep_floats(product[0]);
     network_.replace_uses(node.outputs[0], product[0]);
-    quantized_[std::string(fp8 ? "fp8" : "int8") + (x.fixed ? " by fixed scales" : "")].push_back(node.name);
+    quantized_[precision + (input.fixed ? " by fixed scales" : "")].push_back(node.name);
   }
   void finish() const {
     for (const auto& [how, names] : quantized_) log_.matched_each(how, names);
@@ -207,16 +210,12 @@ class LinearLayers {
     return result;
   }
 
-  QuantizedInput quantized(const Node& node, bool fp8, const Input& input) {
+  EightBits quantized(const Node& node, bool fp8, const Input& input) {
     std::vector<QuantizedInput>& known = inputs_[input.x];
     for (const QuantizedInput& other : known) {
-      const bool same = fp8 == other.fp8 && (input.fixed && other.fixed ? equal(*input.fixed, *other.fixed) &&
-                                                                              equal(input.quantization, quantization(other))
-                                                                        : !input.fixed && !other.fixed);
-      // The layer's own calibration still corrects its own bias.
-      if (same) return {other.values, other.scales, fp8, input.fixed};
+      if (fp8 == other.fp8 && quantize_alike(input, other.by)) return other.rows;
     }
-    QuantizedInput result = {kNone, kNone, fp8, input.fixed};
+    EightBits result;
     const std::string name = node.name + ".quantize";
     Attributes attributes;
     if (fp8) attributes["quantize_element"] = std::string("e4m3");
@@ -226,17 +225,11 @@ class LinearLayers {
       result.scales = network_.add_constant(name + ".scale", Tensor::from_floats({}, std::span(&input.fixed->scale, 1)));
     } else {
       const auto rows = network_.add_node("quantize_rows", {input.x}, std::move(attributes), name);
-      result.values = rows[0];
-      result.scales = rows[1];
+      result = {rows[0], rows[1]};
     }
     keep_floats(result.values);
-    known.push_back(result);
+    known.push_back({result, fp8, input});
     return result;
-  }
-
-  // [2, K] of what was quantised by fixed scales.
-  const Tensor& quantization(const QuantizedInput& input) const {
-    return *network_.value(producer(network_, input.values)->input(1)).constant;
   }
 
   // Floats that the producer of `value` reads or gives are as those around it.
@@ -258,10 +251,11 @@ class LinearLayers {
   // Columns times the migration, then rows in eight bits.
   EightBits weight(ValueId id, bool fp8, const TensorCalibration* fixed) {
     static const TensorCalibration kNothing;
-    const std::vector<float>& migration = (fixed ? *fixed : kNothing).migration;
-    const std::vector<std::vector<int32_t>>& others = (fixed ? *fixed : kNothing).other_neighbours;
+    const TensorCalibration& by = fixed ? *fixed : kNothing;
+    const std::vector<float>& migration = by.migration;
+    const std::vector<std::vector<int32_t>>& others = by.other_neighbours;
     const Tensor source = *network_.value(id).constant;
-    const auto [known, fresh] = weights_.try_emplace({source.data.get(), fp8, migration, others});
+    const auto [known, fresh] = weights_.try_emplace({source.data.get(), fp8, migration, others.empty() ? nullptr : &others});
     if (!fresh) return known->second;
     const std::string name = network_.value(id).name;
     const Tensor rows = source.row_major();
@@ -318,22 +312,21 @@ class LinearLayers {
   std::map<NodeId, TensorCalibration> fp8_fixed_;          // of layers whose scales are fixed
   std::map<ValueId, std::vector<QuantizedInput>> inputs_;  // by x
   std::deque<TensorCalibration> of_file_;
-  // By the weight, its migration and its other neighbours.
-  std::map<std::tuple<const void*, bool, std::vector<float>, std::vector<std::vector<int32_t>>>, EightBits> weights_;
+  // By the weight, its migration and whose other neighbours it has.
+  std::map<std::tuple<const void*, bool, std::vector<float>, const void*>, EightBits> weights_;
   std::map<std::string, std::vector<std::string>> quantized_;  // names by how
 };
 
-bool is_int8(const Node& node) { return node.op == "linear" && node.text("precision", "fp32") == "int8"; }
-
-// Of layers that are not computed in eight bits, and of all beside a calibration: that has scales of its own.
+// Of layers that are not computed in int8, and of all beside a calibration, which has scales of its own; and ranges that are computed.
 void drop_fake_quantize(Network& network, const PassOptions& options, PassLog& log) {
   std::vector<std::string> dropped;
   for (const NodeId id : network.order()) {
     const Node fake = network.node(id);
     if (fake.op != "fake_quantize") continue;
+    const bool known = fake.input(1) == kNone || (is_constant(network, fake.input(1)) && is_constant(network, fake.input(2)));
     for (const NodeId reader : network.consumers(fake.outputs[0])) {
       Node& node = network.mutable_node(reader);
-      if (is_int8(node) && !options.calibration) continue;
+      if (is_linear_in(node, "int8") && known && !options.calibration) continue;
       std::replace(node.inputs.begin(), node.inputs.end(), fake.outputs[0], fake.input(0));
       dropped.push_back(node.name);
     }
@@ -355,29 +348,29 @@ void quantize_linear_layers(Network& network, const PassOptions& options, PassLo
   drop_fake_quantize(network, options, log);
   LinearLayers layers(network, options, log);
   for (const NodeId id : network.order()) {
-    if (!layers.precision_of(network.node(id)).empty()) layers.quantize(id);
+    if (const std::string precision = layers.precision_of(network.node(id)); !precision.empty()) layers.quantize(id, precision);
   }
   layers.finish();
   network.remove_dead_nodes();
 }
 
-size_t hold_precisions(Network& network, const PassOptions& options) {
+size_t hold_precisions(Network& network, const PassOptions& asked) {
   for (const char* pass : {"assign_precision", "quantize_linear_layers"}) {
-    if (std::find(options.disabled.begin(), options.disabled.end(), pass) != options.disabled.end()) return 0;
+    if (std::find(asked.disabled.begin(), asked.disabled.end(), pass) != asked.disabled.end()) return 0;
   }
+  PassOptions options = asked;
+  std::erase(options.linear_only, "fp8");  // left to the engine
   PassReport report;
   PassLog log(report);
   assign_precision(network, options, log);
-  quantize_linear_layers(network, options, log);
-  const auto& linear_only = options.linear_only;
-  const bool holds_bf16 = std::find(linear_only.begin(), linear_only.end(), "bf16") != linear_only.end();
-  const auto in_bf16 = [&](const Node& node) {
-    return holds_bf16 && node.op == "linear" && node.text("precision", "fp32") == "bf16";
-  };
+  const auto in_bf16 = [&](const Node& node) { return options.is_linear_only("bf16") && is_linear_in(node, "bf16"); };
   const auto order = network.order();
-  const auto held = std::count_if(order.begin(), order.end(),
-                                  [&](NodeId id) { return network.node(id).op == "int8_linear" || in_bf16(network.node(id)); });
-  for (const NodeId id : order) {
+  const auto held = std::count_if(order.begin(), order.end(), [&](NodeId id) {
+    const Node& node = network.node(id);
+    return node.op == "int8_linear" || is_linear_in(node, "int8") || in_bf16(node);
+  });
+  if (held > 0) quantize_linear_layers(network, options, log);
+  for (const NodeId id : network.order()) {
     Node& node = network.mutable_node(id);
     const bool bf16 = in_bf16(node);
     if (node.op != "attention" || node.text("precision", "fp32") != "int8") node.attributes.erase("precision");

@@ -29,6 +29,7 @@ class Quantization {
     for (const NodeId id : network_.order()) integer_product(id);
     for (const NodeId id : network_.order()) table(id);
     for (const NodeId id : network_.order()) product(id);
+    network_.remove_dead_nodes();  // of products, so that none is said to be left
     for (const NodeId id : network_.order()) pair(id);
     network_.remove_dead_nodes();
     log_.matched_each("its input by the file's scale", fixed_);
@@ -158,9 +159,6 @@ class Quantization {
   }
 
   void keep(const Node& node, const std::string& why) {
-    if (std::all_of(node.outputs.begin(), node.outputs.end(),
-                    [&](ValueId output) { return network_.consumers(output).empty() && !is_output(network_, output); }))
-      return;
     auto& [first, count] = kept_[why];
     if (count++ == 0) first = node.name;
   }
@@ -180,12 +178,15 @@ class Quantization {
     const auto fits = [&](size_t count) { return count == 1 || count == static_cast<size_t>(columns); };
     if (!fits(zeros.size()) || !fits(scales.size())) return kNone;
     const std::shared_ptr<float[]> floats(new float[static_cast<size_t>(rows * columns)]);
+    const auto by_column = [&](const std::vector<double>& list) {
+      std::vector<float> all(static_cast<size_t>(columns));
+      for (size_t c = 0; c < all.size(); ++c) all[c] = static_cast<float>(list[list.size() == 1 ? 0 : c]);
+      return all;
+    };
+    const std::vector<float> zero = by_column(zeros), scale = by_column(scales);
     const auto fill = [&](const auto* bytes) {
-      for (int64_t c = 0; c < columns; ++c) {
-        const auto place = static_cast<size_t>(c);
-        const auto zero = static_cast<float>(zeros[zeros.size() == 1 ? 0 : place]);
-        const auto scale = static_cast<float>(scales[scales.size() == 1 ? 0 : place]);
-        for (int64_t r = 0; r < rows; ++r) floats[r * columns + c] = (static_cast<float>(bytes[r * columns + c]) - zero) * scale;
+      for (int64_t r = 0, i = 0; r < rows; ++r) {
+        for (size_t c = 0; c < zero.size(); ++c, ++i) floats[i] = (static_cast<float>(bytes[i]) - zero[c]) * scale[c];
       }
     };
     tensor.dtype == DType::u8 ? fill(tensor.view().as<uint8_t>()) : fill(tensor.view().as<int8_t>());
@@ -198,6 +199,13 @@ class Quantization {
     std::vector<double> list(static_cast<size_t>(tensor.shape.elements()));
     for (size_t i = 0; i < list.size(); ++i) list[i] = element(tensor.view(), static_cast<int64_t>(i));
     return list;
+  }
+
+  // A constant that multiplies columns, or all; nothing where it multiplies otherwise.
+  std::optional<std::vector<double>> column_scales(ValueId constant) const {
+    const Shape& shape = network_.value(constant).constant->shape;
+    if (const int64_t count = shape.elements(); count != 1 && shape.back() != count) return std::nullopt;
+    return numbers(constant);
   }
 
   // What x and the weight's scale are in  float(matmul_integer(quantised x, weight)) * other.
@@ -217,14 +225,17 @@ class Quantization {
       const bool first = both->input(0) == quantize->outputs[1];
       const ValueId weight_scale = both->input(first ? 1 : 0);
       if (both->input(first ? 0 : 1) != quantize->outputs[1] || !is_constant(network_, weight_scale)) return std::nullopt;
-      return Factors{quantize->input(0), std::nullopt, numbers(weight_scale)};
+      auto scales = column_scales(weight_scale);
+      return scales ? std::optional(Factors{quantize->input(0), std::nullopt, std::move(*scales)}) : std::nullopt;
     }
     std::string why;
     const auto range = quantize->op == "quantize_linear" ? range_of(*quantize, why) : std::nullopt;
     if (!range || !is_constant(network_, other) || !is_float(network_.value(quantize->input(0)).dtype)) return std::nullopt;
     const auto zero_point = product.input(2) == kNone ? std::optional(0.0) : scalar(network_, product.input(2));
     if (!zero_point || static_cast<int64_t>(*zero_point) != range->zero_point) return std::nullopt;
-    Factors factors{quantize->input(0), range, numbers(other)};
+    auto scales = column_scales(other);
+    if (!scales) return std::nullopt;
+    Factors factors{quantize->input(0), range, std::move(*scales)};
     for (double& scale : factors.weight_scales) scale /= range->scale;
     return factors;
   }
@@ -242,6 +253,7 @@ class Quantization {
     const auto factors = factors_of(product, scaled->input(scaled->input(0) == cast->outputs[0] ? 1 : 0));
     if (!factors || network_.value(factors->x).shape.empty()) return;
     const ValueId result = scaled->outputs[0];
+    if (!(network_.value(result).shape == network_.value(product.outputs[0]).shape)) return;  // the scale has more axes
     const ValueId weight = floats_of(product.input(1), product.input(3), factors->weight_scales);
     if (weight == kNone) return;
     const ValueId fake = fake_quantize(factors->x, factors->range, product.name + ".input");

@@ -178,7 +178,9 @@ TEST(RecognizeQuantization, DynamicRangesAreThoseOfRows) {
   const ValueId scale = file.network.add_elementwise("mul", q[1], file.numbers({0.5f, 2.0f}));
   file.output(file.network.add_elementwise("mul", file.network.add_cast(sums, DType::f32), scale));
   Quantized in_floats = file;
-  EXPECT_THAT(file.run(), Contains(HasSubstr("its input by the range of each row: product")));
+  const auto lines = file.run();
+  EXPECT_THAT(lines, Contains(HasSubstr("its input by the range of each row: product")));
+  EXPECT_THAT(lines, testing::Not(Contains(HasSubstr("refused"))));
   EXPECT_THAT(file.ops(), ElementsAre("quantize_rows", "int8_linear"));
   in_floats.run({});
   ASSERT_THAT(in_floats.ops(), ElementsAre("linear"));
@@ -196,6 +198,21 @@ TEST(RecognizeQuantization, IntegerProductsOfFixedRangesAreTheSameLayers) {
   ASSERT_THAT(file.ops(), ElementsAre("quantize_rows", "int8_linear"));
   EXPECT_THAT(file.floats(file.only("quantize_rows").input(1)), ElementsAre(2, 2, 2, 2, -27, -27, -27, -27));
   EXPECT_FLOAT_EQ(file.floats(file.only("int8_linear").input(4))[0], 0.5f * 27 * 0.25f * (3 + 11 + 1 - 90));
+}
+
+// Scales [4, 1] of a product [.., 4, 4] multiply its rows.
+TEST(RecognizeQuantization, AScaleOfRowsIsNotOneOfColumns) {
+  Quantized file;
+  const ValueId x = file.network.add_input("square", DType::f32, {kWidth, kWidth});
+  const ValueId zero = file.zero<uint8_t>(100);
+  const ValueId q = file.network.add_node("quantize_linear", {x, file.number(0.5f), zero}, {}, "q")[0];
+  const ValueId weight = file.network.add_constant("weight", bytes<int8_t>({kWidth, kWidth}, file.integers));
+  const ValueId sums = file.network.add_node("matmul_integer", {q, weight, zero}, {}, "product")[0];
+  const std::vector<float> scales = {1, 2, 3, 4};
+  const ValueId scale = file.network.add_constant("scales", Tensor::from_floats({kWidth, 1}, scales));
+  file.output(file.network.add_elementwise("mul", file.network.add_cast(sums, DType::f32), scale));
+  EXPECT_THAT(file.run(), Contains(HasSubstr("refused: 1 quantisations run as they are, the first 'product'")));
+  EXPECT_THAT(file.ops(), Contains("matmul_integer"));
 }
 
 TEST(RecognizeQuantization, TablesInEightBitsAreTablesOfFloats) {
@@ -238,6 +255,33 @@ TEST(RecognizeQuantization, WhatIsNotUnderstoodRunsAsItStands) {
         return file.network.add_node("dequantize_linear", {q, file.number(0.25f), zero}, {}, "pair")[0];
       }),
       "refused: 1 quantisations run as they are, the first 'pair': QuantizeLinear and DequantizeLinear have different scales");
+}
+
+// Without a layer in int8 an engine file keeps what the file says of its inputs.
+TEST(RecognizeQuantization, WhereNoLayerIsHeldRangesStay) {
+  for (const char* precision : {"fp32", "int8"}) {
+    Quantized file;
+    const ValueId x = file.pair(file.x, file.number(0.5f), file.zero<uint8_t>(100));
+    file.output(file.network.add_linear(
+        x, file.network.add_constant("weight", Tensor::from_floats({1, kWidth}, std::vector<float>{1, 2, 3, 5.5f})), kNone,
+        "layer"));
+    run_logical_passes(file.network, {});
+    const size_t held = precision == std::string("int8");
+    EXPECT_EQ(hold_precisions(file.network, {.layer_precision = {{"layer", precision}}}), held);
+    EXPECT_THAT(file.ops(), Contains(held ? "int8_linear" : "fake_quantize"));
+  }
+}
+
+// A range that is computed is none that a layer can be built with.
+TEST(RecognizeQuantization, AComputedRangeIsDropped) {
+  Quantized file;
+  const ValueId scale = file.network.add_input("scale", DType::f32, {});
+  const ValueId fake = file.network.add_node("fake_quantize", {file.x, scale, file.zero<uint8_t>(0)}, {}, "fake")[0];
+  file.output(file.network.add_linear(
+      fake, file.network.add_constant("weight", Tensor::from_floats({1, kWidth}, std::vector<float>{1, 2, 3, 5.5f})), kNone,
+      "layer"));
+  file.run();
+  EXPECT_THAT(file.ops(), ElementsAre("quantize_rows", "int8_linear"));
 }
 
 TEST(RecognizeQuantization, SaysWhetherActivationsAreQuantised) {

@@ -2,12 +2,13 @@
 
 #include <cmath>
 
+#include "network/element.h"
 #include "passes/pass.h"
 
 namespace bertie {
 namespace {
 
-// gamma and beta of a node that normalises rows and scales them; their inputs' places.
+// gamma and beta of a node that normalises rows and scales them.
 struct Normalization {
   const Tensor *gamma = nullptr, *beta = nullptr;
 };
@@ -22,8 +23,6 @@ std::optional<Normalization> normalization(const Network& network, const Node& n
   if (!gamma.constant || !beta.constant) return std::nullopt;
   return Normalization{&*gamma.constant, &*beta.constant};
 }
-
-double element(const Tensor& tensor, size_t i) { return float_element(tensor.view(), i); }
 
 }  // namespace
 
@@ -51,7 +50,8 @@ std::optional<std::vector<double>> ValueBounds::of_layer_norm(const Node& node) 
   std::vector<double> bounds(static_cast<size_t>(rows->gamma->shape[0]));
   const double most = std::sqrt(static_cast<double>(bounds.size()));
   for (size_t k = 0; k < bounds.size(); ++k)
-    bounds[k] = most * std::abs(element(*rows->gamma, k)) + std::abs(element(*rows->beta, k));
+    bounds[k] = most * std::abs(element(rows->gamma->view(), static_cast<int64_t>(k))) +
+                std::abs(element(rows->beta->view(), static_cast<int64_t>(k)));
   return bounds;
 }
 
@@ -70,12 +70,12 @@ std::optional<std::vector<double>> ValueBounds::of_linear(const Node& node) {
   if (!x) return std::nullopt;
   std::vector<double> gamma, beta;
   for (size_t k = 0; rows && k < x->size(); ++k) {
-    gamma.push_back(element(*rows->gamma, k));
-    beta.push_back(element(*rows->beta, k));
+    gamma.push_back(element(rows->gamma->view(), static_cast<int64_t>(k)));
+    beta.push_back(element(rows->beta->view(), static_cast<int64_t>(k)));
   }
   std::vector<double> bounds(static_cast<size_t>(weight.constant->shape[0]));
   rows_.for_each(weight.constant->row_major(), false, [&](int64_t n, std::span<const float> row) {
-    double within = 0, squares = 0, centre = bias ? element(*bias, static_cast<size_t>(n)) : 0;
+    double within = 0, squares = 0, centre = bias ? element(bias->view(), n) : 0;
     for (size_t k = 0; k < row.size(); ++k) {
       if (rows) {
         squares += row[k] * gamma[k] * (row[k] * gamma[k]);

@@ -173,10 +173,13 @@ std::shared_ptr<const Calibrator> find_calibrator(std::string_view name) {
 }
 
 void register_calibrator(std::shared_ptr<const Calibrator> calibrator) {
-  std::string name = calibrator->name();
-  if (all_calibrators().contains(name)) fail(ErrorCode::invalid_argument, "there is a calibrator '{}' already", name);
-  const std::lock_guard lock(registry().mutex);
-  registry().calibrators.try_emplace(std::move(name), std::move(calibrator));
+  const std::string name = calibrator->name();
+  bool taken = all_calibrators().contains(name);
+  if (!taken) {
+    const std::lock_guard lock(registry().mutex);
+    taken = !registry().calibrators.try_emplace(name, std::move(calibrator)).second;
+  }
+  if (taken) fail(ErrorCode::invalid_argument, "there is a calibrator '{}' already", name);
 }
 
 std::vector<std::string> calibrator_names() {

@@ -10,7 +10,7 @@
 //   values = fma(x, inverse[k], offset[k]), held within [-127, 127], rounded likewise; NaN becomes -127
 //
 // Rows of weights are quantised as rows at run time are, but where a calibration lists columns: there the value is the other neighbour of
-// x * (127 / largest) (other_int8).
+// x * (127 / largest) (other_int8); and those that are integers times a step already keep them (int8_weights.h).
 //
 // A product of rows is exact:
 //
@@ -33,22 +33,22 @@ inline float largest_magnitude(std::span<const float> x) {
   return std::bit_cast<float>(largest);
 }
 
+// Ties to even; for magnitudes up to 2^22.
+inline float nearest_integer(float x) {
+  constexpr float kRounder = 0x1.8p23f;  // leaves no bits of a fraction
+  return (x + kRounder) - kRounder;
+}
+
 inline int8_t held_int8(float scaled) {
   const float held = scaled > -kInt8Largest ? std::min(scaled, kInt8Largest) : -kInt8Largest;  // NaN: the latter
-  constexpr float kRounder = 0x1.8p23f;                                                        // leaves no bits of a fraction
-  return static_cast<int8_t>((held + kRounder) - kRounder);
+  return static_cast<int8_t>(nearest_integer(held));
 }
 
-inline int8_t to_int8(float x, float largest) { return largest == 0 ? int8_t{0} : held_int8(x * (kInt8Largest / largest)); }
+inline float inverse_int8(float largest) { return largest == 0 ? 0 : kInt8Largest / largest; }
+
+inline int8_t to_int8(float x, float largest) { return held_int8(x * inverse_int8(largest)); }
 
 inline int8_t to_int8_fixed(float x, float inverse, float offset) { return held_int8(std::fma(x, inverse, offset)); }
-
-// `values`: as many as `x`. Returns the scale.
-inline float quantize_int8(std::span<const float> x, int8_t* values) {
-  const float largest = largest_magnitude(x);
-  for (size_t i = 0; i < x.size(); ++i) values[i] = to_int8(x[i], largest);
-  return largest / kInt8Largest;
-}
 
 // The integer on the other side of `scaled`, as seen from the nearest one; of an integer the one nearer to 0; the nearest itself where there is
 // no other within [-127, 127].
@@ -57,14 +57,16 @@ inline int8_t other_int8(float scaled) {
   return held_int8(nearest + (scaled > nearest || (scaled == nearest && nearest < 0) ? 1.0f : -1.0f));
 }
 
-// quantize_int8, to the other neighbour at the columns `others`, each below x.size().
+// `values`: as many as `x`; at the columns `others`, each below x.size(), the other neighbour. Returns the scale.
 inline float quantize_int8(std::span<const float> x, std::span<const int32_t> others, int8_t* values) {
-  const float scale = quantize_int8(x, values);
+  const float largest = largest_magnitude(x), inverse = inverse_int8(largest), scale = largest / kInt8Largest;
+  for (size_t i = 0; i < x.size(); ++i) values[i] = held_int8(x[i] * inverse);
   if (scale == 0) return scale;
-  const float inverse = kInt8Largest / largest_magnitude(x);
   for (const int32_t k : others) values[k] = other_int8(x[static_cast<size_t>(k)] * inverse);
   return scale;
 }
+
+inline float quantize_int8(std::span<const float> x, int8_t* values) { return quantize_int8(x, {}, values); }
 
 // `bias`: nullptr where there is none.
 inline float int8_result(int32_t sum, float x_scale, float w_scale, const float* bias) {

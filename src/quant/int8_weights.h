@@ -18,21 +18,19 @@ inline float int8_step(std::span<const float> x) {
   constexpr float kOff = 1e-4f;
   const float largest = largest_magnitude(x);
   if (!(largest > 0x1p-100f && largest < 0x1p100f)) return 0;  // NaN too
-  // To the nearest integer, ties to even.
-  const auto rounded = [](float multiple) {
-    constexpr float kRounder = 0x1.8p23f;  // leaves no bits of a fraction
-    return (multiple + kRounder) - kRounder;
-  };
   const auto fits = [&](float step) {
-    return std::all_of(x.begin(), x.end(), [&](float value) { return std::fabs(value / step - rounded(value / step)) <= kOff; });
+    return std::all_of(x.begin(), x.end(), [&](float value) {
+      const float multiple = value / step;
+      return std::fabs(multiple - nearest_integer(multiple)) <= kOff;
+    });
   };
-  // 128 last: such an integer is held at 127.
-  for (int count = 127; count != 0; count = count == 1 ? 128 : count == 128 ? 0 : count - 1) {
+  for (int i = 0; i < 128; ++i) {
+    const int count = i < 127 ? 127 - i : 128;  // 128 last: such an integer is held at 127
     const float step = largest / static_cast<float>(count);
     if (!fits(step)) continue;
     // The float that gives the most of the row to the bit.
     const auto exact = [&](float candidate) {
-      return std::count_if(x.begin(), x.end(), [&](float value) { return rounded(value / step) * candidate == value; });
+      return std::count_if(x.begin(), x.end(), [&](float value) { return nearest_integer(value / step) * candidate == value; });
     };
     float best = step;
     auto most = exact(step);

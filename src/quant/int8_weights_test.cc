@@ -25,8 +25,11 @@ TEST(Int8Weights, ARowOfIntegersTimesAStepKeepsThem) {
       std::vector<int8_t> values(row.size());
       const float scale = quantize_int8_weights(row, values.data());
       for (size_t i = 0; i < row.size(); ++i) {
-        if (integers[i] != -128) EXPECT_FLOAT_EQ(values[i] * scale, row[i]) << largest << " " << step << " " << integers[i];
-        if (integers[i] == -128) EXPECT_EQ(values[i], -127);
+        if (integers[i] != -128) {
+          EXPECT_FLOAT_EQ(values[i] * scale, row[i]) << largest << " " << step << " " << integers[i];
+        } else {
+          EXPECT_EQ(values[i], -127);
+        }
       }
     }
   }

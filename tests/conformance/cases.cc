@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 namespace bertie::test {
@@ -537,6 +539,20 @@ std::vector<ConformanceCase> top_k_cases() {
     add(tensor_of({2, 300}, values), 7, fmt::format("steps of {}", step));
   }
   return cases;
+}
+
+Tensor slice_rows(const Tensor& tensor, int64_t begin, int64_t rows) {
+  const int64_t width = tensor.shape.back();
+  const float* data = tensor.view().as<float>() + begin * width;
+  return tensor_of({rows, width}, std::vector<float>(data, data + rows * width));
+}
+
+void expect_same_bits(const std::string& what, std::span<const float> a, std::span<const float> b) {
+  ASSERT_EQ(a.size(), b.size()) << what;
+  for (size_t i = 0; i < a.size(); ++i) {
+    ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(float)), 0)
+        << what << ": first bad element " << i << " is " << a[i] << ", not " << b[i];
+  }
 }
 
 }  // namespace bertie::test

@@ -1,6 +1,7 @@
 // The case lists that every backend is held to: op, shapes, dtypes and the error allowed against the reference.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,5 +40,10 @@ std::vector<ConformanceCase>
 padded_op_cases();  // softmax, reduce, transpose, broadcasting elementwise: what padded networks run unfused
 std::vector<ConformanceCase> copied_op_cases();  // slice, concat, expand, gather, where, reshape, cast; every function of reduce
 std::vector<ConformanceCase> top_k_cases();      // top_k_log_sum_exp
+
+// Rows [begin, begin + rows) of a [., width] tensor of floats.
+Tensor slice_rows(const Tensor& tensor, int64_t begin, int64_t rows);
+
+void expect_same_bits(const std::string& what, std::span<const float> a, std::span<const float> b);
 
 }  // namespace bertie::test

@@ -37,14 +37,6 @@ void expect_close(const ConformanceCase& c, const OpResult& actual, const OpResu
   EXPECT_LE(std::sqrt(error_squares), c.whole_bound * std::sqrt(squares)) << c.name << ", " << actual.kernel;
 }
 
-void expect_same_bits(const std::string& what, std::span<const float> a, std::span<const float> b) {
-  ASSERT_EQ(a.size(), b.size()) << what;
-  for (size_t i = 0; i < a.size(); ++i) {
-    ASSERT_EQ(std::memcmp(&a[i], &b[i], sizeof(float)), 0)
-        << what << ": first bad element " << i << " is " << a[i] << ", not " << b[i];
-  }
-}
-
 // Against the reference, on each instruction set; the same bits on one, two and five threads, and on avx2 as on avx512.
 void check_cases(const std::vector<ConformanceCase>& cases) {
   for (const ConformanceCase& c : cases) {
@@ -114,13 +106,6 @@ TEST(Conformance, TopKOfWhatIsNoNumber) {
     const OpResult top = run_cpu({"top_k_log_sum_exp", {{"k", int64_t{2}}}, {{tensor_of({1, 100}, large)}}, {}, {}});
     EXPECT_EQ(top.values, (std::vector<float>{infinity, -infinity, 99, 0, infinity}));
   }
-}
-
-// Rows [begin, begin + rows) of a [., width] tensor.
-Tensor slice_rows(const Tensor& tensor, int64_t begin, int64_t rows) {
-  const int64_t width = tensor.shape.back();
-  const float* data = tensor.view().as<float>() + begin * width;
-  return tensor_of({rows, width}, std::vector<float>(data, data + rows * width));
 }
 
 TEST(Conformance, AttentionOfASequenceDoesNotDependOnItsNeighbours) {

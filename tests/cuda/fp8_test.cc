@@ -3,7 +3,6 @@
 #include <cstring>
 #include <limits>
 
-#include "base/float16.h"
 #include "cuda/cuda_device.h"
 #include "network/quantized_output.h"
 #include "quant/fp8.h"

@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <random>
 
 #include "base/float16.h"
@@ -39,10 +38,6 @@ class CudaLinear : public GpuTest {
     stream = own->make_stream();
   }
 
-  std::shared_ptr<const DeviceBuffer> upload(const Shape& shape, const std::vector<float>& values, DType dtype) {
-    return own->upload(Tensor::from_floats(shape, values), dtype);
-  }
-
   std::shared_ptr<CudaDevice> own;
   std::unique_ptr<Stream> stream;
 };
@@ -55,6 +50,29 @@ std::vector<double> rounded(const std::vector<float>& values, DType dtype) {
     result.push_back(dtype == DType::f16 ? f16_to_float(bits) : bf16_to_float(bits));
   }
   return result;
+}
+
+// `shape`: rows, columns and depth.
+template <typename Params>
+void set_operands(Params& params, const DeviceBuffer& x, const DeviceBuffer& weight, std::byte* y, DType dtype,
+                  const Shape& shape) {
+  params.x = x.data();
+  params.weight = weight.data();
+  params.y = y;
+  params.element = dtype == DType::f16 ? Element::f16 : Element::bf16;
+  params.rows = shape[0];
+  params.columns = shape[1];
+  params.depth = shape[2];
+}
+
+constexpr int32_t kStep = 7, kNoOverflow = 100;
+
+// `numbers`: how many rows are live, and the first step that overflows.
+template <typename Params>
+void set_numbers(Params& params, const DeviceBuffer& numbers) {
+  params.live_rows = reinterpret_cast<const int32_t*>(numbers.data());
+  params.overflow = reinterpret_cast<int32_t*>(numbers.data()) + 1;
+  params.step = kStep;
 }
 
 // Each of `tiles`, with and without GELU, of which half of the rows are live; `set` makes it a launch's.
@@ -78,7 +96,7 @@ void check_tiles(CudaDevice& device, Stream& stream, const cuda::Launcher<Params
   const auto x_there = device.upload(Tensor::from_floats({rows, depth}, x), dtype),
              weight_there = device.upload(Tensor::from_floats({columns, depth}, weight), dtype),
              bias_there = device.upload(Tensor::from_floats({columns}, bias), DType::f32);
-  const int32_t numbers[] = {static_cast<int32_t>(live), 100};
+  const int32_t numbers[] = {static_cast<int32_t>(live), kNoOverflow};
   const DeviceBuffer numbers_there(device.shared_from_this(), sizeof numbers, "a test"),
       y(device.shared_from_this(), static_cast<size_t>(rows * columns) * 2, "a test");
   for (const Tile& tile : tiles) {
@@ -88,25 +106,17 @@ void check_tiles(CudaDevice& device, Stream& stream, const cuda::Launcher<Params
                                            set(params, tile), static_cast<int>(activation));
       stream.copy(numbers_there.data(), numbers, sizeof numbers);
       stream.fill(y.data(), 0xff, y.bytes());
-      params.x = x_there->data();
-      params.weight = weight_there->data();
+      set_operands(params, *x_there, *weight_there, y.data(), dtype, shape);
+      set_numbers(params, numbers_there);
       params.bias = reinterpret_cast<const float*>(bias_there->data());
-      params.y = y.data();
-      params.element = dtype == DType::f16 ? Element::f16 : Element::bf16;
       params.activation = activation;
-      params.rows = rows;
-      params.columns = columns;
-      params.depth = depth;
-      params.live_rows = reinterpret_cast<const int32_t*>(numbers_there.data());
-      params.overflow = reinterpret_cast<int32_t*>(numbers_there.data()) + 1;
-      params.step = 7;
       device.launch(launcher, params, stream);
       std::vector<uint16_t> result(static_cast<size_t>(rows * columns));
       int32_t after[2];
       stream.copy(result.data(), y.data(), y.bytes());
       stream.copy(after, numbers_there.data(), sizeof after);
       stream.synchronize();
-      EXPECT_EQ(after[1], 100) << what;
+      EXPECT_EQ(after[1], kNoOverflow) << what;
       const double epsilon = dtype == DType::f16 ? 0x1p-11 : 0x1p-8;
       for (size_t i = 0; i < sums.size(); ++i) {
         const bool gelu = activation == Activation::gelu;
@@ -155,8 +165,9 @@ TEST_F(CudaLinear, ClustersGiveTheSameBitsAThousandTimes) {
   const auto launcher = own->launcher<ClusterLinearParams>("cluster_linear");
   std::mt19937 random(3);
   const int64_t rows = 100, columns = 200, depth = 3072;
-  const auto x = upload({rows, depth}, random_floats(random, rows * depth, 1), DType::f16),
-             weight = upload({columns, depth}, random_floats(random, columns * depth, 0.06f), DType::f16);
+  const auto x = own->upload(Tensor::from_floats({rows, depth}, random_floats(random, rows * depth, 1)), DType::f16),
+             weight =
+                 own->upload(Tensor::from_floats({columns, depth}, random_floats(random, columns * depth, 0.06f)), DType::f16);
   const size_t bytes = static_cast<size_t>(rows * columns) * 2;
   constexpr size_t kRuns = 1000;
   const DeviceBuffer y(own, kRuns * bytes, "a test");
@@ -164,13 +175,7 @@ TEST_F(CudaLinear, ClustersGiveTheSameBitsAThousandTimes) {
     stream->fill(y.data(), 0xff, y.bytes());
     for (size_t run = 0; run < kRuns; ++run) {
       ClusterLinearParams params{};
-      params.x = x->data();
-      params.weight = weight->data();
-      params.y = y.data() + run * bytes;
-      params.element = Element::f16;
-      params.rows = rows;
-      params.columns = columns;
-      params.depth = depth;
+      set_operands(params, *x, *weight, y.data() + run * bytes, DType::f16, {rows, columns, depth});
       params.tile = tile;
       own->launch(launcher, params, *stream);
     }
@@ -239,27 +244,20 @@ void check_overflow(const std::shared_ptr<CudaDevice>& own, Stream& stream, cons
                  weight = own->upload(
                      Tensor::from_floats({columns, depth}, std::vector<float>(static_cast<size_t>(columns * depth), 1)),
                      DType::f16);
-      const int32_t numbers[] = {12, 100};
+      const int32_t numbers[] = {12, kNoOverflow};
       const DeviceBuffer numbers_there(own, sizeof numbers, "a test"), y(own, static_cast<size_t>(rows * columns) * 2, "a test");
       for (const Activation activation : {Activation::none, Activation::gelu}) {
         stream.copy(numbers_there.data(), numbers, sizeof numbers);
         Params params = given;
-        params.x = x_there->data();
-        params.weight = weight->data();
-        params.y = y.data();
-        params.element = Element::f16;
+        set_operands(params, *x_there, *weight, y.data(), DType::f16, {rows, columns, depth});
+        set_numbers(params, numbers_there);
         params.activation = activation;
-        params.rows = rows;
-        params.columns = columns;
-        params.depth = depth;
-        params.live_rows = reinterpret_cast<const int32_t*>(numbers_there.data());
-        params.overflow = reinterpret_cast<int32_t*>(numbers_there.data()) + 1;
-        params.step = 7;
         own->launch(launcher, params, stream);
         int32_t after[2];
         stream.copy(after, numbers_there.data(), sizeof after);
         stream.synchronize();
-        EXPECT_EQ(after[1], bad < 12 ? 7 : 100) << name << ", row " << bad << ", activation " << static_cast<int>(activation);
+        EXPECT_EQ(after[1], bad < 12 ? kStep : kNoOverflow)
+            << name << ", row " << bad << ", activation " << static_cast<int>(activation);
       }
     }
   }

@@ -39,12 +39,10 @@ class Reader(CalibrationDataReader):
         return next(self.batches, None)
 
 
-def static(activation=QuantType.QUInt8, weight=QuantType.QInt8, per_channel=False, ops=MATMULS, prepare=lambda path: None, **options):
+def static(activation=QuantType.QUInt8, weight=QuantType.QInt8, per_channel=False, ops=MATMULS, reduce_range=False, **extra):
     def make(source, path, feed):
-        extra = {key: value for key, value in options.items() if key != "reduce_range"}
         quantize_static(str(source), str(path), Reader(feed), quant_format=QuantFormat.QDQ, per_channel=per_channel, op_types_to_quantize=ops,
-                        activation_type=activation, weight_type=weight, reduce_range=options.get("reduce_range", False), extra_options=extra)
-        prepare(path)
+                        activation_type=activation, weight_type=weight, reduce_range=reduce_range, extra_options=extra)
 
     return make
 

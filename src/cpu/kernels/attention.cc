@@ -8,20 +8,6 @@
 namespace bertie::cpu::BERTIE_ISA {
 namespace {
 
-// A tile of R rows by P panels keeps R * P sums, P vectors and one broadcast in registers.
-#if defined(__AVX512F__)
-constexpr int kTileRows = 12, kScorePanels = 2, kValuePanels = 4;
-constexpr int max_rows(int panels) { return panels <= 2 ? 12 : 6; }
-#elif defined(__AVX2__)
-constexpr int kTileRows = 6, kScorePanels = 1, kValuePanels = 1;
-constexpr int max_rows(int) { return 6; }
-#else
-constexpr int kTileRows = 2, kScorePanels = 1, kValuePanels = 1;
-constexpr int max_rows(int) { return 2; }
-#endif
-constexpr int kMaxPanels = kValuePanels > kScorePanels ? kValuePanels : kScorePanels;
-static_assert(kTileRows <= 16, "one vector holds a number for each row");
-
 // Rows of a tile's left operand lie an odd number of cache lines apart, so that they do not compete for the same cache sets.
 constexpr int64_t kStride = kAttentionMaxHeadDim + 16;
 static_assert(kAttentionKeyBlock <= kAttentionMaxHeadDim);
@@ -70,29 +56,12 @@ void tile(const TileArguments& t) {
     for (int p = 0; p < panels; ++p) store(t.c + r * t.c_stride + 16 * p, sums[r][p]);
 }
 
-struct TileTable {
-  TileFunction at[kTileRows + 1][kMaxPanels + 1];
-};
-template <int rows, int panels>
-constexpr void fill(TileTable& table) {
-  if constexpr (rows <= max_rows(panels)) table.at[rows][panels] = tile<rows, panels>;
-  if constexpr (panels > 1) {
-    fill<rows, panels - 1>(table);
-  } else if constexpr (rows > 1) {
-    fill<rows - 1, kMaxPanels>(table);
-  }
-}
-constexpr TileTable make_tiles() {
-  TileTable table{};
-  fill<kTileRows, kMaxPanels>(table);
-  return table;
-}
-constexpr TileTable kTiles = make_tiles();
+constexpr auto kTiles = tiles_of<TileFunction>([]<int rows, int panels>() -> TileFunction { return tile<rows, panels>; });
 
 // C over `panels` panels, in tiles of at most `widest` of them; before each, `fetch` has its turn.
 template <typename Fetch>
 void multiply(const TileArguments& whole, int64_t rows, int64_t panels, int64_t widest, Fetch fetch) {
-  for_tiles(rows, panels, widest, max_rows, [&](int64_t row, int64_t tile_rows, int64_t panel, int64_t count) {
+  for_tiles(rows, panels, widest, [&](int64_t row, int64_t tile_rows, int64_t panel, int64_t count) {
     TileArguments t = whole;
     t.a += row * kStride;
     t.b += panel * whole.panel_stride;
@@ -124,18 +93,18 @@ struct ScratchPlan {
 };
 
 struct Work : HeadRows {
-  int64_t head_dim, value_width;  // the latter in whole vectors
+  int64_t head_dim, width;  // the latter in whole vectors
   // Scratch.
   float* keys;     // [key panel][head_dim][16]
-  float* values;   // [key][value_width]
+  float* values;   // [key][width]
   float* queries;  // [kTileRows, kStride]: scaled
   float* scores;   // [kTileRows, kStride]: then weights
   float* maxima;   // [query]
   float* totals;   // [query][16]
-  float* sums;     // [query][value_width]
+  float* sums;     // [query][width]
 
   Work(const AttentionProblem& p, const AttentionItem& i, int64_t h, float* scratch)
-      : HeadRows{p, i, h}, head_dim(p.head_dim), value_width(round_up_16(p.head_dim)) {
+      : HeadRows{p, i, h}, head_dim(p.head_dim), width(round_up_16(p.head_dim)) {
     const ScratchPlan plan(head_dim);
     keys = scratch + plan.keys;
     values = scratch + plan.values;
@@ -149,8 +118,18 @@ struct Work : HeadRows {
   void pack_keys(int64_t begin, int64_t count) const;
   void pack_values(int64_t begin, int64_t count) const;
   void scale_queries(int64_t query, int64_t rows) const;
+  template <typename Fetch>
+  void score(int64_t query, int64_t rows, int64_t key_count, Fetch fetch) const {
+    scale_queries(query, rows);
+    multiply({queries, head_dim, keys, 16, 16 * head_dim, scores, kStride, nullptr}, rows, (key_count + 15) / 16, kScorePanels,
+             fetch);
+  }
   void add_bias(int64_t query, int64_t rows, int64_t key_begin, int64_t key_count) const;
   void weigh(int64_t query, int64_t rows, int64_t key_count, bool first, float* correction) const;
+  template <typename Fetch>
+  void add_values(int64_t rows, int64_t key_count, float* tile_sums, const float* correction, Fetch fetch) const {
+    multiply({scores, key_count, values, width, 16, tile_sums, width, correction}, rows, width / 16, kValuePanels, fetch);
+  }
   void write(int64_t query, int64_t rows, const float* tile_sums) const;
 };
 
@@ -179,7 +158,7 @@ void Work::pack_keys(int64_t begin, int64_t count) const {
 void Work::pack_values(int64_t begin, int64_t count) const {
   for (int64_t key = 0; key < count; ++key) {
     const float* from = v(begin + key);
-    for (int64_t d = 0; d < head_dim; d += 16) store(values + key * value_width + d, load_up_to_16(from + d, head_dim - d));
+    for (int64_t d = 0; d < head_dim; d += 16) store(values + key * width + d, load_up_to_16(from + d, head_dim - d));
   }
 }
 
@@ -202,13 +181,13 @@ void Work::add_bias(int64_t query, int64_t rows, int64_t key_begin, int64_t key_
 // Scores to weights, with the rows' running maxima and totals; correction[r] is what earlier sums are to be multiplied by.
 void Work::weigh(int64_t query, int64_t rows, int64_t key_count, bool first, float* correction) const {
   const Vec16 lowest = broadcast(-__builtin_inff());
-  const int64_t whole = key_count / 16 * 16, width = round_up_16(key_count);
+  const int64_t whole = key_count / 16 * 16, end = round_up_16(key_count);
   float largest[16];
   for (int64_t r = 0; r < rows; ++r) {
     float* row = scores + r * kStride;
-    if (whole < width) store(row + whole, load(row + whole) + load(kAbsent.terms + 16 - (key_count - whole)));
+    if (whole < end) store(row + whole, load(row + whole) + load(kAbsent.terms + 16 - (key_count - whole)));
     Vec16 maximum = lowest;
-    for (int64_t i = 0; i < width; i += 16) maximum = max(maximum, load(row + i));
+    for (int64_t i = 0; i < end; i += 16) maximum = max(maximum, load(row + i));
     largest[r] = reduce_max(maximum);
   }
   const Vec16 before = first ? lowest : load(maxima + query);
@@ -219,7 +198,7 @@ void Work::weigh(int64_t query, int64_t rows, int64_t key_count, bool first, flo
     float* row = scores + r * kStride;
     const Vec16 shift = broadcast(maxima[query + r]);
     Vec16 sum = zero();
-    for (int64_t i = 0; i < width; i += 16) {
+    for (int64_t i = 0; i < end; i += 16) {
       const Vec16 weight = exp2_negative(load(row + i) - shift);
       store(row + i, weight);
       sum = sum + weight;
@@ -234,7 +213,7 @@ void Work::write(int64_t query, int64_t rows, const float* tile_sums) const {
     const Vec16 factor = broadcast(1.0f / reduce_add(load(totals + (query + r) * 16)));
     float* const to = out(query + r);
     for (int64_t d = 0; d < head_dim; d += 16) {
-      store_up_to_16(to + d, load(tile_sums + r * value_width + d) * factor, head_dim - d);
+      store_up_to_16(to + d, load(tile_sums + r * width + d) * factor, head_dim - d);
     }
   }
 }
@@ -244,36 +223,9 @@ void Work::write(int64_t query, int64_t rows, const float* tile_sums) const {
 int64_t attention_scratch_floats(int64_t head_dim) { return ScratchPlan(head_dim).end; }
 
 void attention(const AttentionProblem& problem, const AttentionHead& now, const AttentionHead& next, float* scratch) {
-  const Work work(problem, *now.item, now.head, scratch);
-  const Work next_work(problem, next.item ? *next.item : *now.item, next.head, scratch);
-  const AttentionItem& item = *now.item;
-  if (item.key_count == 0) return work.write_zeros();
-  const int64_t tiles = (item.query_count + kTileRows - 1) / kTileRows;
-  float correction[16];
-  for (int64_t key = 0; key < item.key_count; key += kAttentionKeyBlock) {
-    const int64_t keys = min(kAttentionKeyBlock, item.key_count - key), behind = key + keys;
-    const bool first = key == 0, last = behind == item.key_count;
-    work.pack_keys(key, keys);
-    work.pack_values(key, keys);
-    const int64_t parts =
-        max(1, tiles * ((keys + 16 * kScorePanels - 1) / (16 * kScorePanels) + 1));  // turns of fetch(), at least
-    RowsAhead ahead = RowsAhead::beside(work, behind, next_work, next.item != nullptr, parts);
-    const auto fetch = [&ahead] { ahead.fetch(); };
-    int64_t query = 0;
-    for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
-      const int64_t rows = (item.query_count - query) / (tiles - t);
-      work.scale_queries(query, rows);
-      multiply({work.queries, work.head_dim, work.keys, 16, 16 * work.head_dim, work.scores, kStride, nullptr}, rows,
-               (keys + 15) / 16, kScorePanels, fetch);
-      if (problem.relative_bias) work.add_bias(query, rows, key, keys);
-      work.weigh(query, rows, keys, first, correction);
-      float* sums = work.sums + (first && last ? 0 : query * work.value_width);  // a single block's stay in the first-level cache
-      multiply({work.scores, keys, work.values, work.value_width, 16, sums, work.value_width, first ? nullptr : correction}, rows,
-               work.value_width / 16, kValuePanels, fetch);
-      if (last) work.write(query, rows, sums);
-      query += rows;
-    }
-  }
+  Work work(problem, *now.item, now.head, scratch);
+  if (now.item->key_count == 0) return work.write_zeros();
+  attend(work, next);
 }
 
 }  // namespace bertie::cpu::BERTIE_ISA

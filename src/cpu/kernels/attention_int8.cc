@@ -12,29 +12,10 @@
 namespace bertie::cpu::BERTIE_ISA {
 namespace {
 
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
-constexpr int64_t kInLane = 4;  // integers in 32 bits
-#elif defined(__AVX2__)
-constexpr int64_t kInLane = 2;
-#else
-constexpr int64_t kInLane = 1;
-#endif
+constexpr int64_t kInLane = 4 / kForms;  // integers in 32 bits
 constexpr bool kBytes = kInLane == 4;
 constexpr int64_t kElement = 4 / kInLane;  // bytes of an integer
 constexpr int64_t kLine = 64;              // bytes
-
-#if defined(__AVX512F__)
-constexpr int kTileRows = 12, kScorePanels = 2, kValuePanels = 4;
-constexpr int max_rows(int panels) { return panels <= 2 ? 12 : 6; }
-#elif defined(__AVX2__)
-constexpr int kTileRows = 6, kScorePanels = 1, kValuePanels = 1;
-constexpr int max_rows(int) { return 6; }
-#else
-constexpr int kTileRows = 2, kScorePanels = 1, kValuePanels = 1;
-constexpr int max_rows(int) { return 2; }
-#endif
-constexpr int kMaxPanels = kValuePanels > kScorePanels ? kValuePanels : kScorePanels;
-static_assert(kTileRows <= 16, "one vector holds a number for each row");
 
 // Rows of a tile's left operand and of scores lie an odd number of cache lines apart.
 constexpr int64_t kWeightStride = kAttentionKeyBlock * kElement + kLine;
@@ -45,21 +26,13 @@ int64_t query_stride(int64_t head_dim) { return ((round_up_16(head_dim) * kEleme
 
 // In [-127, 127].
 BERTIE_INLINE void store_integers(std::byte* to, IVec16 a) {
-#if defined(__AVX512F__)
   if constexpr (kBytes) {
     store_i8(reinterpret_cast<int8_t*>(to), a);
+  } else if constexpr (kInLane == 2) {
+    store_u16(reinterpret_cast<uint16_t*>(to), a);
   } else {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(a.v));
+    store(reinterpret_cast<float*>(to), to_float(a));
   }
-#elif defined(__AVX2__)
-  if constexpr (kBytes) {
-    store_i8(reinterpret_cast<int8_t*>(to), a);
-  } else {  // packs works within 128 bits
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8));
-  }
-#else
-  store(reinterpret_cast<float*>(to), to_float(a));
-#endif
 }
 
 // In [0, 255].
@@ -217,33 +190,16 @@ void tile(const TileArguments& t) {
     }
 }
 
-struct TileTable {
-  TileFunction at[2][kTileRows + 1][kMaxPanels + 1];
-};
-template <int rows, int panels>
-constexpr void fill(TileTable& table) {
-  if constexpr (rows <= max_rows(panels)) {
-    table.at[0][rows][panels] = tile<rows, panels, false>;
-    table.at[1][rows][panels] = tile<rows, panels, true>;
-  }
-  if constexpr (panels > 1) {
-    fill<rows, panels - 1>(table);
-  } else if constexpr (rows > 1) {
-    fill<rows - 1, kMaxPanels>(table);
-  }
-}
-constexpr TileTable make_tiles() {
-  TileTable table{};
-  fill<kTileRows, kMaxPanels>(table);
-  return table;
-}
-constexpr TileTable kTiles = make_tiles();
+template <bool corrected>
+constexpr auto kTiles = tiles_of<TileFunction>([]<int rows, int panels>() -> TileFunction {
+  return tile<rows, panels, corrected>;
+});
 
 // Before each tile `fetch` has its turn.
 template <typename Fetch>
 void multiply(const TileArguments& whole, int64_t rows, int64_t panels, int64_t widest, Fetch fetch) {
-  const auto& tiles = kTiles.at[whole.correction != nullptr];
-  for_tiles(rows, panels, widest, max_rows, [&](int64_t row, int64_t tile_rows, int64_t panel, int64_t count) {
+  const auto& tiles = whole.correction ? kTiles<true> : kTiles<false>;
+  for_tiles(rows, panels, widest, [&](int64_t row, int64_t tile_rows, int64_t panel, int64_t count) {
     TileArguments t = whole;
     t.a += row * whole.a_stride;
     t.b += panel * whole.panel_stride;
@@ -252,7 +208,7 @@ void multiply(const TileArguments& whole, int64_t rows, int64_t panels, int64_t 
     t.c += row * whole.c_stride + 16 * panel;
     if (t.correction) t.correction += row;
     fetch();
-    tiles[tile_rows][count](t);
+    tiles.at[tile_rows][count](t);
   });
 }
 
@@ -337,8 +293,21 @@ struct Work : HeadRows {
   void pack_value_panels(int64_t begin, int64_t count, int64_t panel);
   void pack_values(int64_t begin, int64_t count);
   void quantize_queries();
+  template <typename Fetch>
+  void score(int64_t query, int64_t rows, int64_t key_count, Fetch fetch) const {
+    const int64_t depth = width / kInLane;
+    multiply({queries + query * q_stride, q_stride, depth, keys, kLine, depth * kLine, starts, key_scales, scores, kScoreStride,
+              nullptr},
+             rows, (key_count + 15) / 16, kScorePanels, fetch);
+  }
   void add_bias(int64_t query, int64_t rows, int64_t key_begin, int64_t key_count) const;
   void weigh(int64_t query, int64_t rows, int64_t key_count, bool first, float* correction) const;
+  template <typename Fetch>
+  void add_values(int64_t rows, int64_t key_count, float* tile_sums, const float* correction, Fetch fetch) const {
+    multiply({weights, kWeightStride, (key_count + kInLane - 1) / kInLane, values, width / 16 * kLine, kLine, nullptr,
+              value_scales, tile_sums, width, correction},
+             rows, width / 16, kValuePanels, fetch);
+  }
   void write(int64_t query, int64_t rows, const float* tile_sums) const;
 };
 
@@ -513,38 +482,9 @@ int64_t attention_int8_scratch_floats(int64_t head_dim) { return ScratchPlan(hea
 
 void attention_int8(const AttentionProblem& problem, const AttentionHead& now, const AttentionHead& next, float* scratch) {
   Work work(problem, *now.item, now.head, scratch);
-  const HeadRows next_rows{problem, next.item ? *next.item : *now.item, next.head};
-  const AttentionItem& item = *now.item;
-  if (item.key_count == 0) return work.write_zeros();
-  const int64_t tiles = (item.query_count + kTileRows - 1) / kTileRows;
-  const int64_t depth = work.width / kInLane;
-  float correction[16];
+  if (now.item->key_count == 0) return work.write_zeros();
   work.quantize_queries();
-  for (int64_t key = 0; key < item.key_count; key += kAttentionKeyBlock) {
-    const int64_t keys = min(kAttentionKeyBlock, item.key_count - key), behind = key + keys;
-    const bool first = key == 0, last = behind == item.key_count;
-    work.pack_keys(key, keys);
-    work.pack_values(key, keys);
-    const int64_t parts =
-        max(1, tiles * ((keys + 16 * kScorePanels - 1) / (16 * kScorePanels) + 1));  // turns of fetch(), at least
-    RowsAhead ahead = RowsAhead::beside(work, behind, next_rows, next.item != nullptr, parts);
-    const auto fetch = [&ahead] { ahead.fetch(); };
-    int64_t query = 0;
-    for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
-      const int64_t rows = (item.query_count - query) / (tiles - t);
-      multiply({work.queries + query * work.q_stride, work.q_stride, depth, work.keys, kLine, depth * kLine, work.starts,
-                work.key_scales, work.scores, kScoreStride, nullptr},
-               rows, (keys + 15) / 16, kScorePanels, fetch);
-      if (problem.relative_bias) work.add_bias(query, rows, key, keys);
-      work.weigh(query, rows, keys, first, correction);
-      float* sums = work.sums + (first && last ? 0 : query * work.width);  // a single block's stay in the first-level cache
-      multiply({work.weights, kWeightStride, (keys + kInLane - 1) / kInLane, work.values, work.width / 16 * kLine, kLine, nullptr,
-                work.value_scales, sums, work.width, first ? nullptr : correction},
-               rows, work.width / 16, kValuePanels, fetch);
-      if (last) work.write(query, rows, sums);
-      query += rows;
-    }
-  }
+  attend(work, next);
 }
 
 }  // namespace bertie::cpu::BERTIE_ISA

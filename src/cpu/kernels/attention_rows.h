@@ -1,4 +1,5 @@
-// What the attention kernels share: where the rows of one head of one item lie, fetching them ahead, and the walk over tiles.
+// What the attention kernels share: their tiles, where the rows of one head of one item lie, fetching them ahead, and the walk over blocks
+// of keys and tiles of queries.
 #pragma once
 
 #include "cpu/kernels/attention.h"
@@ -6,6 +7,41 @@
 
 namespace bertie::cpu::BERTIE_ISA {
 namespace {  // each kernel's own: the linker must not share what it did not inline
+
+// A tile of R rows by P panels keeps R * P sums, P vectors and one broadcast in registers.
+#if defined(__AVX512F__)
+constexpr int kTileRows = 12, kScorePanels = 2, kValuePanels = 4;
+constexpr int max_rows(int panels) { return panels <= 2 ? 12 : 6; }
+#elif defined(__AVX2__)
+constexpr int kTileRows = 6, kScorePanels = 1, kValuePanels = 1;
+constexpr int max_rows(int) { return 6; }
+#else
+constexpr int kTileRows = 2, kScorePanels = 1, kValuePanels = 1;
+constexpr int max_rows(int) { return 2; }
+#endif
+constexpr int kMaxPanels = kValuePanels > kScorePanels ? kValuePanels : kScorePanels;
+static_assert(kTileRows <= 16, "one vector holds a number for each row");
+
+template <typename Function>
+struct TileTable {
+  Function at[kTileRows + 1][kMaxPanels + 1] = {};
+};
+template <typename Function, typename Of, int rows, int panels>
+constexpr void fill(TileTable<Function>& table, Of of) {
+  if constexpr (rows <= max_rows(panels)) table.at[rows][panels] = of.template operator()<rows, panels>();
+  if constexpr (panels > 1) {
+    fill<Function, Of, rows, panels - 1>(table, of);
+  } else if constexpr (rows > 1) {
+    fill<Function, Of, rows - 1, kMaxPanels>(table, of);
+  }
+}
+// of<rows, panels>(): the tile of so many.
+template <typename Function, typename Of>
+constexpr TileTable<Function> tiles_of(Of of) {
+  TileTable<Function> table;
+  fill<Function, Of, kTileRows, kMaxPanels>(table, of);
+  return table;
+}
 
 constexpr int64_t round_up_16(int64_t n) { return (n + 15) / 16 * 16; }
 
@@ -81,10 +117,11 @@ class RowsAhead {
         queries_a_part_((queries + parts - 1) / parts) {}
 
   // Beside keys up to `behind` of `now`: its next ones, or the first of what comes next; next.item may be nullptr.
-  static RowsAhead beside(const HeadRows& now, int64_t behind, const HeadRows& next, bool has_next, int64_t parts) {
+  static RowsAhead beside(const HeadRows& now, int64_t behind, const AttentionHead& next, int64_t parts) {
     if (behind < now.item.key_count) return {now, behind, min(kAttentionKeyBlock, now.item.key_count - behind), 0, parts};
-    if (!has_next) return {now, 0, 0, 0, 1};
-    return {next, 0, min(kAttentionKeyBlock, next.item.key_count), next.item.query_count, parts};
+    if (!next.item) return {now, 0, 0, 0, 1};
+    return {
+        {now.problem, *next.item, next.head}, 0, min(kAttentionKeyBlock, next.item->key_count), next.item->query_count, parts};
   }
 
   void fetch() {
@@ -100,14 +137,14 @@ class RowsAhead {
     for (int64_t d = 0; d < head_.problem.head_dim; d += 16) prefetch_l2(row + d);
   }
 
-  const HeadRows& head_;
+  HeadRows head_;
   int64_t key_, key_end_, keys_a_part_;
   int64_t query_ = 0, query_end_, queries_a_part_;
 };
 
 // Calls body(row, rows, panel, panels) for each tile of [rows] by [panels], at most `widest` panels and max_rows(panels) rows of it.
-template <typename MaxRows, typename Body>
-BERTIE_INLINE void for_tiles(int64_t rows, int64_t panels, int64_t widest, MaxRows max_rows, Body body) {
+template <typename Body>
+BERTIE_INLINE void for_tiles(int64_t rows, int64_t panels, int64_t widest, Body body) {
   for (int64_t panel = 0; panel < panels; panel += widest) {
     const int64_t count = min(widest, panels - panel);
     const int64_t most = max_rows(static_cast<int>(count)), parts = (rows + most - 1) / most;
@@ -116,6 +153,36 @@ BERTIE_INLINE void for_tiles(int64_t rows, int64_t panels, int64_t widest, MaxRo
       const int64_t part_rows = (rows - row) / (parts - part);
       body(row, part_rows, panel, count);
       row += part_rows;
+    }
+  }
+}
+
+// One head of one item, which has keys. `work`: its HeadRows, `width` and `sums` [query][width], and what is done with a block of keys and with
+// a tile of queries.
+template <typename Work>
+BERTIE_INLINE void attend(Work& work, const AttentionHead& next) {
+  const AttentionItem& item = work.item;
+  const int64_t tiles = (item.query_count + kTileRows - 1) / kTileRows;
+  float correction[16];
+  for (int64_t key = 0; key < item.key_count; key += kAttentionKeyBlock) {
+    const int64_t keys = min(kAttentionKeyBlock, item.key_count - key), behind = key + keys;
+    const bool first = key == 0, last = behind == item.key_count;
+    work.pack_keys(key, keys);
+    work.pack_values(key, keys);
+    const int64_t parts =
+        max(1, tiles * ((keys + 16 * kScorePanels - 1) / (16 * kScorePanels) + 1));  // turns of fetch(), at least
+    RowsAhead ahead = RowsAhead::beside(work, behind, next, parts);
+    const auto fetch = [&ahead] { ahead.fetch(); };
+    int64_t query = 0;
+    for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
+      const int64_t rows = (item.query_count - query) / (tiles - t);
+      work.score(query, rows, keys, fetch);
+      if (work.problem.relative_bias) work.add_bias(query, rows, key, keys);
+      work.weigh(query, rows, keys, first, correction);
+      float* sums = work.sums + (first && last ? 0 : query * work.width);  // a single block's stay in the first-level cache
+      work.add_values(rows, keys, sums, first ? nullptr : correction, fetch);
+      if (last) work.write(query, rows, sums);
+      query += rows;
     }
   }
 }

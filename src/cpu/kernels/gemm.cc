@@ -11,18 +11,11 @@
 namespace bertie::cpu::BERTIE_ISA {
 namespace {
 
-// Instrumented by AddressSanitizer the tiles of vectors take clang many minutes to compile: there they are those of no vectors.
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define BERTIE_SMALL_TILES
-#endif
-#endif
-
 // A tile of R rows by P panels keeps R * P sums, P panels and one element of A in registers.
-#if defined(__AVX512F__) && !defined(BERTIE_SMALL_TILES)
+#if defined(__AVX512F__)
 constexpr int kMaxTileRows = 9;
 constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 8, 8, 7, 6, 5, 4, 3, 3, 3};
-#elif defined(__AVX2__) && !defined(BERTIE_SMALL_TILES)
+#elif defined(__AVX2__)
 constexpr int kMaxTileRows = 6;
 constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 6, 3, 2, 1, 1, 1};
 #else
@@ -64,7 +57,7 @@ void tile(const TileRows& rows_of_a, const TileWeights& weights, int64_t k, cons
   const int64_t a_stride = rows_of_a.stride;
   const void* const panels = weights.panels;
   const int64_t panel_stride = weights.stride;
-  // A tile that others follow has more than half of the most rows.
+  // A tile that others follow has at least half of the most rows.
   constexpr bool kMayWiden = type != FloatType::f32 && rows >= (kMaxTileRows + 1) / 2;
   float* const widened = weights.widened;
   Vec16 sums[rows][count];

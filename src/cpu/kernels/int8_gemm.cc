@@ -66,7 +66,7 @@ BERTIE_INLINE void start_sums([[maybe_unused]] const TileOperands& t, Sums (&sum
 template <int rows, int panels, bool direct>
 void tile(const TileOperands& t, int32_t* out) {
   constexpr int kSteps = direct ? kForms : 1;
-  // A tile that others follow has more than half of the most rows.
+  // A tile that others follow has at least half of the most rows.
   constexpr bool kMayLeave = direct && rows >= (kMaxTileRows + 1) / 2;
   const std::byte *const a = t.a, *const lines = t.lines;
   const int64_t a_stride = t.a_stride, panel_stride = t.panel_stride;

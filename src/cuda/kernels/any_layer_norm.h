@@ -17,7 +17,7 @@ struct AnyLayerNormParams {
   void* y;                // [rows, width]; nullptr: as integers alone
   Element element;        // of x, residual, tables and y
   QuantizedRows quantized;
-  int32_t constant;  // gamma, beta and the quantization: no kernel of the run writes them
+  int32_t constant;  // gamma and beta: no kernel of the run writes them
   float epsilon;
   int64_t rows, width;
   const int32_t* live_rows;  // of `rows`; nullptr: all

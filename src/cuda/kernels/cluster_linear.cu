@@ -48,7 +48,10 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
   const int block = static_cast<int>(blockIdx.x) % kBlocks, tile = static_cast<int>(blockIdx.x) / kBlocks;
   const int down = static_cast<int>((p.rows + L::kRows - 1) / L::kRows);
   const int row = tile % down * L::kRows, column = tile / down * kColumns;
-  if (row >= rows) return;  // as all of the cluster
+  if (row >= rows) {  // as all of the cluster; the first block only where no row is live
+    if (blockIdx.x == 0) begin_dependent();
+    return;
+  }
   const int most = pieces_of_block(p.depth, kBlocks), first = block * most, stages = min(most, L::kStages);
   const int pieces = max(0, min(most, static_cast<int>((p.depth + kDepth - 1) / kDepth) - first));
   float* const parts = reinterpret_cast<float*>(base + L::parts_at(stages));

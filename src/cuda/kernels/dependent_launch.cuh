@@ -1,7 +1,8 @@
 // Programmatic dependent launch (compute capability 9.0 and later): the blocks of a kernel may be put on the device while the kernel before it
 // still runs, so that its launch costs nothing there. Every thread of such a kernel calls begin_dependent() before it touches memory that another
 // kernel reads or writes: then all before it in the stream is complete. What it may read sooner are constants (weights, biases) and what a
-// copy brought (the batch's counts and tiles): no block comes before a copy is complete.
+// copy brought (the batch's counts and tiles): no block comes before a copy is complete. Some thread of every such grid must call it, one
+// without live rows too: the next kernel waits for this grid alone.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -18,6 +19,13 @@ __device__ inline void begin_dependent() {
   // The next kernel's blocks may come as soon as there is room. Sooner than here they would take it, and turns, from those that can work.
   cudaTriggerProgrammaticLaunchCompletion();
 #endif
+}
+
+// Of the device in use.
+inline cudaError_t count_multiprocessors(int& count) {
+  int device = 0;
+  const cudaError_t error = cudaGetDevice(&device);
+  return error == cudaSuccess ? cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device) : error;
 }
 
 // Whether the device in use has it.

@@ -148,9 +148,8 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks) warp_layer_norm(AnyLayer
 
 template <typename T>
 cudaError_t launch(const AnyLayerNormParams& p, cudaStream_t stream) {
-  int device = 0, multiprocessors = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  int multiprocessors = 0;
+  cudaError_t error = count_multiprocessors(multiprocessors);
   if (error != cudaSuccess) return error;
   const unsigned blocks = std::min(blocks_for(p.rows, kWarps), static_cast<unsigned>(multiprocessors * kBlocks));
   const int64_t vectors = (p.width / Vector<T>::kWidth + 31) / 32;

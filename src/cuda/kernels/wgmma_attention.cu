@@ -41,7 +41,10 @@ __global__ void __launch_bounds__(kGroups * 128, (D < 128 ? 4 : 2) / kGroups)
   using L = Layout<D, kGroups>;
   constexpr int kThreads = kGroups * 128, kWarps = kThreads / 32, kParts = kWgmmaAttentionQueries / L::kQueries;
   constexpr int kScores = kKeys / 2, kResults = D / 2, kRows = L::kQueries;
-  if (static_cast<int>(blockIdx.x) >= *p.tile_count * kParts) return;
+  if (static_cast<int>(blockIdx.x) >= *p.tile_count * kParts) {
+    if (blockIdx.x == 0) begin_dependent();
+    return;
+  }
   AttentionTile tile = p.tiles[blockIdx.x / kParts];
   const int skipped = static_cast<int>(blockIdx.x) % kParts * L::kQueries;
   tile.query_begin += skipped;
@@ -233,9 +236,8 @@ cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
 }  // namespace
 
 cudaError_t launch_wgmma_attention(const AnyAttentionParams& p, cudaStream_t stream) {
-  int device = 0, multiprocessors = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  int multiprocessors = 0;
+  cudaError_t error = count_multiprocessors(multiprocessors);
   if (error != cudaSuccess) return error;
   const bool few = int64_t{p.tile_capacity} * p.heads <= multiprocessors;
   return with_matrix_heads(p, [&](auto element, auto width) {

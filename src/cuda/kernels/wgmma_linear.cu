@@ -356,9 +356,8 @@ cudaError_t launch_wgmma_linear(const WgmmaLinearParams& p, cudaStream_t stream)
       (!gelu && p.activation != Activation::none))
     return cudaErrorInvalidValue;
   if (p.rows == 0) return cudaSuccess;
-  int device = 0, multiprocessors = 0;
-  cudaError_t error = cudaGetDevice(&device);
-  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  int multiprocessors = 0;
+  cudaError_t error = count_multiprocessors(multiprocessors);
   if (error != cudaSuccess) return error;
   int columns = p.tile_columns;
   for (const int offer : {32, 64, 128, 192, 256}) {
