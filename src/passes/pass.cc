@@ -36,6 +36,7 @@ const std::vector<Pass>& all_passes() {
       {"fuse_skip_layer_norm", fuse_skip_layer_norm},
       {"fuse_linear_activation", fuse_linear_activation},
       {"merge_qkv", merge_qkv},
+      {"narrow_weights", narrow_weights},
       {"remove_padding", remove_padding},
       {"select_rows", select_rows},
       {"assign_precision", assign_precision},

@@ -98,6 +98,7 @@ void fuse_pool(Network&, const PassOptions&, PassLog&);
 void keep_bf16_rows(Network&, const PassOptions&, PassLog&);
 void merge_duplicates(Network&, const PassOptions&, PassLog&);
 void merge_qkv(Network&, const PassOptions&, PassLog&);
+void narrow_weights(Network&, const PassOptions&, PassLog&);
 void quantize_linear_layers(Network&, const PassOptions&, PassLog&);
 void recognize_positions(Network&, const PassOptions&, PassLog&);
 void recognize_quantization(Network&, const PassOptions&, PassLog&);
