@@ -65,7 +65,7 @@ constexpr KernelEntry kKernels[] = {
 }  // namespace
 
 const Backend& reference_backend() {
-  static constexpr Precision kPrecisions[] = {{"fp32"}, {"int8", true}, {"bf16", true}};
+  static constexpr Precision kPrecisions[] = {{"fp32"}, {"int8", true}, {"bf16", true}, {"fp8", true}};
   static constexpr Backend kBackend{.name = "reference",
                                     .kernels = [] { return std::span<const KernelEntry>(kKernels); },
                                     .precisions = [] { return std::span<const Precision>(kPrecisions); }};

@@ -1,3 +1,4 @@
+#include <array>
 #include <cmath>
 
 #include "quant/fp8.h"
@@ -5,13 +6,23 @@
 #include "reference/ops.h"
 
 namespace bertie::reference {
+namespace {
+
+std::array<double, 256> numbers_of_codes() {
+  std::array<double, 256> numbers;
+  for (size_t code = 0; code < numbers.size(); ++code) numbers[code] = fp8_to_float(static_cast<uint8_t>(code));
+  return numbers;
+}
+
+}  // namespace
 
 // The sum in double: nearly exact, where other backends' depend on their order.
 PrepareResult prepare_fp8_linear(const KernelRequest& request) {
+  static const std::array<double, 256> kNumbers = numbers_of_codes();
   return prepare_eight_bit_linear<uint8_t>(
       request, [](const uint8_t* x, const uint8_t* weight, int64_t depth, float scale, float weight_scale, const float* bias) {
         double sum = 0;
-        for (int64_t k = 0; k < depth; ++k) sum += static_cast<double>(fp8_to_float(x[k])) * fp8_to_float(weight[k]);
+        for (int64_t k = 0; k < depth; ++k) sum += kNumbers[x[k]] * kNumbers[weight[k]];
         return std::fma(static_cast<float>(sum), scale * weight_scale, bias ? *bias : 0.0f);
       });
 }
