@@ -140,8 +140,13 @@ void BatchRunner::run_batch(Lane& lane, std::span<const size_t> members, Run& ru
   const std::lock_guard lock(run.mutex);
   if (run.stopped) return;
   const Stopwatch reading(run.read_ms);
-  if (refused) return run.failed(members[0], *refused);
-  read_outputs(lane, run);
+  try {
+    if (refused) return run.failed(members[0], *refused);
+    read_outputs(lane, run);
+  } catch (...) {
+    run.stopped = true;  // before another lane takes the lock
+    throw;
+  }
 }
 
 void BatchRunner::read_outputs(Lane& lane, Run& run) {
