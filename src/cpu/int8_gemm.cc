@@ -120,14 +120,15 @@ PackedInt8Weight::PackedInt8Weight(const IsaKernels& kernels, const Tensor& weig
              weight.shape),
       panels_(static_cast<const int8_t*>(weight.layout == TensorLayout::rows ? pages_.data() : weight.data.get())) {
   constexpr int64_t kAtOnce = 8;
-  const int64_t panels = panel_count(n_), stride = int8_depth(k_) * kPanelWidth;
+  const int64_t panels = panel_count(n_), stride = int8_depth(k_) * kPanelWidth, order = kernels.int8_order_length(k_);
+  order_.resize(static_cast<size_t>(panels * order));
   starts_ = std::make_unique<int32_t[]>(static_cast<size_t>(panels * kPanelWidth));
   int8_t* const packed = static_cast<int8_t*>(pages_.data());
   const int8_t* rows = static_cast<const int8_t*>(weight.data.get());
   pool.parallel_for(divide_up(panels, kAtOnce), [&](int64_t task, int) {
     const int64_t begin = task * kAtOnce, end = std::min(panels, begin + kAtOnce);
     if (packed) kernels.pack_int8_panels(rows, n_, k_, begin, end, packed + begin * stride);
-    kernels.int8_starts(panels_ + begin * stride, end - begin, k_, starts_.get() + begin * kPanelWidth);
+    kernels.int8_order(panels_ + begin * stride, end - begin, k_, order_.data() + begin * order, starts_.get() + begin * kPanelWidth);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/panels.h"
 #include "base/thread_pool.h"
@@ -19,15 +20,16 @@ class PackedInt8Weight {
   // Packs a row-major weight in parallel; panels that are there already are read in place (their bytes then outlive this).
   // Throws Error(out_of_memory).
   PackedInt8Weight(const IsaKernels& kernels, const Tensor& weight, ThreadPool& pool);
-  Int8Weight view() const { return {panels_, starts_.get(), n_, k_}; }
+  Int8Weight view() const { return {panels_, order_.data(), starts_.get(), n_, k_}; }
   size_t bytes() const {  // that this owns
-    return pages_.bytes() + static_cast<size_t>(panel_count(n_) * kPanelWidth) * sizeof(int32_t);
+    return pages_.bytes() + static_cast<size_t>(panel_count(n_) * kPanelWidth) * sizeof(int32_t) + order_.size() * sizeof(uint16_t);
   }
 
  private:
   int64_t n_, k_;
   PackedPages pages_;  // none where the panels are read in place
   const int8_t* panels_;
+  std::vector<uint16_t> order_;  // empty where lines are taken one after another
   std::unique_ptr<int32_t[]> starts_;
 };
 

@@ -17,7 +17,7 @@
 namespace bertie::cpu {
 namespace {
 
-enum class Values { random, opposite_extremes, equal_extremes };
+enum class Values { random, opposite_extremes, equal_extremes, brink };
 
 struct Case {
   int64_t rows, columns, k;
@@ -50,7 +50,16 @@ Data make_data(const Case& c) {
   Data data{
       random_bytes(c.rows * c.k, 1), random_bytes(c.columns * c.k, 2), random_floats(static_cast<size_t>(c.rows), 3),
       random_floats(padded, 4),      random_floats(padded, 5),         random_floats(static_cast<size_t>(c.rows * c.columns), 6)};
-  if (c.values != Values::random) {
+  if (c.values == Values::brink) {  // a + 128 is 1 or 255, two weights come to 128 in some lines of four k, to 129 and 130 in others
+    for (int8_t& value : data.a) value = value < 0 ? -127 : 127;
+    for (int64_t n = 0; n < c.columns; ++n) {
+      for (int64_t i = 0; i < c.k; ++i) {
+        int8_t& weight = data.w[static_cast<size_t>(n * c.k + i)];
+        const int magnitude = i / 4 % 3 == 0 && weight % 2 == 0 ? 65 : 64;
+        weight = static_cast<int8_t>(weight < 0 ? -magnitude : magnitude);
+      }
+    }
+  } else if (c.values != Values::random) {
     std::fill(data.a.begin(), data.a.end(), int8_t{127});
     std::fill(data.w.begin(), data.w.end(), int8_t{c.values == Values::equal_extremes ? int8_t{127} : int8_t{-127}});
     // Whole rows of the other sign too.
@@ -199,6 +208,12 @@ TEST_P(Int8Gemm, ExtremesAreExact) {
   }
 }
 
+// Where 16 bits just hold the sum of two products with 128 added to one factor, and where they do not.
+TEST_P(Int8Gemm, PairsAtTheBrinkOfSixteenBitsAreExact) {
+  for (const int64_t k : {4, 63, 64, 65, 768, 3000})
+    for (const int64_t rows : {1, 11, 12, 13, 25}) check(GetParam(), {.rows = rows, .columns = 41, .k = k, .values = Values::brink});
+}
+
 TEST_P(Int8Gemm, EpiloguesWithoutActivation) {
   for (bool bias : {false, true})
     for (bool residual : {false, true})
@@ -308,6 +323,11 @@ TEST_P(Int8Gemm, PanelsOfAFileAreReadInPlace) {
     EXPECT_EQ(std::memcmp(packed.view().starts, in_place.view().starts,
                           static_cast<size_t>(panel_count(columns) * 16) * sizeof(int32_t)),
               0);
+    if (const int64_t length = GetParam().kernels->int8_order_length(k); length > 0) {
+      EXPECT_EQ(std::memcmp(packed.view().order, in_place.view().order,
+                            static_cast<size_t>(panel_count(columns) * length) * sizeof(uint16_t)),
+                0);
+    }
     EXPECT_LT(in_place.bytes(), packed.bytes());
   }
 }

@@ -8,6 +8,8 @@ void replace_kernels([[maybe_unused]] IsaKernels& table) {
 #if defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && !defined(__AVX512BF16__))
   table.attention_int8 = attention_int8;
   table.attention_int8_scratch_floats = attention_int8_scratch_floats;
+  table.int8_order = int8_order;
+  table.int8_order_length = int8_order_length;
 #endif
 #if defined(BERTIE_AMX) || defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && !defined(__AVX512BF16__))
   table.int8_gemm = int8_gemm;

@@ -2,8 +2,7 @@
 // 32 bits, with 32 bits of each row of A:
 //
 //   VNNI     four k in bytes, as the panel holds them; A's have 128 added, which the sums' starts take off
-//   pairs    two k of 16 bits each (vpmaddwd). vpmaddubsw would take bytes as they are, but wants one operand's signs moved to the
-//            other for each row and each line, and is slower for it
+//   pairs    two k of 16 bits each (vpmaddwd); with AVX2 int8_gemm_avx2.cc mostly does without
 //   floats   one k as a float: sums of up to kExactLines products are integers below 2^24, hence exact
 //
 // 64 k of A (16 times 32 bits) become kForms blocks of 64 bytes, and a panel's 16 lines of those k become kForms

@@ -1,7 +1,8 @@
 // Rows of A are first brought into scratch in the form that the instruction set multiplies. Then for each group of panels every tile
 // of rows is summed over all of K in registers (panels and rows come from the second level cache, which is far faster than the
 // sums), and finished at once: C is written a single time. Where panels are to be widened the first tile does so in registers, and leaves
-// them in scratch for those that follow. AMX: kernels/int8_gemm_amx.cc.
+// them in scratch for those that follow. AVX2 without VNNI: int8_gemm_avx2.cc;
+// AMX: int8_gemm_amx.cc.
 #include "cpu/kernels/int8_gemm.h"
 
 #include "cpu/kernels/int8_dot.h"
@@ -14,7 +15,7 @@ namespace {
 #if defined(__AVX512F__)
 constexpr int kMaxTileRows = 9;
 constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 8, 8, 7, 6, 5, 4, 3, 3, 3};
-#elif defined(__AVX2__)
+#elif defined(__AVXVNNI__)
 constexpr int kMaxTileRows = 6;
 constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 4, 3, 2, 1, 1, 1};
 #else
@@ -195,6 +196,18 @@ int64_t int8_gemm_panels_at_once(int64_t rows) {
 size_t int8_gemm_scratch_bytes(int64_t rows, int64_t k) {
   const int64_t widened = kForms > 1 ? kMaxTilePanels * int8_depth(k) / 4 * kForms * kLine : 0;
   return static_cast<size_t>(rows * row_bytes(k) + widened);
+}
+
+int64_t int8_order_length(int64_t) { return 0; }
+
+void int8_order(const int8_t* panels, int64_t count, int64_t k, uint16_t*, int32_t* starts) {
+  for (int64_t panel = 0; panel < count; ++panel, starts += kGemmPanel) {
+    int32_t sums[kGemmPanel] = {};
+    for (int64_t line = 0; line < int8_depth(k) / 4; ++line, panels += 4 * kGemmPanel)
+      for (int64_t c = 0; c < kGemmPanel; ++c)
+        sums[c] += panels[4 * c] + panels[4 * c + 1] + panels[4 * c + 2] + panels[4 * c + 3];
+    for (int64_t c = 0; c < kGemmPanel; ++c) starts[c] = -128 * sums[c];
+  }
 }
 
 void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte* scratch) {

@@ -19,7 +19,8 @@ constexpr int64_t int8_depth(int64_t k) { return (k + kInt8DepthStep - 1) / kInt
 
 struct Int8Weight {
   const int8_t* panels;   // TensorLayout::panels_16x4: [panel][int8_depth(k) / 4][16 columns][4 of k], 64-byte aligned
-  const int32_t* starts;  // [16 * panels] what int8_starts gives for them
+  const uint16_t* order;  // [int8_order_length(k) * panels] and
+  const int32_t* starts;  // [16 * panels]: what int8_order gives for them
   int64_t n, k;
 };
 
@@ -53,8 +54,10 @@ size_t int8_gemm_scratch_bytes(int64_t rows, int64_t k);
 // Panels [begin, end) of a row-major weight [n, k], the first at `panels`.
 void pack_int8_panels(const int8_t* weight, int64_t n, int64_t k, int64_t begin, int64_t end, int8_t* panels);
 
-// What the columns' sums start from, for `count` panels of `k`: starts[16 * count].
-void int8_starts(const int8_t* panels, int64_t count, int64_t k, int32_t* starts);
+// For `count` panels of `k`: what the columns' sums start from, starts[16 * count], and where lines are not taken one after another
+// their order[int8_order_length(k) * count].
+void int8_order(const int8_t* panels, int64_t count, int64_t k, uint16_t* order, int32_t* starts);
+int64_t int8_order_length(int64_t k);
 
 // Rows of one range that serve these kernels best where M is large.
 int64_t int8_gemm_rows_at_once();

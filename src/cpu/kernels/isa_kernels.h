@@ -58,7 +58,8 @@ struct IsaKernels {
   int64_t (*int8_gemm_rows_at_once)();
   int64_t (*int8_gemm_panels_at_once)(int64_t rows);
   void (*pack_int8_panels)(const int8_t* weight, int64_t n, int64_t k, int64_t begin, int64_t end, int8_t* panels);
-  void (*int8_starts)(const int8_t* panels, int64_t count, int64_t k, int32_t* starts);
+  void (*int8_order)(const int8_t* panels, int64_t count, int64_t k, uint16_t* order, int32_t* starts);
+  int64_t (*int8_order_length)(int64_t k);
   // peak.h
   int64_t (*fma_peak)(int64_t rounds, float* sink);
   int64_t (*int8_peak)(int64_t rounds);

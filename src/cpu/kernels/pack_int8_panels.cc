@@ -20,14 +20,4 @@ void pack_int8_panels(const int8_t* weight, int64_t n, int64_t k, int64_t begin,
   }
 }
 
-void int8_starts(const int8_t* panels, int64_t count, int64_t k, int32_t* starts) {
-  for (int64_t panel = 0; panel < count; ++panel, starts += kGemmPanel) {
-    int32_t sums[kGemmPanel] = {};
-    for (int64_t line = 0; line < int8_depth(k) / 4; ++line, panels += 4 * kGemmPanel)
-      for (int64_t c = 0; c < kGemmPanel; ++c)
-        sums[c] += panels[4 * c] + panels[4 * c + 1] + panels[4 * c + 2] + panels[4 * c + 3];
-    for (int64_t c = 0; c < kGemmPanel; ++c) starts[c] = -128 * sums[c];
-  }
-}
-
 }  // namespace bertie::cpu::BERTIE_ISA

@@ -1,0 +1,204 @@
+// Without VNNI. vpmaddubsw multiplies bytes as they are, in three instructions for 32 products where 16 bits (vpmaddwd) take four; but a
+// sum of two of its products is cut off at 16 bits. Rows of A, with 128 added, are 1 .. 255: where neither the positive nor the negative of
+// two weights sum to more than 128 in magnitude nothing is cut off (255 * 128 < 2^15). A half line, eight columns by four k, all of whose pairs
+// are so is plain; four of five are, of real weights. `int8_order` lists the plain half lines first: sums take off the 128 of theirs, and the
+// others are widened to 16 bits, as A's rows are beside the bytes. All sums are exact, whatever the weights.
+#include "cpu/kernels/int8_finish.h"
+#include "cpu/kernels/int8_gemm.h"
+#include "cpu/kernels/vec.h"
+
+namespace bertie::cpu::BERTIE_ISA {
+namespace {
+
+constexpr int64_t kMaxTileRows = 12;  // their sums, a half line or its two forms, a broadcast and a constant fill the registers
+constexpr int64_t kLine = 64;         // bytes of a panel's line
+constexpr int64_t kHalves = 2;
+constexpr int64_t kHalfColumns = kGemmPanel / kHalves;
+constexpr int64_t kHalfLine = kLine / kHalves;
+
+int64_t lines_of(int64_t k) { return int8_depth(k) / 4; }
+int64_t order_of_half(int64_t k) { return 1 + lines_of(k); }  // how many are plain, then all lines, the plain ones first
+
+BERTIE_INLINE __m256i load_half_line(const std::byte* p) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(p)); }
+BERTIE_INLINE __m256i broadcast_four(const std::byte* p) {
+  int32_t bits;
+  __builtin_memcpy(&bits, p, sizeof bits);
+  return _mm256_set1_epi32(bits);
+}
+// Of each 16 bits the lower or the upper byte.
+BERTIE_INLINE __m256i lower(__m256i bytes) { return _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8); }
+BERTIE_INLINE __m256i upper(__m256i bytes) { return _mm256_srai_epi16(bytes, 8); }
+
+// Written out: left to itself GCC 12 takes products ahead of their sums, and spills.
+BERTIE_INLINE __m256i add_plain(__m256i sum, __m256i x, __m256i w, __m256i ones) {
+  asm("vpmaddubsw %[w], %[x], %[x]\n\tvpmaddwd %[ones], %[x], %[x]\n\tvpaddd %[x], %[sum], %[sum]"
+      : [sum] "+x"(sum), [x] "+x"(x)
+      : [w] "x"(w), [ones] "x"(ones));
+  return sum;
+}
+BERTIE_INLINE __m256i add_wide(__m256i sum, __m256i x, __m256i w) {
+  asm("vpmaddwd %[w], %[x], %[x]\n\tvpaddd %[x], %[sum], %[sum]" : [sum] "+x"(sum), [x] "+x"(x) : [w] "x"(w));
+  return sum;
+}
+
+// A's rows: the bytes with 128 added, then the lower and the upper ones of each two in 16 bits, `depth` bytes each.
+struct HalfPanel {
+  const std::byte* a;
+  int64_t a_stride, depth;
+  const std::byte* lines;  // the half of the first
+  const uint16_t* order;
+  const int32_t* starts;   // [8]
+  const std::byte* ahead;  // a line to fetch for each of these; need not exist
+  int64_t ahead_step;
+};
+
+using HalfFunction = void (*)(const HalfPanel& h, int32_t* sums);
+
+template <int rows>
+void sum_half(const HalfPanel& h, int32_t* out) {
+  const int64_t stride = h.a_stride, count = h.depth / 4, plain = h.order[0];
+  const uint16_t* const order = h.order + 1;
+  const std::byte* ahead = h.ahead;
+  __m256i sums[rows];
+  const __m256i start = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(h.starts));
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r) sums[r] = start;
+  const __m256i ones = _mm256_set1_epi16(1);
+  int64_t i = 0;
+  for (; i < plain; ++i, ahead += h.ahead_step) {
+    const __m256i w = load_half_line(h.lines + order[i] * kLine);
+    const std::byte* const a = h.a + order[i] * 4;
+    prefetch_l2(ahead);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) sums[r] = add_plain(sums[r], broadcast_four(a + r * stride), w, ones);
+  }
+  for (; i < count; ++i, ahead += h.ahead_step) {
+    const __m256i bytes = load_half_line(h.lines + order[i] * kLine), low = lower(bytes), high = upper(bytes);
+    const std::byte *const a = h.a + h.depth + order[i] * 4, *const high_a = a + h.depth;
+    prefetch_l2(ahead);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) {
+      sums[r] = add_wide(sums[r], broadcast_four(a + r * stride), low);
+      sums[r] = add_wide(sums[r], broadcast_four(high_a + r * stride), high);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r) _mm256_store_si256(reinterpret_cast<__m256i*>(out + r * kGemmPanel), sums[r]);
+}
+
+struct HalfTable {
+  HalfFunction at[kMaxTileRows + 1];
+};
+template <int rows>
+constexpr void fill(HalfTable& table) {
+  table.at[rows] = sum_half<rows>;
+  if constexpr (rows > 1) fill<rows - 1>(table);
+}
+constexpr HalfTable make_table() {
+  HalfTable table{};
+  fill<kMaxTileRows>(table);
+  return table;
+}
+constexpr HalfTable kSumHalf = make_table();
+
+// A's rows are an odd number of cache lines apart, so that they do not compete for the same sets of the first-level cache.
+int64_t row_bytes(int64_t k) { return (3 * int8_depth(k) / kLine | 1) * kLine; }
+
+void widen_row_of_a(const int8_t* a, int64_t k, std::byte* to) {
+  const int64_t depth = int8_depth(k);
+  const __m256i offset = _mm256_set1_epi8(-128);
+  for (int64_t i = 0; i < depth; i += kHalfLine, to += kHalfLine) {
+    alignas(kHalfLine) int8_t rest[kHalfLine] = {};
+    const int8_t* from = a + i;
+    if (i + kHalfLine > k) {
+      if (i < k) __builtin_memcpy(rest, from, static_cast<size_t>(k - i));
+      from = rest;
+    }
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    const auto put = [&](int64_t form, __m256i value) __attribute__((always_inline)) {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(to + form * depth), value);
+    };
+    put(0, _mm256_xor_si256(bytes, offset));
+    put(1, lower(bytes));
+    put(2, upper(bytes));
+  }
+}
+
+bool is_plain(__m256i bytes) {
+  const __m256i zero = _mm256_setzero_si256(), ones = _mm256_set1_epi8(1);
+  const auto pairs = [&](__m256i w) __attribute__((always_inline)) { return _mm256_maddubs_epi16(_mm256_max_epi8(w, zero), ones); };
+  const __m256i most = _mm256_max_epi16(pairs(bytes), pairs(_mm256_sub_epi8(zero, bytes)));
+  return _mm256_movemask_epi8(_mm256_cmpgt_epi16(most, _mm256_set1_epi16(128))) == 0;
+}
+
+}  // namespace
+
+int64_t int8_gemm_rows_at_once() { return kMaxTileRows * 8; }
+int64_t int8_gemm_panels_at_once(int64_t) { return 1; }
+
+size_t int8_gemm_scratch_bytes(int64_t rows, int64_t k) { return static_cast<size_t>(rows * row_bytes(k)); }
+
+int64_t int8_order_length(int64_t k) { return kHalves * order_of_half(k); }
+
+void int8_order(const int8_t* panels, int64_t count, int64_t k, uint16_t* order, int32_t* starts) {
+  const int64_t lines = lines_of(k);
+  const __m256i bytes_of_one = _mm256_set1_epi8(1), ones = _mm256_set1_epi16(1);
+  for (int64_t half = 0; half < kHalves * count; ++half, order += order_of_half(k), starts += kHalfColumns) {
+    const std::byte* const first = reinterpret_cast<const std::byte*>(panels) + half / kHalves * lines * kLine + half % kHalves * kHalfLine;
+    __m256i sums = _mm256_setzero_si256();
+    int64_t plain = 0, other = 0;
+    for (int64_t line = 0; line < lines; ++line) {
+      const __m256i bytes = load_half_line(first + line * kLine);
+      if (is_plain(bytes)) {
+        order[1 + plain++] = static_cast<uint16_t>(line);
+        sums = _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_maddubs_epi16(bytes_of_one, bytes), ones));
+      } else {
+        order[lines - other++] = static_cast<uint16_t>(line);
+      }
+    }
+    order[0] = static_cast<uint16_t>(plain);
+    for (uint16_t *low = order + 1 + plain, *high = order + lines; low < high; ++low, --high) {  // in ascending order
+      const uint16_t swapped = *low;
+      *low = *high;
+      *high = swapped;
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(starts), _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_slli_epi32(sums, 7)));
+  }
+}
+
+void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte* scratch) {
+  const int64_t rows = range.row_end - range.row_begin, k = problem.weight.k;
+  if (rows <= 0) return;
+  const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows, lines = lines_of(k), stride = row_bytes(k);
+  for (int64_t r = 0; r < rows; ++r) widen_row_of_a(problem.a + (range.row_begin + r) * problem.a_stride, k, scratch + r * stride);
+  alignas(kLine) int32_t sums[kMaxTileRows * kGemmPanel];
+  for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
+    const std::byte* const panel_lines = reinterpret_cast<const std::byte*>(problem.weight.panels) + panel * lines * kLine;
+    int64_t row = range.row_begin;
+    for (int64_t tile = 0; tile < tiles; ++tile) {  // tiles differ by one row at most
+      const int64_t tile_rows = (range.row_end - row) / (tiles - tile);
+      const int64_t place = row * problem.c_stride + panel * kGemmPanel;
+      for (int64_t r = 0; r < tile_rows; ++r) {
+        const void* const c = problem.values ? static_cast<const void*>(problem.values + place + r * problem.c_stride)
+                                             : problem.c + place + r * problem.c_stride;
+        prefetch_for_write(c);
+        if (problem.residual) prefetch(problem.residual + (row + r) * problem.residual_stride + panel * kGemmPanel);
+      }
+      for (int64_t half = 0; half < kHalves; ++half) {
+        const int64_t number = panel * kHalves + half;
+        const bool fetches = tile == 0 && half == 0;  // the next panel
+        kSumHalf.at[tile_rows]({scratch + (row - range.row_begin) * stride, stride, int8_depth(k), panel_lines + half * kHalfLine,
+                                problem.weight.order + number * order_of_half(k), problem.weight.starts + number * kHalfColumns,
+                                panel_lines + (fetches ? lines * kLine : 0), fetches ? kLine : 0},
+                               sums + half * kHalfColumns);
+      }
+      with_activation(
+          problem.activation, [&](auto function) __attribute__((always_inline)) {
+            finish_tile(problem, row, tile_rows, panel, 1, sums, kGemmPanel, function);
+          });
+      row += tile_rows;
+    }
+  }
+}
+
+}  // namespace bertie::cpu::BERTIE_ISA
