@@ -4,7 +4,7 @@
 //   LD_PRELOAD=$PWD/avx2_only.so bench/rivals.py ...
 //
 // Linux lets CPUID trap (arch_prctl(2), ARCH_CPUID; inherited by threads, not by programs, each of which preloads this again); the
-// handler answers what the CPU does, less the features below.
+// handler answers what the CPU does, less the features below. Where the CPU does not let it trap, bench/cpuid_to_ud2.py does.
 #define _GNU_SOURCE
 #include <asm/prctl.h>
 #include <signal.h>
@@ -41,7 +41,7 @@ static void on_trap(int signal_number, siginfo_t* information, void* context) {
   (void)information;
   greg_t* registers = ((ucontext_t*)context)->uc_mcontext.gregs;
   const unsigned char* at = (const unsigned char*)registers[REG_RIP];
-  if (at[0] != 0x0f || at[1] != 0xa2) {  // no CPUID: the program's own fault
+  if (at[0] != 0x0f || at[1] != (signal_number == SIGILL ? 0x0b : 0xa2)) {  // no CPUID: the program's own fault
     signal(signal_number, SIG_DFL);
     return;
   }
@@ -55,5 +55,6 @@ __attribute__((constructor)) static void limit(void) {
   action.sa_sigaction = on_trap;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;
   sigaction(SIGSEGV, &action, NULL);
-  if (let_cpuid(0) != 0) fprintf(stderr, "avx2_only: this CPU does not let CPUID trap\n");
+  sigaction(SIGILL, &action, NULL);
+  if (let_cpuid(0) != 0) fprintf(stderr, "avx2_only: this CPU does not let CPUID trap: bench/cpuid_to_ud2.py\n");
 }

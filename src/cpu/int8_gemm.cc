@@ -128,7 +128,8 @@ PackedInt8Weight::PackedInt8Weight(const IsaKernels& kernels, const Tensor& weig
   pool.parallel_for(divide_up(panels, kAtOnce), [&](int64_t task, int) {
     const int64_t begin = task * kAtOnce, end = std::min(panels, begin + kAtOnce);
     if (packed) kernels.pack_int8_panels(rows, n_, k_, begin, end, packed + begin * stride);
-    kernels.int8_order(panels_ + begin * stride, end - begin, k_, order_.data() + begin * order, starts_.get() + begin * kPanelWidth);
+    kernels.int8_order(panels_ + begin * stride, end - begin, k_, order_.data() + begin * order,
+                       starts_.get() + begin * kPanelWidth);
   });
 }
 

@@ -22,7 +22,8 @@ class PackedInt8Weight {
   PackedInt8Weight(const IsaKernels& kernels, const Tensor& weight, ThreadPool& pool);
   Int8Weight view() const { return {panels_, order_.data(), starts_.get(), n_, k_}; }
   size_t bytes() const {  // that this owns
-    return pages_.bytes() + static_cast<size_t>(panel_count(n_) * kPanelWidth) * sizeof(int32_t) + order_.size() * sizeof(uint16_t);
+    return pages_.bytes() + static_cast<size_t>(panel_count(n_) * kPanelWidth) * sizeof(int32_t) +
+           order_.size() * sizeof(uint16_t);
   }
 
  private:

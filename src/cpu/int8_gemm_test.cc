@@ -50,7 +50,8 @@ Data make_data(const Case& c) {
   Data data{
       random_bytes(c.rows * c.k, 1), random_bytes(c.columns * c.k, 2), random_floats(static_cast<size_t>(c.rows), 3),
       random_floats(padded, 4),      random_floats(padded, 5),         random_floats(static_cast<size_t>(c.rows * c.columns), 6)};
-  if (c.values == Values::brink) {  // a + 128 is 1 or 255, two weights come to 128 in some lines of four k, to 129 and 130 in others
+  if (c.values ==
+      Values::brink) {  // a + 128 is 1 or 255, two weights come to 128 in some lines of four k, to 129 and 130 in others
     for (int8_t& value : data.a) value = value < 0 ? -127 : 127;
     for (int64_t n = 0; n < c.columns; ++n) {
       for (int64_t i = 0; i < c.k; ++i) {
@@ -211,7 +212,8 @@ TEST_P(Int8Gemm, ExtremesAreExact) {
 // Where 16 bits just hold the sum of two products with 128 added to one factor, and where they do not.
 TEST_P(Int8Gemm, PairsAtTheBrinkOfSixteenBitsAreExact) {
   for (const int64_t k : {4, 63, 64, 65, 768, 3000})
-    for (const int64_t rows : {1, 11, 12, 13, 25}) check(GetParam(), {.rows = rows, .columns = 41, .k = k, .values = Values::brink});
+    for (const int64_t rows : {1, 11, 12, 13, 25})
+      check(GetParam(), {.rows = rows, .columns = 41, .k = k, .values = Values::brink});
 }
 
 TEST_P(Int8Gemm, EpiloguesWithoutActivation) {

@@ -126,7 +126,9 @@ void widen_row_of_a(const int8_t* a, int64_t k, std::byte* to) {
 
 bool is_plain(__m256i bytes) {
   const __m256i zero = _mm256_setzero_si256(), ones = _mm256_set1_epi8(1);
-  const auto pairs = [&](__m256i w) __attribute__((always_inline)) { return _mm256_maddubs_epi16(_mm256_max_epi8(w, zero), ones); };
+  const auto pairs = [&](__m256i w) __attribute__((always_inline)) {
+    return _mm256_maddubs_epi16(_mm256_max_epi8(w, zero), ones);
+  };
   const __m256i most = _mm256_max_epi16(pairs(bytes), pairs(_mm256_sub_epi8(zero, bytes)));
   return _mm256_movemask_epi8(_mm256_cmpgt_epi16(most, _mm256_set1_epi16(128))) == 0;
 }
@@ -144,7 +146,8 @@ void int8_order(const int8_t* panels, int64_t count, int64_t k, uint16_t* order,
   const int64_t lines = lines_of(k);
   const __m256i bytes_of_one = _mm256_set1_epi8(1), ones = _mm256_set1_epi16(1);
   for (int64_t half = 0; half < kHalves * count; ++half, order += order_of_half(k), starts += kHalfColumns) {
-    const std::byte* const first = reinterpret_cast<const std::byte*>(panels) + half / kHalves * lines * kLine + half % kHalves * kHalfLine;
+    const std::byte* const first =
+        reinterpret_cast<const std::byte*>(panels) + half / kHalves * lines * kLine + half % kHalves * kHalfLine;
     __m256i sums = _mm256_setzero_si256();
     int64_t plain = 0, other = 0;
     for (int64_t line = 0; line < lines; ++line) {
@@ -170,7 +173,8 @@ void int8_gemm(const Int8GemmProblem& problem, const GemmRange& range, std::byte
   const int64_t rows = range.row_end - range.row_begin, k = problem.weight.k;
   if (rows <= 0) return;
   const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows, lines = lines_of(k), stride = row_bytes(k);
-  for (int64_t r = 0; r < rows; ++r) widen_row_of_a(problem.a + (range.row_begin + r) * problem.a_stride, k, scratch + r * stride);
+  for (int64_t r = 0; r < rows; ++r)
+    widen_row_of_a(problem.a + (range.row_begin + r) * problem.a_stride, k, scratch + r * stride);
   alignas(kLine) int32_t sums[kMaxTileRows * kGemmPanel];
   for (int64_t panel = range.panel_begin; panel < range.panel_end; ++panel) {
     const std::byte* const panel_lines = reinterpret_cast<const std::byte*>(problem.weight.panels) + panel * lines * kLine;
