@@ -50,8 +50,8 @@ Data make_data(const Case& c) {
   Data data{
       random_bytes(c.rows * c.k, 1), random_bytes(c.columns * c.k, 2), random_floats(static_cast<size_t>(c.rows), 3),
       random_floats(padded, 4),      random_floats(padded, 5),         random_floats(static_cast<size_t>(c.rows * c.columns), 6)};
-  if (c.values ==
-      Values::brink) {  // a + 128 is 1 or 255, two weights come to 128 in some lines of four k, to 129 and 130 in others
+  if (c.values == Values::brink) {
+    // a + 128 is 1 or 255; two weights come to 128 in some lines of four k, to 129 and 130 in others.
     for (int8_t& value : data.a) value = value < 0 ? -127 : 127;
     for (int64_t n = 0; n < c.columns; ++n) {
       for (int64_t i = 0; i < c.k; ++i) {

@@ -1,8 +1,7 @@
 // Rows of A are first brought into scratch in the form that the instruction set multiplies. Then for each group of panels every tile
 // of rows is summed over all of K in registers (panels and rows come from the second level cache, which is far faster than the
 // sums), and finished at once: C is written a single time. Where panels are to be widened the first tile does so in registers, and leaves
-// them in scratch for those that follow. AVX2 without VNNI: int8_gemm_avx2.cc;
-// AMX: int8_gemm_amx.cc.
+// them in scratch for those that follow. AVX2 without VNNI: int8_gemm_avx2.cc; AMX: int8_gemm_amx.cc.
 #include "cpu/kernels/int8_gemm.h"
 
 #include "cpu/kernels/int8_dot.h"

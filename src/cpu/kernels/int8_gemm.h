@@ -54,8 +54,8 @@ size_t int8_gemm_scratch_bytes(int64_t rows, int64_t k);
 // Panels [begin, end) of a row-major weight [n, k], the first at `panels`.
 void pack_int8_panels(const int8_t* weight, int64_t n, int64_t k, int64_t begin, int64_t end, int8_t* panels);
 
-// For `count` panels of `k`: what the columns' sums start from, starts[16 * count], and where lines are not taken one after another
-// their order[int8_order_length(k) * count].
+// For `count` panels of `k`: what the columns' sums start from, starts[16 * count], and where lines are not taken one after another their
+// order[int8_order_length(k) * count]; else that length is 0.
 void int8_order(const int8_t* panels, int64_t count, int64_t k, uint16_t* order, int32_t* starts);
 int64_t int8_order_length(int64_t k);
 

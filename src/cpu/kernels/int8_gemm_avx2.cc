@@ -126,11 +126,10 @@ void widen_row_of_a(const int8_t* a, int64_t k, std::byte* to) {
 
 bool is_plain(__m256i bytes) {
   const __m256i zero = _mm256_setzero_si256(), ones = _mm256_set1_epi8(1);
-  const auto pairs = [&](__m256i w) __attribute__((always_inline)) {
-    return _mm256_maddubs_epi16(_mm256_max_epi8(w, zero), ones);
-  };
-  const __m256i most = _mm256_max_epi16(pairs(bytes), pairs(_mm256_sub_epi8(zero, bytes)));
-  return _mm256_movemask_epi8(_mm256_cmpgt_epi16(most, _mm256_set1_epi16(128))) == 0;
+  const __m256i positive = _mm256_maddubs_epi16(_mm256_max_epi8(bytes, zero), ones);
+  const __m256i negative = _mm256_maddubs_epi16(_mm256_abs_epi8(_mm256_min_epi8(bytes, zero)), ones);
+  const __m256i beyond = _mm256_cmpgt_epi16(_mm256_max_epi16(positive, negative), _mm256_set1_epi16(128));
+  return _mm256_movemask_epi8(beyond) == 0;
 }
 
 }  // namespace
