@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""ONNX Runtime and OpenVINO, one engine a process: what bench/rivals.py times beside bertie.
+"""ONNX Runtime, OpenVINO and PyTorch, one engine a process: what bench/rivals.py times beside bertie.
 
-    bench/rival_engines.py onnxruntime|openvino FOLDER THREADS [--precision fp32|bf16|int8-dynamic|int8-static] [--calibration FILE.json]
+    bench/rival_engines.py onnxruntime|openvino|pytorch FOLDER THREADS [--precision fp32|bf16|int8-dynamic|int8-static] [--calibration FILE.json]
 
 Reads one JSON object a line, {"batches": [[ids of each sequence, ...], ...], "seconds": S, "limit": L, "save": FILE.npz}, and
 answers {"ms": [...]}: the time of all batches one after the other, again and again for S seconds after a warm-up, at least 5
@@ -10,7 +10,8 @@ batch's hidden states.
 
 Each engine gets what serves it best: a graph without a mask where no sequence is padded; ONNX Runtime the graph of its own
 transformer optimiser, and one that was not fused is an error; OpenVINO a graph compiled for the case's shape. Where a case has
-several shapes it gets one for all of them, which costs it 2 to 5% but spares a copy of the weights for each shape.
+several shapes it gets one for all of them, which costs it 2 to 5% but spares a copy of the weights for each shape. PyTorch runs in
+inference mode with its fused attention, query, key and value as one product; in fp32 alone.
 
 bf16 is OpenVINO's hint; its executed graph must have products in it. Eight bits, weights by output channel; ONNX Runtime's in the linear layers alone, as bertie's are, NNCF's where it wants them:
     int8-dynamic  ONNX Runtime: quantize_dynamic on the fused graph, a scale for each activation tensor found as it runs.
@@ -181,6 +182,56 @@ class OpenVino:
         return {"version": openvino.__version__.split("-")[0], "graph": dict(kinds)}
 
 
+class PyTorch:
+    def __init__(self, folder, threads, _work, _precision, _texts):
+        import torch
+        torch.set_num_threads(threads)
+        self.config, arrays = encoder_weights(folder)
+        self.weights = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        for layer in range(self.config["num_hidden_layers"]):
+            own = f"encoder.layer.{layer}.attention.self."
+            for part in ("weight", "bias"):
+                self.weights[f"{own}qkv.{part}"] = torch.cat([self.weights[f"{own}{name}.{part}"] for name in ("query", "key", "value")])
+
+    def prepare(self, inputs, _one_shape):
+        import torch
+        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+
+        def run():
+            with torch.inference_mode():
+                return self.forward(**tensors).numpy()
+        return run
+
+    def forward(self, input_ids, token_type_ids, attention_mask=None):
+        from torch.nn import functional
+        batch, sequence = input_ids.shape
+        hidden, heads = self.config["hidden_size"], self.config["num_attention_heads"]
+
+        def linear(name, x):
+            return functional.linear(x, self.weights[name + ".weight"], self.weights[name + ".bias"])
+
+        def layer_norm(name, x):
+            return functional.layer_norm(x, (hidden,), self.weights[name + ".weight"], self.weights[name + ".bias"],
+                                         self.config["layer_norm_eps"])
+
+        table = {name: self.weights[f"embeddings.{name}_embeddings.weight"] for name in ("word", "position", "token_type")}
+        x = layer_norm("embeddings.LayerNorm", functional.embedding(input_ids, table["word"]) + table["position"][:sequence]
+                       + functional.embedding(token_type_ids, table["token_type"]))
+        mask = None if attention_mask is None else attention_mask[:, None, None, :] != 0
+        for layer in range(self.config["num_hidden_layers"]):
+            own = f"encoder.layer.{layer}."
+            q, k, v = linear(own + "attention.self.qkv", x).view(batch, sequence, 3, heads, -1).permute(2, 0, 3, 1, 4)
+            context = functional.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).reshape(batch, sequence, hidden)
+            x = layer_norm(own + "attention.output.LayerNorm", linear(own + "attention.output.dense", context) + x)
+            wide = functional.gelu(linear(own + "intermediate.dense", x))
+            x = layer_norm(own + "output.LayerNorm", linear(own + "output.dense", wide) + x)
+        return x
+
+    def description(self):
+        import torch
+        return {"version": torch.__version__.split("+")[0]}
+
+
 def measure(runs, seconds, limit):
     def run_all():
         begin = time.perf_counter()
@@ -202,13 +253,13 @@ def measure(runs, seconds, limit):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("engine", choices=["onnxruntime", "openvino"])
+    parser.add_argument("engine", choices=["onnxruntime", "openvino", "pytorch"])
     parser.add_argument("folder")
     parser.add_argument("threads", type=int)
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--calibration", help="a JSON list of the ids of each text")
     arguments = parser.parse_args()
-    kind = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}[arguments.engine]
+    kind = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "pytorch": PyTorch}[arguments.engine]
     with tempfile.TemporaryDirectory() as work:
         texts = json.loads(Path(arguments.calibration).read_text()) if arguments.calibration else []
         engine, prepared = kind(arguments.folder, arguments.threads, work, arguments.precision, texts), {}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bertie beside ONNX Runtime and OpenVINO, on the same weights, threads and inputs; prints Markdown tables.
+"""bertie beside ONNX Runtime, OpenVINO and, where it is installed, PyTorch, on the same weights, threads and inputs; prints Markdown tables.
 
     bench/rivals.py [--bertie PROGRAM] [--models minilm base] [--precisions fp32,bf16,int8] [--cases CASE ...] [--threads 2]
                     [--rounds 7] [--seconds 1] [--box 120] [--quick] [--json FILE]
@@ -150,8 +150,8 @@ class Rival:
         self.process.wait()
 
 
-def has_nncf():
-    return importlib.util.find_spec("nncf") is not None
+def has(package):
+    return importlib.util.find_spec(package) is not None
 
 
 def engine_makers(precision):
@@ -165,13 +165,14 @@ def engine_makers(precision):
         return lambda _program, _texts, ids, *rest: Rival(label, engine, precision, bound, ids, *rest)
 
     if precision == "fp32":
-        return [own("bertie", "fp32"), rival("ONNX Runtime", "onnxruntime"), rival("OpenVINO", "openvino")]
+        return [own("bertie", "fp32"), rival("ONNX Runtime", "onnxruntime"),
+                rival("OpenVINO", "openvino")] + [rival("PyTorch", "pytorch")] * has("torch")
     if precision == "bf16":
         return [own("bertie bf16", "bf16", 0.999), own("bertie fp32", "fp32"), rival("OpenVINO bf16", "openvino", "bf16", 0.999)]
     makers = [own("bertie int8", "int8", 0.99), own("bertie int8 static", "int8", 0.95, fixed=True), own("bertie fp32", "fp32"),
               rival("ONNX Runtime int8 dynamic", "onnxruntime", "int8-dynamic", 0.98),
               rival("ONNX Runtime int8 static", "onnxruntime", "int8-static", 0.95)]
-    return makers + [rival("OpenVINO int8 (NNCF)", "openvino", "int8-static", 0.95)] * has_nncf()
+    return makers + [rival("OpenVINO int8 (NNCF)", "openvino", "int8-static", 0.95)] * has("nncf")
 
 
 def check_agreement(engines, case, precision):
@@ -327,7 +328,7 @@ def main():
           "precisions, and up to a minute more a model to prepare the engines.", file=sys.stderr)
     print(f"{m['cpu']} ({', '.join(m['isa'])}), {m['cores']} cores, {m['threads']} threads, {' and '.join(precisions)}; measured "
           f"peak {m['peak_gflops']} GFLOP/s, {m['bandwidth_gbs']} GB/s; load {m['load']:.1f} at the start; {m['date']}")
-    if "int8" in precisions and not has_nncf():
+    if "int8" in precisions and not has("nncf"):
         print("\nNo OpenVINO in int8: the Python package nncf is not installed.")
     for name, folder in zip(arguments.models, folders):
         report["models"][name] = {}
