@@ -29,7 +29,7 @@ SANITIZED = os.environ.get("BERTIE_SANITIZED") == "1"  # address sanitizers need
 POSITIONS = 128
 
 
-def run(*arguments, stdin=None, timeout=300, environment=None):
+def run(*arguments, stdin=None, timeout=900 if SANITIZED else 300, environment=None):
     """stdin and the outputs are bytes; `environment` comes on top of this process's."""
     done = subprocess.run([BERTIE, *map(str, arguments)], input=b"" if stdin is None else stdin, capture_output=True, timeout=timeout,
                           env=os.environ | (environment or {}))
