@@ -66,7 +66,7 @@ class OutputError {
         for (size_t k = 0; k < depth_; ++k) to[k] = from[k] * migration[k];
         const float largest = largest_magnitude({to, depth_});
         if (largest == 0) continue;
-        const float scale = largest / kInt8Largest, inverse_scale = kInt8Largest / largest;
+        const float scale = largest / kInt8Largest, inverse_scale = inverse_int8(largest);
         for (size_t k = 0; k < depth_; ++k) to[k] = nearest_integer(to[k] * inverse_scale) * scale * inverse[k];
       }
     });

@@ -22,13 +22,10 @@ constexpr Narrow kNarrow[] = {{DType::bf16, float_to_bf16, bf16_to_float}, {DTyp
 
 // False where a number is not held.
 bool narrow_row(const Narrow& to, std::span<const float> row, uint16_t* halves) {
-  bool held = true;
-  for (size_t i = 0; i < row.size(); ++i) {
-    halves[i] = to.narrow(row[i]);
-    held = held && std::bit_cast<uint32_t>(to.widen(halves[i])) == std::bit_cast<uint32_t>(row[i]);
-    if (!held) break;
-  }
-  return held;
+  return std::all_of(row.begin(), row.end(), [&](float number) {
+    *halves = to.narrow(number);
+    return std::bit_cast<uint32_t>(to.widen(*halves++)) == std::bit_cast<uint32_t>(number);
+  });
 }
 
 // nullopt where neither type holds all of `weight`, f32 [N, K]: known of most after a number or two.

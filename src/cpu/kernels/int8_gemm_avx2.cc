@@ -3,9 +3,10 @@
 // two weights sum to more than 128 in magnitude nothing is cut off (255 * 128 < 2^15). A half line, eight columns by four k, all of whose pairs
 // are so is plain; four of five are, of real weights. `int8_order` lists the plain half lines first: sums take off the 128 of theirs, and the
 // others are widened to 16 bits, as A's rows are beside the bytes. All sums are exact, whatever the weights.
-#include "cpu/kernels/int8_finish.h"
 #include "cpu/kernels/int8_gemm.h"
-#include "cpu/kernels/vec.h"
+
+#include "cpu/kernels/int8_dot.h"
+#include "cpu/kernels/int8_finish.h"
 
 namespace bertie::cpu::BERTIE_ISA {
 namespace {
@@ -20,24 +21,16 @@ int64_t lines_of(int64_t k) { return int8_depth(k) / 4; }
 int64_t order_of_half(int64_t k) { return 1 + lines_of(k); }  // how many are plain, then all lines, the plain ones first
 
 BERTIE_INLINE __m256i load_half_line(const std::byte* p) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(p)); }
-BERTIE_INLINE __m256i broadcast_four(const std::byte* p) {
-  int32_t bits;
-  __builtin_memcpy(&bits, p, sizeof bits);
-  return _mm256_set1_epi32(bits);
-}
+BERTIE_INLINE __m256i broadcast_four(const std::byte* p) { return broadcast_bits(p).lo; }
 // Of each 16 bits the lower or the upper byte.
-BERTIE_INLINE __m256i lower(__m256i bytes) { return _mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8); }
-BERTIE_INLINE __m256i upper(__m256i bytes) { return _mm256_srai_epi16(bytes, 8); }
+BERTIE_INLINE __m256i lower(__m256i bytes) { return widen<0>(IVec16{bytes, bytes}).lo; }
+BERTIE_INLINE __m256i upper(__m256i bytes) { return widen<1>(IVec16{bytes, bytes}).lo; }
 
-// Written out: left to itself GCC 12 takes products ahead of their sums, and spills.
+// Written out, as add_product is.
 BERTIE_INLINE __m256i add_plain(__m256i sum, __m256i x, __m256i w, __m256i ones) {
   asm("vpmaddubsw %[w], %[x], %[x]\n\tvpmaddwd %[ones], %[x], %[x]\n\tvpaddd %[x], %[sum], %[sum]"
       : [sum] "+x"(sum), [x] "+x"(x)
       : [w] "x"(w), [ones] "x"(ones));
-  return sum;
-}
-BERTIE_INLINE __m256i add_wide(__m256i sum, __m256i x, __m256i w) {
-  asm("vpmaddwd %[w], %[x], %[x]\n\tvpaddd %[x], %[sum], %[sum]" : [sum] "+x"(sum), [x] "+x"(x) : [w] "x"(w));
   return sum;
 }
 
@@ -78,8 +71,8 @@ void sum_half(const HalfPanel& h, int32_t* out) {
     prefetch_l2(ahead);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
-      sums[r] = add_wide(sums[r], broadcast_four(a + r * stride), low);
-      sums[r] = add_wide(sums[r], broadcast_four(high_a + r * stride), high);
+      sums[r] = add_product(sums[r], broadcast_four(a + r * stride), low);
+      sums[r] = add_product(sums[r], broadcast_four(high_a + r * stride), high);
     }
   }
 #pragma GCC unroll 16
