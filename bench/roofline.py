@@ -22,8 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 400, 62, 16, 44, 48
-COLOURS = {"linear": "#1f77b4", "int8_linear": "#1f77b4", "attention": "#d62728", "skip_layer_norm": "#2ca02c", "layer_norm": "#2ca02c",
-           "embedding_layer_norm": "#9467bd", "quantize_rows": "#ff7f0e"}
+COLOURS = {"linear": "#1f77b4", "int8_linear": "#1f77b4", "linear_skip_layer_norm": "#1f77b4", "attention": "#d62728",
+           "skip_layer_norm": "#2ca02c", "layer_norm": "#2ca02c", "embedding_layer_norm": "#9467bd", "quantize_rows": "#ff7f0e"}
 OTHER = "#7f7f7f"
 SMALLEST_SHARE = 0.005  # of the time; what takes less is left out
 

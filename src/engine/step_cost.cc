@@ -1,6 +1,6 @@
 #include "engine/step_cost.h"
 
-#include "network/eight_bit_linear.h"
+#include "network/linear_skip_layer_norm.h"
 
 namespace bertie {
 namespace {
@@ -41,7 +41,7 @@ StepTime step_cost(const Node& node, const KernelContext& context) {
   }
   for (const MutableTensorView& output : context.outputs)
     cost.bytes += static_cast<double>(TensorView(output).bytes()) * (looks_up ? 2 : 1);
-  if (node.op == "linear" || is_eight_bit_linear(node)) {
+  if (node.op == "linear" || is_eight_bit_linear(node) || is_linear_skip_layer_norm(node)) {
     cost.flops =
         2.0 * static_cast<double>(context.outputs[0].shape.elements()) * static_cast<double>(context.inputs[0].shape.back());
   } else if (node.op == "attention") {

@@ -23,6 +23,7 @@ std::string_view kind_of(const Node& node) {
       {"fp8_linear", "product"},
       {"int8_linear", "product"},
       {"linear", "product"},
+      {"linear_skip_layer_norm", "product"},
       {"matmul", "product"},
       {"matmul_integer", "product"},
       {"attention", "attention"},

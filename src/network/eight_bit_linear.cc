@@ -1,28 +1,33 @@
 #include "network/eight_bit_linear.h"
 
+#include "network/linear_shape.h"
+
 namespace bertie {
 
-void infer_eight_bit_linear(OpContext& context, DType element) {
-  const SymbolicShape& x = context.shape(kEightBitX);
+SymbolicShape eight_bit_linear_shape(const OpContext& context, DType element) {
   const std::string_view type = dtype_name(element);
   context.require(context.dtype(kEightBitX) == element, fmt::format("x of {}", type));
   context.require(context.dtype(kEightBitWeight) == element, fmt::format("a weight of {}", type));
-  context.require_rank(kEightBitWeight, 2);
-  const Dim &rows = context.shape(kEightBitWeight)[0], &columns = context.shape(kEightBitWeight)[1];
-  context.require(context.last_dim(kEightBitX) == columns, "x [..., K] and weight [N, K] of one K");
+  SymbolicShape shape = linear_shape(context, kEightBitX, kEightBitWeight, kEightBitBias);
   const SymbolicShape& scale = context.shape(kEightBitXScale);
   context.require_float(kEightBitXScale);
-  context.require(scale.empty() || scale == SymbolicShape(x.begin(), x.end() - 1), "a scale for x or for each of its rows");
-  context.require_vector(kEightBitWeightScale, rows);
-  if (context.has(kEightBitBias)) context.require_vector(kEightBitBias, rows);
+  context.require(scale.empty() || scale == SymbolicShape(shape.begin(), shape.end() - 1),
+                  "a scale for x or for each of its rows");
+  context.require_vector(kEightBitWeightScale, shape.back());
+  return shape;
+}
+
+void require_residual(const OpContext& context, const SymbolicShape& shape) {
+  if (!context.has(kEightBitResidual)) return;
+  context.require_float(kEightBitResidual);
+  context.require(context.shape(kEightBitResidual) == shape, "a residual of the result's shape");
+}
+
+void infer_eight_bit_linear(OpContext& context, DType element) {
+  const SymbolicShape shape = eight_bit_linear_shape(context, element);
   context.require_one_of("activation", context.node().text("activation", "none"),
                          {"none", "gelu", "gelu_tanh", "relu", "silu", "tanh"});
-  SymbolicShape shape = x;
-  shape.back() = rows;
-  if (context.has(kEightBitResidual)) {
-    context.require_float(kEightBitResidual);
-    context.require(context.shape(kEightBitResidual) == shape, "a residual of the result's shape");
-  }
+  require_residual(context, shape);
   const QuantizedOutput output(context.node());
   context.require(!output.floats || !output.integers, "floats or integers as its result");
   output_rows(context, shape);

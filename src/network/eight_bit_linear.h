@@ -15,6 +15,12 @@ enum EightBitLinearInput : size_t {
   kEightBitResidual
 };
 
+// Checks x, weight and bias, x and weight being of `element`, and their scales; gives the result's shape.
+SymbolicShape eight_bit_linear_shape(const OpContext& context, DType element);
+
+// Where there is one.
+void require_residual(const OpContext& context, const SymbolicShape& shape);
+
 // x and weight are of `element`.
 void infer_eight_bit_linear(OpContext& context, DType element);
 

@@ -1,4 +1,4 @@
-#include "network/op.h"
+#include "network/linear_shape.h"
 
 namespace bertie {
 
@@ -6,17 +6,12 @@ const OpDescriptor& linear_op() {
   static const OpDescriptor op{"linear", 2, {"x", "weight", "bias"}, {"activation", "precision", "rows"}, [](OpContext& context) {
                                  context.require_float(0);
                                  context.require_float(1);
-                                 context.require_rank(1, 2);
-                                 const Dim& columns = context.shape(1)[1];
-                                 if (!(context.last_dim(0) == columns)) context.reject("x [..., K] and weight [N, K] of one K");
-                                 if (context.has(2)) context.require_vector(2, context.shape(1)[0]);
+                                 SymbolicShape shape = linear_shape(context, 0, 1, 2);
                                  context.require_one_of("activation", context.node().text("activation", "none"),
                                                         {"none", "gelu", "gelu_tanh", "relu", "silu", "tanh"});
                                  context.require_one_of("precision", context.node().text("precision", "fp32"),
                                                         {"fp32", "tf32", "fp16", "bf16", "int8", "fp8"});
                                  context.require_one_of("rows", context.node().text("rows", "f32"), {"f32", "bf16"});
-                                 SymbolicShape shape = context.shape(0);
-                                 shape.back() = context.shape(1)[0];
                                  context.output(DType::f32, std::move(shape));
                                }};
   return op;

@@ -130,6 +130,7 @@ constexpr Getter kOps[] = {
     int8_linear_op,
     layer_norm_op,
     linear_op,
+    linear_skip_layer_norm_op,
     matmul_op,
     matmul_integer_op,
     non_zero_op,

@@ -127,6 +127,7 @@ const OpDescriptor& gelu_op();
 const OpDescriptor& int8_linear_op();
 const OpDescriptor& layer_norm_op();
 const OpDescriptor& linear_op();
+const OpDescriptor& linear_skip_layer_norm_op();
 const OpDescriptor& matmul_op();
 const OpDescriptor& matmul_integer_op();
 const OpDescriptor& non_zero_op();

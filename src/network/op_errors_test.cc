@@ -164,6 +164,28 @@ const std::vector<Case>& cases() {
        {"x", "table"},
        text("activation", "swish"),
        "activation to be one of none, gelu, gelu_tanh, relu, silu, tanh, not 'swish'"},
+      {"linear_skip_layer_norm", {"x", "-", "table", "-", "-", "x", "g6", "g6"}, {}, "a residual of the result's shape"},
+      {"linear_skip_layer_norm", {"flags", "-", "table", "-", "-", "x", "g6", "g6"}, {}, "x floating, of i8 or of u8"},
+      {"linear_skip_layer_norm", {"x", "-", "ids", "-", "-", "x", "g6", "g6"}, {}, "a floating weight"},
+      {"linear_skip_layer_norm", {"x", "-", "m43", "-", "-", "x", "g6", "g6"}, {}, "x [..., K] and weight [N, K] of one K"},
+      {"linear_skip_layer_norm",
+       {"x", "scalar", "table", "-", "-", "x", "g6", "g6"},
+       {},
+       "x_scale and weight_scale where x has eight bits, and only there"},
+      {"linear_skip_layer_norm",
+       {"bytes", "-", "bytes", "g4", "-", "x", "g4", "g4"},
+       {},
+       "x_scale and weight_scale where x has eight bits, and only there"},
+      {"linear_skip_layer_norm", {"x", "-", "table", "-", "-", "-", "g6", "g6"}, {}, "weight, residual, gamma and beta"},
+      {"linear_skip_layer_norm", {"bytes", "scalar", "codes", "g4", "-", "x", "g4", "g4"}, {}, "a weight of i8"},
+      {"linear_skip_layer_norm", {"codes", "scalar", "bytes", "g4", "-", "x", "g4", "g4"}, {}, "a weight of u8"},
+      {"linear_skip_layer_norm", {"m43", "-", "m43", "-", "g5", "m44", "g4", "g4"}, {}, "bias of shape [4]"},
+      {"linear_skip_layer_norm", {"m43", "-", "m43", "-", "g4", "m44", "g5", "g4"}, {}, "gamma of shape [4]"},
+      {"linear_skip_layer_norm", {"bytes", "g4", "bytes", "g4", "-", "m44", "g4", "g5"}, {}, "beta of shape [4]"},
+      {"linear_skip_layer_norm",
+       {"bytes", "g4", "bytes", "g4", "-", "m44", "g4", "g4"},
+       text("quantize_output", "fixed"),
+       "quantization where quantize_output is fixed or fixed_both, and only there"},
       {"matmul", {"ids", "x"}, {}, "a floating a"},
       {"matmul", {"x", "ids"}, {}, "a floating b"},
       {"matmul", {"scalar", "x"}, {}, "a and b of rank 1 or more"},
@@ -307,6 +329,7 @@ class OpErrorsTest : public testing::Test {
     add("t335", network.add_input("t335", DType::f32, {3, 3, 5}));
     constant("table", {10, 6});
     constant("m43", {4, 3});
+    constant("m44", {4, 4});
     constant("g6", {6});
     constant("g5", {5});
     constant("g4", {4});

@@ -186,6 +186,7 @@ const std::map<std::string_view, Rule>& rules() {
       {"int8_linear", over_last_axis},
       {"layer_norm", over_last_axis},
       {"linear", over_last_axis},
+      {"linear_skip_layer_norm", over_last_axis},
       {"matmul", matmul_rule},
       {"matmul_integer", matmul_rule},
       {"normalize", over_last_axis},

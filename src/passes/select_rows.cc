@@ -12,9 +12,9 @@
 namespace bertie {
 namespace {
 
-const std::set<std::string_view> kRowWise = {"linear",    "int8_linear",   "fp8_linear",       "quantize_rows",
-                                             "gelu",      "unary",         "layer_norm",       "skip_layer_norm",
-                                             "normalize", "fake_quantize", "top_k_log_sum_exp"};
+const std::set<std::string_view> kRowWise = {"linear",          "int8_linear", "fp8_linear",    "linear_skip_layer_norm",
+                                             "quantize_rows",   "gelu",        "unary",         "layer_norm",
+                                             "skip_layer_norm", "normalize",   "fake_quantize", "top_k_log_sum_exp"};
 
 bool is_packed(const Network& network, ValueId value) {
   return value != kNone && !network.value(value).shape.empty() && network.value(value).shape[0] == Dim("tokens");

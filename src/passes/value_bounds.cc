@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "network/element.h"
+#include "network/linear_skip_layer_norm.h"
 #include "passes/pass.h"
 
 namespace bertie {
@@ -17,6 +18,7 @@ std::optional<Normalization> normalization(const Network& network, const Node& n
   const size_t sources = node.op == "layer_norm"             ? 1
                          : node.op == "skip_layer_norm"      ? 2
                          : node.op == "embedding_layer_norm" ? 6
+                         : is_linear_skip_layer_norm(node)   ? size_t{kLinearGamma}
                                                              : 0;
   if (sources == 0) return std::nullopt;
   const Value &gamma = network.value(node.input(sources)), &beta = network.value(node.input(sources + 1));

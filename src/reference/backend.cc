@@ -30,6 +30,7 @@ constexpr KernelEntry kKernels[] = {
     {"int8_linear", "reference_int8_linear", reference::prepare_int8_linear},
     {"layer_norm", "reference_layer_norm", reference::prepare_layer_norm},
     {"linear", "reference_linear", reference::prepare_linear},
+    {"linear_skip_layer_norm", "reference_linear_skip_layer_norm", reference::prepare_linear_skip_layer_norm},
     {"matmul", "reference_matmul", reference::prepare_matmul},
     {"matmul_integer", "reference_matmul_integer", reference::prepare_matmul_integer},
     {"non_zero", "reference_non_zero", reference::prepare_non_zero},

@@ -16,15 +16,13 @@ std::array<double, 256> numbers_of_codes() {
 
 }  // namespace
 
-// The sum in double: nearly exact, where other backends' depend on their order.
-PrepareResult prepare_fp8_linear(const KernelRequest& request) {
+float fp8_product(const uint8_t* x, const uint8_t* weight, int64_t depth, float scale, float weight_scale, const float* bias) {
   static const std::array<double, 256> kNumbers = numbers_of_codes();
-  return prepare_eight_bit_linear<uint8_t>(
-      request, [](const uint8_t* x, const uint8_t* weight, int64_t depth, float scale, float weight_scale, const float* bias) {
-        double sum = 0;
-        for (int64_t k = 0; k < depth; ++k) sum += kNumbers[x[k]] * kNumbers[weight[k]];
-        return std::fma(static_cast<float>(sum), scale * weight_scale, bias ? *bias : 0.0f);
-      });
+  double sum = 0;
+  for (int64_t k = 0; k < depth; ++k) sum += kNumbers[x[k]] * kNumbers[weight[k]];
+  return std::fma(static_cast<float>(sum), scale * weight_scale, bias ? *bias : 0.0f);
 }
+
+PrepareResult prepare_fp8_linear(const KernelRequest& request) { return prepare_eight_bit_linear<uint8_t>(request); }
 
 }  // namespace bertie::reference

@@ -29,6 +29,7 @@ PrepareResult prepare_gelu(const KernelRequest& request);
 PrepareResult prepare_int8_linear(const KernelRequest& request);
 PrepareResult prepare_layer_norm(const KernelRequest& request);
 PrepareResult prepare_linear(const KernelRequest& request);
+PrepareResult prepare_linear_skip_layer_norm(const KernelRequest& request);
 PrepareResult prepare_matmul(const KernelRequest& request);
 PrepareResult prepare_matmul_integer(const KernelRequest& request);
 PrepareResult prepare_non_zero(const KernelRequest& request);

@@ -8,6 +8,10 @@
 #include <cstring>
 #include <numeric>
 
+#include "network/op.h"
+#include "quant/fp8.h"
+#include "quant/int8.h"
+
 namespace bertie::test {
 namespace {
 
@@ -139,6 +143,46 @@ ConformanceCase linear_case(int64_t rows, int64_t depth, int64_t columns, DType 
   result.op.inputs = {{random_tensor(random, {rows, depth})}, {random_tensor(random, {columns, depth}, dtype), true}, {}};
   if (bias) result.op.inputs[2] = {random_tensor(random, {columns}, dtype), true};
   result.element_bound = bound(depth, 4 * (1 + std::sqrt(static_cast<double>(depth))));
+  return result;
+}
+
+// i8 of all numbers, or u8 that are codes of e4m3 of normal values.
+Tensor random_eight_bits(std::mt19937& random, const Shape& shape, DType dtype) {
+  const Tensor floats = random_tensor(random, shape, DType::f32, dtype == DType::i8 ? 50 : 8);
+  auto bytes = std::make_shared<std::vector<uint8_t>>(static_cast<size_t>(shape.elements()) + 1);  // no null pointer where empty
+  for (size_t i = 0; i + 1 < bytes->size(); ++i) {
+    const float value = floats.view().as<float>()[i];
+    (*bytes)[i] = dtype == DType::i8 ? static_cast<uint8_t>(to_int8(value, 127)) : float_to_fp8(value);
+  }
+  return {dtype, shape, std::shared_ptr<const void>(bytes, bytes->data())};
+}
+
+// `dtype`: of the weight, and of x where it has eight bits.
+ConformanceCase linear_skip_layer_norm_case(int64_t rows, int64_t depth, int64_t columns, DType dtype, bool bias,
+                                            bool one_scale) {
+  ConformanceCase result;
+  result.name = fmt::format("linear_skip_layer_norm [{}, {}] x {} {}{}{}", rows, depth, columns, dtype_name(dtype),
+                            bias ? " bias" : "", one_scale ? " one scale" : "");
+  auto random = generator(result.name);
+  result.op.op = "linear_skip_layer_norm";
+  result.op.attributes = {{"epsilon", 1e-5}};
+  std::vector<Operand>& inputs = result.op.inputs;
+  inputs.resize(8);
+  if (is_float(dtype)) {
+    inputs[0] = {random_tensor(random, {rows, depth})};
+    inputs[2] = {random_tensor(random, {columns, depth}, dtype, 0.06f), true};
+  } else {
+    const float scale = dtype == DType::i8 ? 0.01f : 0.1f;  // of x; of the weight a tenth
+    inputs[0] = {random_eight_bits(random, {rows, depth}, dtype)};
+    inputs[1] = one_scale ? Operand{tensor_of({}, {scale}), true}
+                          : Operand{random_tensor(random, {rows}, DType::f32, 0.1f * scale, scale)};
+    inputs[2] = {random_eight_bits(random, {columns, depth}, dtype), true};
+    inputs[3] = {random_tensor(random, {columns}, DType::f32, 0.01f * scale, 0.1f * scale), true};
+  }
+  if (bias) inputs[4] = {random_tensor(random, {columns}), true};
+  inputs[5] = {random_tensor(random, {rows, columns})};
+  inputs[6] = {random_tensor(random, {columns}, DType::f32, 0.2f, 1), true};
+  inputs[7] = {random_tensor(random, {columns}), true};
   return result;
 }
 
@@ -342,6 +386,19 @@ std::vector<ConformanceCase> linear_cases() {
   }
   for (int64_t rows : {0, 1, 127, 128, 129}) cases.push_back(linear_case(rows, 384, 264, DType::f32, "gelu", true));
   for (int64_t columns : {8, 32, 40, 512}) cases.push_back(linear_case(130, 520, columns, DType::f32, "gelu", columns != 40));
+  return cases;
+}
+
+std::vector<ConformanceCase> linear_skip_layer_norm_cases(bool eight_bits) {
+  std::vector<ConformanceCase> cases;
+  const std::vector<DType> dtypes =
+      eight_bits ? std::vector{DType::i8, DType::u8} : std::vector{DType::f32, DType::f16, DType::bf16};
+  for (const DType dtype : dtypes) {
+    for (int64_t rows : {0, 1, 127, 130}) cases.push_back(linear_skip_layer_norm_case(rows, 768, 384, dtype, true, rows == 130));
+    for (int64_t columns : {512, 768, 1024})
+      cases.push_back(linear_skip_layer_norm_case(9, 784, columns, dtype, columns != 768, columns == 512));
+    cases.push_back(linear_skip_layer_norm_case(4500, 768, 384, dtype, true, false));
+  }
   return cases;
 }
 

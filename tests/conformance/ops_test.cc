@@ -62,6 +62,30 @@ TEST(Conformance, PaddedAttention) { check_cases(padded_attention_cases()); }
 TEST(Conformance, RowOps) { check_cases(row_op_cases()); }
 TEST(Conformance, ElementOps) { check_cases(element_op_cases()); }
 TEST(Conformance, Linear) { check_cases(linear_cases()); }
+// The oracle of the fused op is what it stands for.
+TEST(Conformance, LinearSkipLayerNormIsItsTwoOps) {
+  for (const bool eight_bits : {false, true}) {
+    for (const ConformanceCase& c : linear_skip_layer_norm_cases(eight_bits)) {
+      if (c.op.inputs[5].tensor.shape[0] > 1000) continue;
+      const std::vector<Operand>& inputs = c.op.inputs;
+      OpCase linear{inputs[0].tensor.dtype == DType::i8   ? "int8_linear"
+                    : inputs[0].tensor.dtype == DType::u8 ? "fp8_linear"
+                                                          : "linear",
+                    {},
+                    {inputs[0], inputs[1], inputs[2], inputs[3], inputs[4]},
+                    {},
+                    {}};
+      if (!eight_bits) linear.inputs = {inputs[0], inputs[2], inputs[4]};
+      const OpResult product = run_op(reference_backend(), linear);
+      const OpCase norm{"skip_layer_norm",
+                        c.op.attributes,
+                        {{tensor_of(product.shape, product.values)}, inputs[5], inputs[6], inputs[7]},
+                        {},
+                        {}};
+      expect_same_bits(c.name, run_op(reference_backend(), c.op, 2).values, run_op(reference_backend(), norm).values);
+    }
+  }
+}
 TEST(Conformance, Matmul) { check_cases(matmul_cases()); }
 TEST(Conformance, PaddedOps) { check_cases(padded_op_cases()); }
 TEST(Conformance, TopK) { check_cases(top_k_cases()); }
