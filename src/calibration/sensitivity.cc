@@ -68,6 +68,7 @@ class TaskLoss {
     engine.precision = "int8";
     engine.calibration = calibration;
     engine.outputs = outputs_;
+    engine.disabled_passes = {"fuse_linear_layer_norm"};  // each layer has a step of its own
     const auto built = Engine::build(model_.network(), engine);
     std::vector<std::string> names;
     for (const StepInfo& step : built->steps())

@@ -18,6 +18,15 @@ std::vector<std::string> Target::linear_only() const {
   return names;
 }
 
+std::function<bool(int64_t, int64_t)> Target::fuses_linear_layer_norm() const {
+  const auto fuses = backends.front()->fuses_linear_layer_norm;
+  if (!fuses) return nullptr;
+  return [this, fuses](int64_t columns, int64_t depth_bytes) {
+    return std::all_of(devices.begin(), devices.end(),
+                       [&](const std::string& device) { return fuses(device, columns, depth_bytes); });
+  };
+}
+
 Target target_of(std::string_view device) {
   Target target;
   const auto offer = [&](std::initializer_list<const Backend*> backends) {

@@ -1,6 +1,7 @@
 // The backends of this build, in one place.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +19,8 @@ struct Target {
   std::string float_precision = "fp32";          // of what lies between layers whose precision is for linear layers alone
   bool int8_attention = false;                   // there are kernels for attention in eight bits
   std::vector<std::string> linear_only() const;  // names of precisions for linear layers alone
+  // Whether each device has it, as Backend says; empty: none has. Not for longer than this.
+  std::function<bool(int64_t columns, int64_t depth_bytes)> fuses_linear_layer_norm() const;
 };
 // Of EngineOptions::device. Throws Error(invalid_argument) naming the devices there are.
 Target target_of(std::string_view device);

@@ -13,6 +13,7 @@
 #include "engine/expand_plugins.h"
 #include "engine/kernel_choice.h"
 #include "engine/network_inputs.h"
+#include "network/linear_skip_layer_norm.h"
 #include "network/plugin_registry.h"
 #include "passes/pass.h"
 
@@ -60,8 +61,10 @@ int64_t smallest_bias(const Network& network) {
 }
 
 // The products' where those are in eight bits, else what its floats are kept in.
-std::string computed_in(const Node& node, std::string floats) {
-  return node.op == "int8_linear" ? "int8" : node.op == "fp8_linear" ? "fp8" : std::move(floats);
+std::string computed_in(const Network& network, const Node& node, std::string floats) {
+  if (!is_eight_bit_linear(node) && !is_linear_skip_layer_norm(node)) return floats;
+  const DType element = network.value(node.input(kEightBitX)).dtype;
+  return element == DType::i8 ? "int8" : element == DType::u8 ? "fp8" : std::move(floats);
 }
 
 StepInfo describe(const Network& network, const Node& node, const KernelChoice& choice) {
@@ -71,7 +74,7 @@ StepInfo describe(const Network& network, const Node& node, const KernelChoice& 
   info.kernel = choice.name;
   info.portable_name = choice.portable_name;
   info.device = choice.backend;
-  info.precision = computed_in(node, node.text("precision", "fp32"));
+  info.precision = computed_in(network, node, node.text("precision", "fp32"));
   info.reason = choice.reason;
   info.rows = rows_of(network, node);
   info.output_shape = to_string(network.value(node.outputs[0]).shape);
@@ -172,7 +175,7 @@ void choose_kernels(Engine::Impl& impl, const Target& target, const std::string&
     StepInfo info = describe(network, node, choice);
     if (impl.device && !choice.on_device) {
       for (ValueId output : node.outputs) host_values[static_cast<size_t>(output)] = true;
-      info.precision = computed_in(node, "fp32");
+      info.precision = computed_in(network, node, "fp32");
       if (!belongs) on_host += fmt::format("{}{} '{}'", on_host.empty() ? "" : ", ", node.op, node.name);
     }
     if (counted.insert(choice.kernel.get()).second) impl.weight_bytes += info.weight_bytes;
@@ -217,6 +220,7 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
   passes.linear_only = target.linear_only();
   passes.float_precision = target.float_precision;
   passes.int8_attention = target.int8_attention;
+  passes.fuses_linear_layer_norm = target.fuses_linear_layer_norm();
   impl->passes = run_passes(network, passes);
   network.remove_dead_nodes();
 

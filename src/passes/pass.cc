@@ -43,6 +43,7 @@ const std::vector<Pass>& all_passes() {
       {"quantize_linear_layers", quantize_linear_layers},
       {"fuse_quantize_rows", fuse_quantize_rows},
       {"keep_bf16_rows", keep_bf16_rows},
+      {"fuse_linear_layer_norm", fuse_linear_layer_norm},
   };
   return passes;
 }

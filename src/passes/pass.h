@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -56,6 +57,8 @@ struct PassOptions {
   std::vector<std::string> linear_only = std::vector<std::string>(1, "int8");  // precisions that are for linear layers alone
   std::string float_precision = "fp32";                                        // beside those: the device's
   bool int8_attention = true;                                                  // the device has it
+  std::function<bool(int64_t columns, int64_t depth_bytes)>
+      fuses_linear_layer_norm;  // on the device (Backend); empty: it does not
 };
 
 // What an engine's options say to the passes; of a device they say nothing. Throws Error(invalid_argument) for a layer precision that is none.
@@ -91,6 +94,7 @@ void fuse_gelu(Network&, const PassOptions&, PassLog&);
 void fuse_layer_norm(Network&, const PassOptions&, PassLog&);
 void fuse_linear(Network&, const PassOptions&, PassLog&);
 void fuse_linear_activation(Network&, const PassOptions&, PassLog&);
+void fuse_linear_layer_norm(Network&, const PassOptions&, PassLog&);
 void fuse_quantize_rows(Network&, const PassOptions&, PassLog&);
 void fuse_skip_layer_norm(Network&, const PassOptions&, PassLog&);
 void fuse_normalize(Network&, const PassOptions&, PassLog&);

@@ -386,6 +386,86 @@ TEST(PassesTest, RowsBetweenLinearLayersInBfloat16StayInIt) {
   EXPECT_THAT(kept(reader, false, false), ElementsAre());
 }
 
+bool fuses_all(int64_t, int64_t) { return true; }
+
+std::vector<std::string> ops_with(const PassOptions& options, const std::function<void(Layer&)>& change = {}) {
+  Layer layer;
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  if (change) change(layer);
+  run_passes(layer.network, options);
+  return layer.ops();
+}
+
+constexpr const char* kFusedOp = "linear_skip_layer_norm";
+
+TEST(PassesTest, ALinearLayerBeforeALayerNormBecomesOneWithIt) {
+  for (const char* precision : {"fp16", "bf16"}) {
+    Layer layer;
+    layer.network.add_output("last_hidden_state", layer.hidden);
+    std::vector<std::pair<int64_t, int64_t>> asked;
+    const auto fuses = [&](int64_t columns, int64_t depth_bytes) {
+      asked.emplace_back(columns, depth_bytes);
+      return true;
+    };
+    run_passes(layer.network, {.precision = precision, .fuses_linear_layer_norm = fuses});
+    EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "linear", "attention", kFusedOp, "linear", kFusedOp));
+    EXPECT_THAT(asked, ElementsAre(std::pair(4, 8), std::pair(4, 32)));
+    const Node& fused = layer.network.node(layer.network.order()[3]);
+    EXPECT_EQ(fused.text("precision", "fp32"), precision);
+    EXPECT_EQ(fused.real("epsilon"), 1e-12);
+    EXPECT_EQ(fused.name, "norm1.skip");
+    EXPECT_EQ(layer.network.value(fused.input(4)).name, "projection.bias");
+    EXPECT_EQ(layer.network.value(fused.input(6)).name, "gamma");
+  }
+}
+
+TEST(PassesTest, ALinearLayerStaysBesideALayerNorm) {
+  const auto fused = [](const PassOptions& options, const std::function<void(Layer&)>& change = {}) {
+    const std::vector<std::string> ops = ops_with(options, change);
+    return std::count(ops.begin(), ops.end(), kFusedOp);
+  };
+  const PassOptions options{.precision = "fp16", .fuses_linear_layer_norm = fuses_all};
+  EXPECT_EQ(fused({.precision = "fp16"}), 0) << "no kernels";
+  EXPECT_EQ(fused({.fuses_linear_layer_norm = fuses_all}), 0) << "in fp32";
+  EXPECT_EQ(fused({.precision = "tf32", .fuses_linear_layer_norm = fuses_all}), 0);
+  EXPECT_EQ(fused({.precision = "fp16", .fuses_linear_layer_norm = [](int64_t, int64_t depth) { return depth == 32; }}), 1);
+  EXPECT_EQ(fused({.precision = "fp16", .layer_precision = {{"projection", "fp32"}}, .fuses_linear_layer_norm = fuses_all}), 1);
+  const auto product = [](Layer& layer, std::string_view name) {
+    for (NodeId id : layer.network.order())
+      if (layer.network.node(id).name == name) return layer.network.node(id).outputs[0];
+    return kNone;
+  };
+  EXPECT_EQ(fused(options, [&](Layer& layer) { layer.network.add_output("read_too", product(layer, "projection")); }), 1);
+  EXPECT_EQ(fused(options,
+                  [&](Layer& layer) {
+                    const NodeId id = layer.network.value(product(layer, "output")).producer;
+                    layer.network.mutable_node(id).attributes["activation"] = std::string("relu");
+                  }),
+            1);
+}
+
+TEST(PassesTest, EightBitLayersBeforeLayerNormsTooWhereScalesAreFixed) {
+  Layer layer(16);
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  PassOptions options = in_fp8();
+  options.fuses_linear_layer_norm = fuses_all;
+  run_passes(layer.network, options);
+  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "fp8_linear", "attention", kFusedOp, "fp8_linear", kFusedOp));
+  const Node& first = layer.network.node(layer.network.order()[3]);
+  EXPECT_EQ(first.text("quantize_output", "none") + " " + first.text("quantize_element", "int8"), "fixed_both e4m3");
+  EXPECT_EQ(first.text("precision", "fp32"), "fp16");
+  EXPECT_EQ(constant_of(layer.network, first, 8).shape, (Shape{2, 16}));
+  // The first norm's rows have scales of their own.
+  EXPECT_THAT(
+      ops_with({.precision = "int8", .float_precision = "fp16", .fuses_linear_layer_norm = fuses_all}),
+      ElementsAre("embedding_layer_norm", "int8_linear", "attention", "int8_linear", "skip_layer_norm", "int8_linear", kFusedOp));
+  Calibration calibration;
+  calibration.layers["intermediate"].scale = 0.25f;
+  const std::vector<std::string> ops = ops_with(
+      {.precision = "int8", .calibration = &calibration, .float_precision = "fp16", .fuses_linear_layer_norm = fuses_all});
+  EXPECT_EQ(std::count(ops.begin(), ops.end(), kFusedOp), 2);
+}
+
 TEST(PassesTest, InInt8AnEmbeddingsTableStaysAsItIs) {
   Layer layer;
   const ValueId decoder =
