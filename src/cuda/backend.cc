@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "cuda/cuda_device.h"
+#include "cuda/kernels/linear_layer_norm.h"
 #include "cuda/library.h"
 #include "cuda/ops.h"
 #include "cuda/peak.h"
@@ -34,6 +35,7 @@ constexpr KernelEntry kTable[] = {
     {"layer_norm", "cuda_any_layer_norm", cuda::prepare_any_layer_norm},
     {"linear", "cuda_wgmma_linear", cuda::prepare_wgmma_linear},
     {"linear", "cuda_cublaslt_linear", cuda::prepare_linear},
+    {"linear_skip_layer_norm", "cuda_linear_layer_norm", cuda::prepare_linear_layer_norm},
     {"matmul", "cuda_cublaslt_matmul", cuda::prepare_matmul},
     {"normalize", "cuda_normalize", cuda::prepare_normalize},
     {"pack_rows", "cuda_pack_rows", cuda::prepare_pack_rows},
@@ -92,6 +94,12 @@ std::shared_ptr<Device> open(std::string_view name) {
   return device;
 }
 
+// What prepare_linear_layer_norm does not refuse.
+bool fuses_linear_layer_norm(std::string_view name, int64_t columns, int64_t depth_bytes) {
+  const auto device = std::static_pointer_cast<cuda::CudaDevice>(open(name));
+  return device->capability() == 90 && cuda::linear_layer_norm_takes(columns, depth_bytes);
+}
+
 }  // namespace
 
 const Backend& cuda_backend() {
@@ -100,7 +108,8 @@ const Backend& cuda_backend() {
                                     .alternatives = alternatives,
                                     .open = open,
                                     .on_device = true,
-                                    .precisions = precisions};
+                                    .precisions = precisions,
+                                    .fuses_linear_layer_norm = fuses_linear_layer_norm};
   return kBackend;
 }
 

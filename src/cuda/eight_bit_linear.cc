@@ -39,20 +39,13 @@ class WgmmaEightBits final : public Step {
   void enqueue(const KernelContext& context) const override {
     const TensorView& x = context.inputs[kEightBitX];
     WgmmaLinearParams params{};
-    params.x = x.data;
-    params.weight = context.inputs[kEightBitWeight].data;
-    if (context.inputs.size() > kEightBitBias) params.bias = context.inputs[kEightBitBias].as<float>();
+    set_linear_operands(params, context, one_scale_);
     params.y = quantizes_behind() ? context.workspace.data() : output_.y(context);
     params.operands = element_;
     params.element = Element::f16;
-    params.x_scale = context.inputs[kEightBitXScale].as<float>();
-    params.one_scale = one_scale_;
-    params.w_scale = context.inputs[kEightBitWeightScale].as<float>();
     if (output_.integers && !quantizes_behind()) params.quantized = output_.quantized(context);
     params.activation = activates_behind() ? Activation::none : activation_;
-    params.rows = row_count(x.shape);
     params.columns = columns_;
-    params.depth = x.shape.back();
     params.live_rows = x.shape.rank() == 2 ? live(context) : nullptr;
     params.overflow = overflow(context);
     params.step = context.device->step;

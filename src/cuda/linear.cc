@@ -2,8 +2,7 @@
 // cluster_linear for few tiles and wgmma_linear for more, which do both.
 #include <optional>
 
-#include "cuda/kernels/cluster_linear.h"
-#include "cuda/kernels/wgmma_linear.h"
+#include "cuda/hopper_linear.h"
 #include "cuda/ops.h"
 #include "cuda/products.h"
 #include "cuda/step.h"
@@ -14,8 +13,7 @@ namespace {
 enum Input : size_t { kX, kWeight, kBias };
 
 struct Wgmma {
-  Launcher<ClusterLinearParams> few_tiles;
-  Launcher<WgmmaLinearParams> many_tiles;
+  HopperLinear linear;
   std::shared_ptr<const DeviceBuffer> bias;  // f32
 };
 
@@ -74,30 +72,20 @@ class Linear final : public Step {
   void run_wgmma(const KernelContext& context) const {
     const TensorView& x = context.inputs[kX];
     const MutableTensorView& y = context.outputs[0];
-    const auto launch = [&](const auto& launcher, auto params) {
-      params.x = x.data;
-      params.weight = context.inputs[kWeight].data;
-      if (wgmma_->bias) params.bias = reinterpret_cast<const float*>(wgmma_->bias->data());
-      params.y = y.data;
-      params.element = element_of(y.dtype);
-      params.activation = activation_;
-      params.rows = row_count(x.shape);
-      params.columns = y.shape.back();
-      params.depth = x.shape.back();
-      params.live_rows = y.shape.rank() == 2 ? live(context) : nullptr;
-      params.overflow = overflow(context);
-      params.step = context.device->step;
-      device().launch(launcher, params, context.device->stream);
-    };
-    const ClusterLinearTile tile = cluster_linear_tile(row_count(x.shape), y.shape.back(), x.shape.back(),
-                                                       activation_ == Activation::gelu, device().properties().multiprocessors);
-    if (tile.rows > 0) {
-      ClusterLinearParams params{};
-      params.tile = tile;
-      launch(wgmma_->few_tiles, params);
-    } else {
-      launch(wgmma_->many_tiles, WgmmaLinearParams{});
-    }
+    WgmmaLinearParams params{};
+    params.x = x.data;
+    params.weight = context.inputs[kWeight].data;
+    if (wgmma_->bias) params.bias = reinterpret_cast<const float*>(wgmma_->bias->data());
+    params.y = y.data;
+    params.element = element_of(y.dtype);
+    params.activation = activation_;
+    params.rows = row_count(x.shape);
+    params.columns = y.shape.back();
+    params.depth = x.shape.back();
+    params.live_rows = y.shape.rank() == 2 ? live(context) : nullptr;
+    params.overflow = overflow(context);
+    params.step = context.device->step;
+    wgmma_->linear.launch(params, context.device->stream);
   }
 
   Activation activation_;
@@ -142,8 +130,7 @@ PrepareResult prepare_wgmma_linear(const KernelRequest& request) {
       throw Refused{
           fmt::format("{} columns, {} deep: multiples of 8, and at least {} deep", columns, depth, kWgmmaLinearLeastDepth)};
     }
-    Wgmma wgmma{operands.device()->launcher<ClusterLinearParams>("cluster_linear"),
-                operands.device()->launcher<WgmmaLinearParams>("wgmma_linear"), nullptr};
+    Wgmma wgmma{HopperLinear(*operands.device()), nullptr};
     if (operands.has(kBias)) {
       const std::optional<Tensor>& bias = operands.value(kBias).constant;
       if (!bias) throw Refused{"the bias is not constant"};

@@ -23,6 +23,7 @@ PrepareResult prepare_linear(const KernelRequest& request);
 // By what cuBLASLt's heuristics prefer next; kAlgorithm 1 to 7.
 template <int kAlgorithm>
 PrepareResult prepare_linear_candidate(const KernelRequest& request);
+PrepareResult prepare_linear_layer_norm(const KernelRequest& request);
 PrepareResult prepare_matmul(const KernelRequest& request);
 PrepareResult prepare_normalize(const KernelRequest& request);
 PrepareResult prepare_pack_rows(const KernelRequest& request);

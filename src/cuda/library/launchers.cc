@@ -11,6 +11,7 @@
 #include "cuda/kernels/gather.h"
 #include "cuda/kernels/gather_rows.h"
 #include "cuda/kernels/int8_linear.h"
+#include "cuda/kernels/linear_layer_norm.h"
 #include "cuda/kernels/normalize.h"
 #include "cuda/kernels/pack_rows.h"
 #include "cuda/kernels/pool.h"
@@ -51,6 +52,7 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<GatherRowsParams, launch_gather_rows>("gather_rows"),
     launcher<Int8ResultsParams, launch_int8_results>("int8_results"),
     launcher<Int8SumsParams, launch_int8_sums>("int8_sums"),
+    launcher<LinearLayerNormParams, launch_linear_layer_norm>("linear_layer_norm"),
     launcher<NormalizeParams, launch_normalize>("normalize"),
     launcher<PackRowsParams, launch_pack_rows>("pack_rows"),
     launcher<PoolParams, launch_pool>("pool"),

@@ -1,0 +1,46 @@
+// linear_layer_norm: y = layer_norm(linear(x) + residual) on Hopper (9.0a), in one kernel: a cluster of blocks has all columns of its rows, and
+// rows' means and variances cross it. linear(x) is as wgmma_linear has it, without activation, and rounded to 16 bits as there; the rest is
+// warp_layer_norm's.
+#pragma once
+
+#include "cuda/kernels/wgmma_linear.h"
+
+namespace bertie::cuda {
+
+struct LinearLayerNormParams {
+  const void* x;            // [rows, depth]
+  const void* weight;       // [columns, depth]
+  const float* bias;        // [columns]; nullptr: none
+  const void* residual;     // [rows, columns]
+  const float* gamma;       // [columns]
+  const float* beta;        // [columns]
+  void* y;                  // [rows, columns]; x, weight, residual and y are 16-byte aligned
+  LinearOperands operands;  // x and weight
+  Element element;          // of residual and y, and of x and weight where they are elements: f16 or bf16; f16 where they are not
+  const float* x_scale;     // where x and weight have eight bits, as w_scale
+  int32_t one_scale;        // x_scale is one number, else [rows]
+  const float* w_scale;     // [columns]
+  QuantizedRows quantized;  // of x's kind, by fixed scales alone: beside y
+  float epsilon;
+  int64_t rows, columns, depth;
+  const int32_t* live_rows;  // of `rows`; nullptr: all
+  int32_t* overflow;         // gets min(*overflow, step) where a live y is not finite; nullptr: not looked for
+  int32_t step;
+};
+
+// `depth` in bytes of x.
+inline bool linear_layer_norm_takes(int64_t columns, int64_t depth_bytes) {
+  return (columns == 384 || columns == 512 || columns == 768 || columns == 1024) && depth_bytes % 16 == 0 &&
+         depth_bytes >= 6 * 128;
+}
+
+// Whether it is faster than the product and the layer norm one after the other (docs/performance/gpu.md): where its tiles fill the device.
+constexpr bool linear_layer_norm_pays(int64_t rows, int64_t columns, int multiprocessors) {
+  const int64_t blocks = columns <= 512 ? 2 : 4;
+  return (rows + 127) / 128 * blocks * 10 >= multiprocessors * 9;
+}
+
+// The device must be of compute capability 9.0. Weights, bias, scales, gamma, beta, quantization and live_rows are no other kernel's results.
+cudaError_t launch_linear_layer_norm(const LinearLayerNormParams& params, cudaStream_t stream);
+
+}  // namespace bertie::cuda

@@ -1,0 +1,157 @@
+// linear_skip_layer_norm on Hopper: in one kernel where its tiles fill the device, else by the two kernels that it stands for.
+#include "cuda/kernels/linear_layer_norm.h"
+
+#include "backend/batch_shape.h"
+#include "cuda/eight_bit_linear.h"
+#include "cuda/hopper_linear.h"
+#include "cuda/kernels/warp_layer_norm.h"
+#include "cuda/ops.h"
+#include "cuda/quantized_rows.h"
+#include "network/linear_skip_layer_norm.h"
+
+namespace bertie::cuda {
+namespace {
+
+class LinearLayerNorm final : public Step {
+ public:
+  LinearLayerNorm(Operands&& operands, const RowOutput& output, LinearOperands x, int64_t columns)
+      : Step(std::move(operands), operands.computed()),
+        output_(output),
+        result_shape_(operands.result().shape),
+        operands_(x),
+        element_(element_of(operands.computed())),
+        columns_(columns),
+        one_scale_(operands.has(kEightBitXScale) && operands.value(kEightBitXScale).shape.empty()),
+        epsilon_(static_cast<float>(operands.node().real("epsilon"))),
+        launcher_(device().launcher<LinearLayerNormParams>("linear_layer_norm")),
+        linear_(device()),
+        norm_(device().launcher<AnyLayerNormParams>("warp_layer_norm")) {}
+
+ protected:
+  // The linear layer's rows, where the two kernels run.
+  size_t own_workspace_bytes(const BatchLimits& limits) const override {
+    return bytes_of(row_count(shape_in(limits, result_shape_)));
+  }
+  size_t own_run_workspace_bytes(const BatchLimits&, std::span<const TensorView> inputs) const override {
+    return bytes_of(row_count(inputs[kEightBitX].shape));
+  }
+
+  void enqueue(const KernelContext& context) const override {
+    LinearLayerNormParams params{};
+    set_linear_operands(params, context, one_scale_);
+    params.residual = context.inputs[kEightBitResidual].data;
+    params.gamma = context.inputs[kLinearGamma].as<float>();
+    params.beta = context.inputs[kLinearBeta].as<float>();
+    params.y = output_.y(context);
+    params.operands = operands_;
+    params.element = element_;
+    params.quantized = output_.quantized(context);
+    params.epsilon = epsilon_;
+    params.columns = columns_;
+    params.live_rows = context.outputs[0].shape.rank() == 2 ? live(context) : nullptr;
+    params.overflow = overflow(context);
+    params.step = context.device->step;
+    if (linear_layer_norm_pays(params.rows, columns_, device().properties().multiprocessors))
+      device().launch(launcher_, params, context.device->stream);
+    else if (params.rows > 0)
+      run_apart(params, context.workspace.data(), context.device->stream);
+  }
+
+ private:
+  size_t bytes_of(int64_t rows) const { return static_cast<size_t>(rows * columns_) * sizeof(uint16_t); }
+
+  void run_apart(const LinearLayerNormParams& params, void* product, const Stream& stream) const {
+    WgmmaLinearParams linear{};
+    linear.x = params.x;
+    linear.weight = params.weight;
+    linear.bias = params.bias;
+    linear.y = product;
+    linear.operands = params.operands;
+    linear.element = params.element;
+    linear.x_scale = params.x_scale;
+    linear.one_scale = params.one_scale;
+    linear.w_scale = params.w_scale;
+    linear.activation = Activation::none;
+    linear.rows = params.rows;
+    linear.columns = params.columns;
+    linear.depth = params.depth;
+    linear.live_rows = params.live_rows;
+    linear.overflow = params.overflow;
+    linear.step = params.step;
+    linear_.launch(linear, stream);
+    AnyLayerNormParams norm{};
+    norm.x = product;
+    norm.residual = params.residual;
+    norm.gamma = params.gamma;
+    norm.beta = params.beta;
+    norm.y = params.y;
+    norm.element = params.element;
+    norm.quantized = params.quantized;
+    norm.constant = true;
+    norm.epsilon = params.epsilon;
+    norm.rows = params.rows;
+    norm.width = params.columns;
+    norm.live_rows = params.live_rows;
+    norm.overflow = params.overflow;
+    norm.step = params.step;
+    device().launch(norm_, norm, stream);
+  }
+
+  RowOutput output_;
+  SymbolicShape result_shape_;
+  LinearOperands operands_;
+  Element element_;
+  int64_t columns_;
+  bool one_scale_;
+  float epsilon_;
+  Launcher<LinearLayerNormParams> launcher_;
+  HopperLinear linear_;
+  Launcher<AnyLayerNormParams> norm_;
+};
+
+LinearOperands linear_operands_of(DType element) {
+  return element == DType::i8 ? LinearOperands::int8 : element == DType::u8 ? LinearOperands::fp8 : LinearOperands::elements;
+}
+
+void want_operands(Operands& operands, LinearOperands x) {
+  for (const size_t input : {size_t{kEightBitWeight}, size_t{kEightBitWeightScale}, size_t{kEightBitBias}, size_t{kLinearGamma},
+                             size_t{kLinearBeta}, quantization_input(operands.node())}) {
+    if (operands.has(input) && !operands.value(input).constant) throw Refused{"not all of its parameters are constants"};
+  }
+  if (x == LinearOperands::elements) {
+    operands.want(kEightBitX, operands.computed(), "x");
+    operands.want(kEightBitWeight, operands.computed(), "the weight");
+    if (operands.has(kEightBitBias)) operands.want(kEightBitBias, DType::f32, "the bias");
+    operands.want(kEightBitResidual, operands.computed(), "the residual");
+  } else {
+    want_eight_bit_operands(operands);
+  }
+  operands.want(kLinearGamma, DType::f32, "gamma");
+  operands.want(kLinearBeta, DType::f32, "beta");
+}
+
+}  // namespace
+
+PrepareResult prepare_linear_layer_norm(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    Operands operands(request);
+    refuse_without_wgmma(*operands.device());
+    const LinearOperands x = linear_operands_of(operands.value(kEightBitX).dtype);
+    const bool eight_bits = x != LinearOperands::elements;
+    if (operands.computed() == DType::f32 || (eight_bits && operands.computed() != DType::f16))
+      throw Refused{eight_bits ? "results that are not f16" : "operands of f32"};
+    want_operands(operands, x);
+    const RowOutput output(operands);
+    if (!output.floats || (output.integers && !output.fixed)) throw Refused{"eight bits by scales of their own, or alone"};
+    if (output.integers && (!eight_bits || output.e4m3 != (x == LinearOperands::fp8)))
+      throw Refused{"eight bits of another kind as its result"};
+    const SymbolicShape& weight = operands.value(kEightBitWeight).shape;
+    const int64_t columns = weight[0].size, depth_bytes = weight[1].size * (eight_bits ? 1 : 2);
+    if (!linear_layer_norm_takes(columns, depth_bytes))
+      throw Refused{fmt::format("{} columns, {} bytes deep: it has no tiles for them", columns, depth_bytes)};
+    return Preparation{std::make_unique<LinearLayerNorm>(std::move(operands), output, x, columns),
+                       "sums, means and variances in registers; few tiles: product and layer norm one after the other"};
+  });
+}
+
+}  // namespace bertie::cuda
