@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <span>
 
+#include "cuda/cuda_device.h"
 #include "reference/backend.h"
 #include "tests/conformance/cases.h"
 #include "tests/cuda/gpu.h"
@@ -42,10 +44,10 @@ void expect_close(const ConformanceCase& c, const Precision& precision, const Op
 
 class CudaConformance : public GpuTest {
  protected:
-  void check_cases(const std::vector<ConformanceCase>& cases) {
+  void check_cases(const std::vector<ConformanceCase>& cases, std::span<const Precision> precisions = kPrecisions) {
     for (const ConformanceCase& c : cases) {
       const OpResult expected = run_op(reference_backend(), c.op, 1);
-      for (const Precision& precision : kPrecisions) {
+      for (const Precision& precision : precisions) {
         const OpResult actual = run_device_op(cuda_backend(), device, c.op, precision.name);
         if (actual.kernel.empty()) {
           ADD_FAILURE() << c.name << " in " << precision.name << ": " << (actual.refusal.empty() ? "no kernel" : actual.refusal);
@@ -62,6 +64,12 @@ TEST_F(CudaConformance, PaddedAttention) { check_cases(padded_attention_cases())
 TEST_F(CudaConformance, RowOps) { check_cases(row_op_cases()); }
 TEST_F(CudaConformance, ElementOps) { check_cases(element_op_cases()); }
 TEST_F(CudaConformance, Linear) { check_cases(linear_cases()); }
+TEST_F(CudaConformance, LinearSkipLayerNorm) {
+  if (std::static_pointer_cast<cuda::CudaDevice>(device)->capability() != 90) GTEST_SKIP() << "kernels for 9.0 alone";
+  const std::span<const Precision> of_16_bits = std::span(kPrecisions).last<2>();
+  check_cases(linear_skip_layer_norm_cases(false), of_16_bits);
+  check_cases(linear_skip_layer_norm_cases(true), of_16_bits.first<1>());
+}
 TEST_F(CudaConformance, Matmul) { check_cases(matmul_cases()); }
 TEST_F(CudaConformance, PaddedOps) { check_cases(padded_op_cases()); }
 TEST_F(CudaConformance, TopK) { check_cases(top_k_cases()); }

@@ -6,6 +6,7 @@
 #include "cuda/cuda_device.h"
 #include "network/quantized_output.h"
 #include "quant/fp8.h"
+#include "tests/conformance/cases.h"
 #include "tests/cuda/gpu.h"
 #include "tests/support/op_runner.h"
 
@@ -65,7 +66,8 @@ class CudaFp8 : public GpuTest {
 
   // What the op gives in eight bits, in every mode, against what fp8.h makes of its floats, which may have been quantised before they were
   // rounded to 16 bits. `slack`: of values, beside rounding.
-  void expect_own_floats_quantised(OpCase c, const std::string& precision, bool both = true, double slack = 0) {
+  void expect_own_floats_quantised(OpCase c, const std::string& precision, bool both = true, double slack = 0,
+                                   const std::vector<const char*>& modes = {"rows", "both", "fixed", "fixed_both"}) {
     std::mt19937 random(20);
     const OpResult plain = run(c, precision);
     const std::vector<float>& x = plain.values;
@@ -78,7 +80,7 @@ class CudaFp8 : public GpuTest {
     const Operand numbers = quantization(random, extent);
     const float* q = numbers.tensor.view().as<float>();
     c.attributes["quantize_element"] = std::string("e4m3");
-    for (const char* mode : {"rows", "both", "fixed", "fixed_both"}) {
+    for (const char* mode : modes) {
       c.attributes["quantize_output"] = node.attributes["quantize_output"] = std::string(mode);
       const QuantizedOutput quantized(node);
       if (quantized.floats && !both) continue;
@@ -248,6 +250,12 @@ TEST_F(CudaFp8, LayerNormsQuantiseTheirRows) {
         expect_own_floats_quantised({"layer_norm", {{"epsilon", 1e-5}}, {x, gamma, gamma}, {}, {}}, precision);
         expect_own_floats_quantised({"skip_layer_norm", {{"epsilon", 1e-5}}, {x, x, gamma, gamma}, {}, {}}, precision);
       }
+}
+
+TEST_F(CudaFp8, LinearSkipLayerNormQuantisesItsRows) {
+  if (needs_hopper()) GTEST_SKIP() << "kernels for 9.0 alone";
+  for (const ConformanceCase& c : linear_skip_layer_norm_cases(true))
+    if (c.op.inputs[0].tensor.dtype == DType::u8) expect_own_floats_quantised(c.op, "fp16", true, 0, {"fixed_both"});
 }
 
 TEST_F(CudaFp8, AttentionQuantisesItsRows) {

@@ -7,9 +7,11 @@
 #include <limits>
 
 #include "base/float16.h"
+#include "cuda/cuda_device.h"
 #include "network/quantized_output.h"
 #include "quant/int8.h"
 #include "reference/backend.h"
+#include "tests/conformance/cases.h"
 #include "tests/cuda/gpu.h"
 #include "tests/support/op_runner.h"
 
@@ -63,7 +65,8 @@ class CudaInt8 : public GpuTest {
 
   // What the op gives as integers, in every mode, against what int8.h makes of its floats; those of 16 bits may have been quantised before
   // they were rounded.
-  void expect_own_floats_quantised(OpCase c, const std::string& precision, bool both = true) {
+  void expect_own_floats_quantised(OpCase c, const std::string& precision, bool both = true,
+                                   const std::vector<const char*>& modes = {"rows", "both", "fixed", "fixed_both"}) {
     std::mt19937 random(20);
     const std::vector<float> x = run(c, precision).values;
     const OpResult plain = run(c, precision);
@@ -75,7 +78,7 @@ class CudaInt8 : public GpuTest {
     const Operand scales = quantization(random, extent);
     const float* numbers = scales.tensor.view().as<float>();
     const size_t floats_inputs = c.inputs.size();
-    for (const char* mode : {"rows", "both", "fixed", "fixed_both"}) {
+    for (const char* mode : modes) {
       const QuantizedOutput quantized([&] {
         Node wanted;
         wanted.op = c.op;
@@ -277,6 +280,12 @@ TEST_F(CudaInt8, LayerNormsQuantiseTheirRows) {
                                      {}},
                                     precision);
       }
+}
+
+TEST_F(CudaInt8, LinearSkipLayerNormQuantisesItsRows) {
+  if (std::static_pointer_cast<cuda::CudaDevice>(device)->capability() != 90) GTEST_SKIP() << "kernels for 9.0 alone";
+  for (const ConformanceCase& c : linear_skip_layer_norm_cases(true))
+    if (c.op.inputs[0].tensor.dtype == DType::i8) expect_own_floats_quantised(c.op, "fp16", true, {"fixed_both"});
 }
 
 TEST_F(CudaInt8, AttentionQuantisesItsRows) {
