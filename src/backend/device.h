@@ -45,6 +45,8 @@ class Stream {
   virtual void push_range(const char* name) = 0;
   virtual void pop_range() = 0;
   virtual void* handle() const = 0;  // the device's own: a cudaStream_t
+  // Memory of this stream's kernels alone, for what blocks of one tell each other, zeros at first; nullptr: the device gives none.
+  virtual void* mailboxes() const { return nullptr; }
 };
 
 class Device {

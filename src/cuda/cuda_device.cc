@@ -5,6 +5,7 @@
 
 #include "base/float16.h"
 #include "base/float_element.h"
+#include "cuda/kernels/linear_layer_norm.h"
 #include "cuda/library.h"
 
 namespace bertie::cuda {
@@ -45,8 +46,10 @@ class Events final : public Timeline {
 
 class CudaStream final : public Stream {
  public:
-  explicit CudaStream(std::shared_ptr<CudaDevice> device) : device_(std::move(device)) {
+  explicit CudaStream(std::shared_ptr<CudaDevice> device, std::shared_ptr<const DeviceBuffer> mailboxes = nullptr)
+      : device_(std::move(device)), mailboxes_(std::move(mailboxes)) {
     check(api().make_stream(device_->index(), &handle_), "a stream");
+    if (mailboxes_) fill(mailboxes_->data(), 0, mailboxes_->bytes());
   }
   ~CudaStream() override { api().release_stream(device_->index(), handle_); }
 
@@ -77,12 +80,14 @@ class CudaStream final : public Stream {
   void push_range(const char* name) override { api().push_range(name); }
   void pop_range() override { api().pop_range(); }
   void* handle() const override { return handle_; }
+  void* mailboxes() const override { return mailboxes_ ? mailboxes_->data() : nullptr; }
 
  private:
   const BertieCudaApi& api() const { return device_->api(); }
   void check(int32_t status, const char* what) const { device_->check(status, what); }
 
   std::shared_ptr<CudaDevice> device_;
+  std::shared_ptr<const DeviceBuffer> mailboxes_;
   void* handle_ = nullptr;
 };
 
@@ -150,7 +155,17 @@ void* CudaDevice::allocate_pinned(size_t bytes, const char* purpose) {
   return memory;
 }
 
-std::unique_ptr<Stream> CudaDevice::make_stream() { return std::make_unique<CudaStream>(shared_from_this()); }
+std::unique_ptr<Stream> CudaDevice::make_stream() { return std::make_unique<CudaStream>(shared_from_this(), make_mailboxes()); }
+
+std::shared_ptr<const DeviceBuffer> CudaDevice::make_mailboxes() {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(mailboxes_, [](const auto& own) { return own.expired(); });
+  if (capability() != 90 || mailboxes_.size() >= kMostLinearLayerNormStreams) return nullptr;
+  const size_t bytes = static_cast<size_t>(linear_layer_norm_mailbox_bytes(properties_.multiprocessors));
+  auto own = std::make_shared<const DeviceBuffer>(shared_from_this(), bytes, "a stream's mailboxes");
+  mailboxes_.push_back(own);
+  return own;
+}
 
 const BertieCudaLauncher& CudaDevice::find_launcher(const char* name, size_t params_bytes) const {
   for (int32_t i = 0; i < api_.launcher_count; ++i) {
@@ -186,9 +201,9 @@ std::shared_ptr<const DeviceBuffer> CudaDevice::upload(const Tensor& tensor, DTy
     source = converted.data();
   }
   auto buffer = std::make_shared<DeviceBuffer>(shared_from_this(), bytes, "the weights");
-  const auto stream = make_stream();
-  stream->copy(buffer->data(), source, bytes);
-  stream->synchronize();
+  CudaStream stream(shared_from_this());
+  stream.copy(buffer->data(), source, bytes);
+  stream.synchronize();
   known = {tensor.data, buffer};
   return buffer;
 }

@@ -33,6 +33,8 @@ class CudaDevice final : public Device, public std::enable_shared_from_this<Cuda
   void release(void* memory) noexcept override { api_.release(index_, memory); }
   void release_pinned(void* memory) noexcept override { api_.release_pinned(memory); }
   std::unique_ptr<Stream> make_stream() override;
+  // Of a stream (kernels/linear_layer_norm.h); empty where the device has no such kernels, or enough streams have theirs.
+  std::shared_ptr<const DeviceBuffer> make_mailboxes();
 
   const BertieCudaApi& api() const { return api_; }
   int index() const { return index_; }
@@ -71,6 +73,7 @@ class CudaDevice final : public Device, public std::enable_shared_from_this<Cuda
     std::weak_ptr<const DeviceBuffer> buffer;
   };
   std::map<std::pair<const void*, DType>, Upload> uploads_;
+  std::vector<std::weak_ptr<const DeviceBuffer>> mailboxes_;
 };
 
 }  // namespace bertie::cuda

@@ -51,7 +51,8 @@ class LinearLayerNorm final : public Step {
     params.live_rows = context.outputs[0].shape.rank() == 2 ? live(context) : nullptr;
     params.overflow = overflow(context);
     params.step = context.device->step;
-    if (linear_layer_norm_pays(params.rows, columns_, device().properties().multiprocessors))
+    params.mailboxes = context.device->stream.mailboxes();
+    if (params.mailboxes && linear_layer_norm_pays(params.rows, columns_, operands_, device().properties().multiprocessors))
       device().launch(launcher_, params, context.device->stream);
     else if (params.rows > 0)
       run_apart(params, context.workspace.data(), context.device->stream);

@@ -79,16 +79,21 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
   const int own_column = column + block * L::kOwn + lane % 4 * 2;
   float2 bias[L::kOwn / 8] = {};
   if (multiplies) {
-    if constexpr (kBlocks > 1) arrive_at_cluster();  // that this block has begun
 #pragma unroll
     for (int i = 0; i < L::kOwn / 8; ++i) {
       if (p.bias && own_column + i * 8 < p.columns) bias[i] = *reinterpret_cast<const float2*>(p.bias + own_column + i * 8);
     }
   }
   __syncwarp();
-  __syncthreads();  // barriers are there
-  if (!multiplies && !sends) return;
+  // That this block has begun. Every thread takes part in a cluster's barriers: with warps that end before others wait, a cluster of two was seen
+  // to wait for ever.
+  if constexpr (kBlocks > 1) arrive_at_cluster();
+  __syncthreads();    // barriers are there
   begin_dependent();  // results may go where its operands lie
+
+  float sums[kColumns / 2];
+#pragma unroll
+  for (int i = 0; i < kColumns / 2; ++i) sums[i] = 0;
   if (sends) {
     for (int piece = 0; piece < early; ++piece) send_x(piece, piece);
     for (int piece = early, stage = 0, parity = 0; piece < pieces; ++piece) {
@@ -100,37 +105,34 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
         parity ^= 1;
       }
     }
-    return;
-  }
-
-  const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
-  float sums[kColumns / 2];
+  } else if (multiplies) {
+    const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
+    const uint64_t x_operand = describe(base + group * 64 * kLine, 8 * kLine, 16, 1),
+                   weight_operand = describe(base + L::kXBytes, 8 * kLine, 16, 1);
+    for (int piece = 0, stage = 0, before = 0, parity = 0; piece < pieces; ++piece) {
+      const int at = stage * (L::kPieceBytes >> 4);
+      wait(&arrived[stage], parity);
+      hold(sums);
+      begin_products();
 #pragma unroll
-  for (int i = 0; i < kColumns / 2; ++i) sums[i] = 0;
-  const uint64_t x_operand = describe(base + group * 64 * kLine, 8 * kLine, 16, 1),
-                 weight_operand = describe(base + L::kXBytes, 8 * kLine, 16, 1);
-  for (int piece = 0, stage = 0, before = 0, parity = 0; piece < pieces; ++piece) {
-    const int at = stage * (L::kPieceBytes >> 4);
-    wait(&arrived[stage], parity);
+      for (int k = 0; k < kLine / 32; ++k)
+        WarpgroupProduct<T, kColumns>::shared(sums, x_operand + at + k * 2, weight_operand + at + k * 2, true);
+      commit_products();
+      if (piece > 0) {
+        wait_products<1>();
+        __syncwarp();
+        if (lane == 0) arrive(&released[before]);
+      }
+      before = stage;
+      if (++stage == stages) {
+        stage = 0;
+        parity ^= 1;
+      }
+    }
+    wait_products<0>();
     hold(sums);
-    begin_products();
-#pragma unroll
-    for (int k = 0; k < kLine / 32; ++k)
-      WarpgroupProduct<T, kColumns>::shared(sums, x_operand + at + k * 2, weight_operand + at + k * 2, true);
-    commit_products();
-    if (piece > 0) {
-      wait_products<1>();
-      __syncwarp();
-      if (lane == 0) arrive(&released[before]);
-    }
-    before = stage;
-    if (++stage == stages) {
-      stage = 0;
-      parity ^= 1;
-    }
   }
-  wait_products<0>();
-  hold(sums);
+  __syncwarp();
 
   // A thread's own sums are those of the same thread in every block.
   float own[L::kOwn / 2];
@@ -138,7 +140,7 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
     wait_for_cluster();
 #pragma unroll
     for (int owner = 0; owner < kBlocks; ++owner) {
-      if (owner == block) continue;
+      if (owner == block || !multiplies) continue;
 #pragma unroll
       for (int i = 0; i < L::kOwn / 8; ++i) {
         const float* four = sums + (owner * (L::kOwn / 8) + i) * 4;
@@ -146,6 +148,7 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
                          {four[0], four[1], four[2], four[3]});
       }
     }
+    __syncwarp();
     arrive_at_cluster();
 #pragma unroll
     for (int owner = 0; owner < kBlocks; ++owner) {
@@ -154,6 +157,7 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
       for (int i = 0; i < L::kOwn / 2; ++i) own[i] = sums[owner * (L::kOwn / 2) + i];
     }
     wait_for_cluster();
+    if (!multiplies) return;
     float total[L::kOwn / 2];
 #pragma unroll
     for (int from = 0; from < kBlocks; ++from) {
@@ -170,6 +174,7 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
 #pragma unroll
     for (int i = 0; i < L::kOwn / 2; ++i) own[i] = total[i];
   } else {
+    if (!multiplies) return;
 #pragma unroll
     for (int i = 0; i < L::kOwn / 2; ++i) own[i] = sums[i];
   }

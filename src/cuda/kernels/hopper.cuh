@@ -92,6 +92,14 @@ __device__ inline void store_matrices(void* row, const uint32_t (&matrices)[4]) 
                : "memory");
 }
 
+// The way back.
+__device__ inline void load_matrices(const void* row, uint32_t (&matrices)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+
 // Descriptor of a matrix in shared memory. `group`: bytes from eight rows to the next eight; `panel`: bytes between panels of one
 // swizzled line's width, where the long way is not along k. `swizzle`: 1 for lines of 128 bytes, 2 for 64.
 __device__ inline uint64_t describe(const void* matrix, int group, int panel, int swizzle) {

@@ -1,5 +1,5 @@
-// linear_layer_norm: y = layer_norm(linear(x) + residual) on Hopper (9.0a), in one kernel: a cluster of blocks has all columns of its rows, and
-// rows' means and variances cross it. linear(x) is as wgmma_linear has it, without activation, and rounded to 16 bits as there; the rest is
+// linear_layer_norm: y = layer_norm(linear(x) + residual) on Hopper (9.0a), in one kernel: a group of blocks has all columns of its rows, and tells
+// each other the rows' means and variances. linear(x) is as wgmma_linear has it, without activation, and rounded to 16 bits as there; the rest is
 // warp_layer_norm's.
 #pragma once
 
@@ -26,18 +26,24 @@ struct LinearLayerNormParams {
   const int32_t* live_rows;  // of `rows`; nullptr: all
   int32_t* overflow;         // gets min(*overflow, step) where a live y is not finite; nullptr: not looked for
   int32_t step;
+  void*
+      mailboxes;  // linear_layer_norm_mailbox_bytes, zeros before the first launch; launches that share them stand in one stream
 };
 
-// `depth` in bytes of x.
+constexpr int64_t linear_layer_norm_mailbox_bytes(int multiprocessors) { return (1 + int64_t{multiprocessors} * 1024) * 16; }
+// Whose launches may run at a time, so that blocks which wait for others of their group leave these multiprocessors to run on.
+constexpr int kMostLinearLayerNormStreams = 16;
+
+// `depth_bytes`: of a row of x.
 inline bool linear_layer_norm_takes(int64_t columns, int64_t depth_bytes) {
-  return (columns == 384 || columns == 512 || columns == 768 || columns == 1024) && depth_bytes % 16 == 0 &&
-         depth_bytes >= 6 * 128;
+  return (columns == 768 || columns == 1024) && depth_bytes % 16 == 0 && depth_bytes >= 6 * 128;
 }
 
-// Whether it is faster than the product and the layer norm one after the other (docs/performance/gpu.md): where its tiles fill the device.
-constexpr bool linear_layer_norm_pays(int64_t rows, int64_t columns, int multiprocessors) {
-  const int64_t blocks = columns <= 512 ? 2 : 4;
-  return (rows + 127) / 128 * blocks * 10 >= multiprocessors * 9;
+// Whether it is faster than the product and the layer norm one after the other, by measurement (docs/performance/gpu.md): where a block takes so
+// many tiles that what begins and ends it is little.
+constexpr bool linear_layer_norm_pays(int64_t rows, int64_t columns, LinearOperands operands, int multiprocessors) {
+  const int64_t groups = multiprocessors * 256 / columns;
+  return (rows + 127) / 128 > groups * (operands == LinearOperands::elements ? 2 : 4);
 }
 
 // The device must be of compute capability 9.0. Weights, bias, scales, gamma, beta, quantization and live_rows are no other kernel's results.

@@ -9,6 +9,7 @@
 #include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/gelu.cuh"
 #include "cuda/kernels/hopper.cuh"
+#include "cuda/kernels/pairs.cuh"
 #include "cuda/kernels/quantized_rows.cuh"
 #include "cuda/kernels/tensor_map.h"
 
@@ -48,27 +49,6 @@ struct Layout {
   static constexpr int kBarriersAt = kListsAt + kListTiles * kLists * kColumns * 4;
   static constexpr int kBytes = kBarriersAt + 2 * kStages * 8;
 };
-
-template <typename T>
-struct PairOf;
-template <>
-struct PairOf<__half> {
-  using Type = __half2;
-};
-template <>
-struct PairOf<__nv_bfloat16> {
-  using Type = __nv_bfloat162;
-};
-template <typename T>
-using Pair = typename PairOf<T>::Type;
-
-template <typename T>
-__device__ inline Pair<T> pair_in(uint32_t bits) {
-  return *reinterpret_cast<const Pair<T>*>(&bits);
-}
-__device__ inline float2 floats(__half2 x) { return __half22float2(x); }
-__device__ inline float2 floats(__nv_bfloat162 x) { return __bfloat1622float2(x); }
-__device__ inline bool is_poisoned(__half2 x) { return !(__low2float(x) == 0.0f && __high2float(x) == 0.0f); }
 
 // GELU of pairs in 16 bits; see gelu.cuh for what lies below -6.
 template <typename T>
