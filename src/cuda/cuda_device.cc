@@ -160,7 +160,8 @@ std::unique_ptr<Stream> CudaDevice::make_stream() { return std::make_unique<Cuda
 std::shared_ptr<const DeviceBuffer> CudaDevice::make_mailboxes() {
   const std::lock_guard lock(mutex_);
   std::erase_if(mailboxes_, [](const auto& own) { return own.expired(); });
-  if (capability() != 90 || mailboxes_.size() >= kMostLinearLayerNormStreams) return nullptr;
+  const int most = most_linear_layer_norm_streams(properties_.multiprocessors);
+  if (capability() != 90 || std::ssize(mailboxes_) >= most) return nullptr;
   const size_t bytes = static_cast<size_t>(linear_layer_norm_mailbox_bytes(properties_.multiprocessors));
   auto own = std::make_shared<const DeviceBuffer>(shared_from_this(), bytes, "a stream's mailboxes");
   mailboxes_.push_back(own);

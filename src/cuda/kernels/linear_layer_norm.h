@@ -31,8 +31,8 @@ struct LinearLayerNormParams {
 };
 
 constexpr int64_t linear_layer_norm_mailbox_bytes(int multiprocessors) { return (1 + int64_t{multiprocessors} * 1024) * 16; }
-// Whose launches may run at a time, so that blocks which wait for others of their group leave these multiprocessors to run on.
-constexpr int kMostLinearLayerNormStreams = 16;
+// Whose launches may run at a time: blocks that wait for others of their group, at most three of a launch, leave these multiprocessors to run on.
+constexpr int most_linear_layer_norm_streams(int multiprocessors) { return multiprocessors / 8; }
 
 // `depth_bytes`: of a row of x.
 inline bool linear_layer_norm_takes(int64_t columns, int64_t depth_bytes) {
