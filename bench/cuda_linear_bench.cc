@@ -1,5 +1,6 @@
 // Linear kernels of the cuda backend beside cuBLASLt's, at the shapes of BERT-base: microseconds a product, medians of interleaved turns, each a
 // graph of several on random numbers, each with weights that the L2 does not hold, as those of a network. "activation" is cuBLASLt and GELU as a kernel of its own; "i8" is wgmma_linear on eight-bit integers, its result in f16.
+// Then linear layers with the residual and layer norm behind them: as two kernels, and as linear_layer_norm.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +12,8 @@
 #include "cuda/backend.h"
 #include "cuda/cuda_device.h"
 #include "cuda/kernels/cluster_linear.h"
+#include "cuda/kernels/linear_layer_norm.h"
+#include "cuda/kernels/warp_layer_norm.h"
 #include "cuda/kernels/wgmma_linear.h"
 
 namespace {
@@ -64,30 +67,47 @@ std::vector<double> microseconds(Stream& stream, const std::vector<std::function
   return result;
 }
 
-void run() {
-  const auto device = std::static_pointer_cast<CudaDevice>(cuda_backend().open("cuda"));
-  const auto stream = device->make_stream();
-  constexpr int64_t kMostRows = 49152, kWidest = 3072;
-  const size_t bytes = static_cast<size_t>(kMostRows * kWidest) * 2;
-  const DeviceBuffer x(device, bytes, kPurpose), y(device, bytes, kPurpose), workspace(device, kWorkspace, kPurpose),
-      weights(device, kWeights, kPurpose);
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(size_t{1} << 22);
-  for (float& value : values) value = normal(random);
-  const Tensor own = Tensor::from_floats({static_cast<int64_t>(values.size())}, values);
-  const auto numbers = device->upload(own, DType::f16), bias = device->upload(own, DType::f32);
-  for (size_t at = 0; at < bytes; at += numbers->bytes())
-    stream->copy(x.data() + at, numbers->data(), std::min(numbers->bytes(), bytes - at));
-  for (size_t at = 0; at < kWeights; at += numbers->bytes())
-    stream->copy(weights.data() + at, numbers->data(), std::min(numbers->bytes(), kWeights - at));
+constexpr int64_t kMostRows = 49152, kDeepest = 4096;
+
+struct Bench {
+  Bench() {
+    for (const DeviceBuffer* own : {&x, &weights, &residual}) {
+      for (size_t at = 0; at < own->bytes(); at += numbers->bytes())
+        stream->copy(own->data() + at, numbers->data(), std::min(numbers->bytes(), own->bytes() - at));
+    }
+  }
+
+  const std::byte* next_weight(int64_t bytes) {
+    if (weights_at + static_cast<size_t>(bytes) > kWeights) weights_at = 0;
+    weights_at += static_cast<size_t>(bytes);
+    return weights.data() + weights_at - bytes;
+  }
+  const float* floats() const { return reinterpret_cast<const float*>(bias->data()); }
+
+  static std::vector<float> random_floats() {
+    std::mt19937 random(1);
+    std::normal_distribution<float> normal;
+    std::vector<float> values(size_t{1} << 22);
+    for (float& value : values) value = normal(random);
+    return values;
+  }
+  static constexpr size_t bytes_of(int64_t width) { return static_cast<size_t>(kMostRows * width) * 2; }
+
+  std::shared_ptr<CudaDevice> device = std::static_pointer_cast<CudaDevice>(cuda_backend().open("cuda"));
+  std::unique_ptr<Stream> stream = device->make_stream();
+  DeviceBuffer x{device, bytes_of(kDeepest), kPurpose}, y{device, bytes_of(kDeepest), kPurpose},
+      residual{device, bytes_of(1024), kPurpose}, values{device, bytes_of(1024), kPurpose},
+      product{device, bytes_of(1024), kPurpose}, workspace{device, kWorkspace, kPurpose}, weights{device, kWeights, kPurpose};
+  Tensor random = Tensor::from_floats({int64_t{1} << 22}, random_floats());
+  std::shared_ptr<const DeviceBuffer> numbers = device->upload(random, DType::f16), bias = device->upload(random, DType::f32);
   size_t weights_at = 0;
-  const auto next_weight = [&](const Shape2& shape) {
-    const size_t own_bytes = static_cast<size_t>(shape.columns * shape.depth) * 2;
-    if (weights_at + own_bytes > kWeights) weights_at = 0;
-    weights_at += own_bytes;
-    return weights.data() + weights_at - own_bytes;
-  };
+};
+
+void run_linear(Bench& bench) {
+  CudaDevice* const device = bench.device.get();
+  Stream* const stream = bench.stream.get();
+  const DeviceBuffer &x = bench.x, &y = bench.y, &workspace = bench.workspace, &numbers = *bench.numbers;
+  const auto next_weight = [&](const Shape2& shape) { return bench.next_weight(shape.columns * shape.depth * 2); };
   const auto linear = device->launcher<cuda::WgmmaLinearParams>("wgmma_linear");
   const auto clusters = device->launcher<cuda::ClusterLinearParams>("cluster_linear");
   const auto activation = device->launcher<cuda::ActivationParams>("activation");
@@ -104,7 +124,7 @@ void run() {
       product.k = shape.depth;
       BertieCudaOperands operands{};
       operands.a = x.data();
-      operands.bias = numbers->data();
+      operands.bias = numbers.data();
       operands.d = y.data();
       operands.workspace = workspace.data();
       operands.workspace_bytes = kWorkspace;
@@ -125,7 +145,7 @@ void run() {
       const auto launch_linear = [&](const auto& launcher, auto params) {
         params.x = x.data();
         params.weight = next_weight(shape);
-        params.bias = reinterpret_cast<const float*>(bias->data());
+        params.bias = bench.floats();
         params.y = y.data();
         params.element = Element::f16;
         params.activation = shape.activation;
@@ -144,7 +164,7 @@ void run() {
       const auto integers = [&] {
         cuda::WgmmaLinearParams params{};
         params.operands = cuda::LinearOperands::int8;
-        params.x_scale = params.w_scale = reinterpret_cast<const float*>(bias->data());
+        params.x_scale = params.w_scale = bench.floats();
         launch_linear(linear, params);
       };
       const auto cluster = [&](cuda::ClusterLinearTile own_tile) {
@@ -168,11 +188,90 @@ void run() {
   }
 }
 
+void run_layer_norms(Bench& bench) {
+  const auto linear = bench.device->launcher<cuda::WgmmaLinearParams>("wgmma_linear");
+  const auto norm = bench.device->launcher<cuda::AnyLayerNormParams>("warp_layer_norm");
+  const auto fused = bench.device->launcher<cuda::LinearLayerNormParams>("linear_layer_norm");
+  fmt::print(
+      "with residual and layer norm; e4m3 and i8: x and weight, and rows of it beside those in f16\n{:>29} {:>9} {:>9} {:>9}\n",
+      "rows x columns x depth", "product", "and norm", "fused");
+  for (const auto operands : {cuda::LinearOperands::elements, cuda::LinearOperands::fp8, cuda::LinearOperands::int8}) {
+    const bool eight_bits = operands != cuda::LinearOperands::elements;
+    const char* const name = !eight_bits ? "f16" : operands == cuda::LinearOperands::fp8 ? "e4m3" : "i8";
+    for (const int64_t columns : {768, 1024}) {
+      for (const int64_t depth : {columns, 4 * columns}) {
+        for (const int64_t rows : {4096, 12288, 16384, 22784, 49152}) {
+          cuda::LinearLayerNormParams params{};
+          params.x = bench.x.data();
+          params.bias = params.gamma = params.beta = params.x_scale = params.w_scale = bench.floats();
+          params.residual = bench.residual.data();
+          params.y = bench.y.data();
+          params.operands = operands;
+          params.element = Element::f16;
+          params.one_scale = 1;
+          if (eight_bits) {
+            params.quantized.values = reinterpret_cast<int8_t*>(bench.values.data());
+            params.quantized.e4m3 = operands == cuda::LinearOperands::fp8;
+            params.quantized.quantization = bench.floats();
+          }
+          params.epsilon = 1e-12f;
+          params.rows = rows;
+          params.columns = columns;
+          params.depth = depth;
+          params.mailboxes = bench.stream->mailboxes();
+          const auto next_weight = [&] { return bench.next_weight(columns * depth * (eight_bits ? 1 : 2)); };
+          const auto multiply = [&] {
+            cuda::WgmmaLinearParams own{};
+            own.x = params.x;
+            own.weight = next_weight();
+            own.bias = params.bias;
+            own.y = bench.product.data();
+            own.operands = operands;
+            own.element = Element::f16;
+            own.x_scale = params.x_scale;
+            own.one_scale = 1;
+            own.w_scale = params.w_scale;
+            own.rows = rows;
+            own.columns = columns;
+            own.depth = depth;
+            bench.device->launch(linear, own, *bench.stream);
+          };
+          const auto apart = [&] {
+            multiply();
+            cuda::AnyLayerNormParams own{};
+            own.x = bench.product.data();
+            own.residual = params.residual;
+            own.gamma = params.gamma;
+            own.beta = params.beta;
+            own.y = params.y;
+            own.element = Element::f16;
+            own.quantized = params.quantized;
+            own.constant = 1;
+            own.epsilon = params.epsilon;
+            own.rows = rows;
+            own.width = columns;
+            bench.device->launch(norm, own, *bench.stream);
+          };
+          const auto together = [&] {
+            params.weight = next_weight();
+            bench.device->launch(fused, params, *bench.stream);
+          };
+          const std::vector<double> times = microseconds(*bench.stream, {multiply, apart, together}, rows < 16384 ? 20 : 6);
+          fmt::print("{:>4} {:>24} {:>9.2f} {:>9.2f} {:>9.2f}\n", name, fmt::format("{} x {} x {}", rows, columns, depth),
+                     times[0], times[1], times[2]);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
   try {
-    run();
+    Bench bench;
+    run_linear(bench);
+    run_layer_norms(bench);
   } catch (const Error& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

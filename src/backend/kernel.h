@@ -140,7 +140,7 @@ struct Backend {
   bool on_device = false;
   // The default first. On a CPU those of this machine; on a device all that some device has. nullptr: whatever a node wants.
   std::span<const Precision> (*precisions)() = nullptr;
-  // Whether the device of this name has a kernel of linear_skip_layer_norm for so many columns and bytes of depth, in 16 bits (pass
+  // Whether the device of this name has a kernel of linear_skip_layer_norm for so many columns and bytes of depth, results in 16 bits (pass
   // fuse_linear_layer_norm); nullptr: none has. Throws as `open`.
   bool (*fuses_linear_layer_norm)(std::string_view device, int64_t columns, int64_t depth_bytes) = nullptr;
 };

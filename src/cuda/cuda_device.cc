@@ -46,10 +46,8 @@ class Events final : public Timeline {
 
 class CudaStream final : public Stream {
  public:
-  explicit CudaStream(std::shared_ptr<CudaDevice> device, std::shared_ptr<const DeviceBuffer> mailboxes = nullptr)
-      : device_(std::move(device)), mailboxes_(std::move(mailboxes)) {
+  explicit CudaStream(std::shared_ptr<CudaDevice> device) : device_(std::move(device)) {
     check(api().make_stream(device_->index(), &handle_), "a stream");
-    if (mailboxes_) fill(mailboxes_->data(), 0, mailboxes_->bytes());
   }
   ~CudaStream() override { api().release_stream(device_->index(), handle_); }
 
@@ -80,6 +78,11 @@ class CudaStream final : public Stream {
   void push_range(const char* name) override { api().push_range(name); }
   void pop_range() override { api().pop_range(); }
   void* handle() const override { return handle_; }
+  void take_mailboxes(std::shared_ptr<const DeviceBuffer> mailboxes) {
+    if (!mailboxes) return;
+    fill(mailboxes->data(), 0, mailboxes->bytes());
+    mailboxes_ = std::move(mailboxes);
+  }
   void* mailboxes() const override { return mailboxes_ ? mailboxes_->data() : nullptr; }
 
  private:
@@ -155,7 +158,11 @@ void* CudaDevice::allocate_pinned(size_t bytes, const char* purpose) {
   return memory;
 }
 
-std::unique_ptr<Stream> CudaDevice::make_stream() { return std::make_unique<CudaStream>(shared_from_this(), make_mailboxes()); }
+std::unique_ptr<Stream> CudaDevice::make_stream() {
+  auto stream = std::make_unique<CudaStream>(shared_from_this());
+  stream->take_mailboxes(make_mailboxes());
+  return stream;
+}
 
 std::shared_ptr<const DeviceBuffer> CudaDevice::make_mailboxes() {
   const std::lock_guard lock(mutex_);
@@ -163,9 +170,14 @@ std::shared_ptr<const DeviceBuffer> CudaDevice::make_mailboxes() {
   const int most = most_linear_layer_norm_streams(properties_.multiprocessors);
   if (capability() != 90 || std::ssize(mailboxes_) >= most) return nullptr;
   const size_t bytes = static_cast<size_t>(linear_layer_norm_mailbox_bytes(properties_.multiprocessors));
-  auto own = std::make_shared<const DeviceBuffer>(shared_from_this(), bytes, "a stream's mailboxes");
-  mailboxes_.push_back(own);
-  return own;
+  try {
+    auto own = std::make_shared<const DeviceBuffer>(shared_from_this(), bytes, "a stream's mailboxes");
+    mailboxes_.push_back(own);
+    return own;
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::out_of_memory) throw;
+    return nullptr;
+  }
 }
 
 const BertieCudaLauncher& CudaDevice::find_launcher(const char* name, size_t params_bytes) const {

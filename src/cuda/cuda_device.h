@@ -33,8 +33,6 @@ class CudaDevice final : public Device, public std::enable_shared_from_this<Cuda
   void release(void* memory) noexcept override { api_.release(index_, memory); }
   void release_pinned(void* memory) noexcept override { api_.release_pinned(memory); }
   std::unique_ptr<Stream> make_stream() override;
-  // Of a stream (kernels/linear_layer_norm.h); empty where the device has no such kernels, or enough streams have theirs.
-  std::shared_ptr<const DeviceBuffer> make_mailboxes();
 
   const BertieCudaApi& api() const { return api_; }
   int index() const { return index_; }
@@ -60,6 +58,8 @@ class CudaDevice final : public Device, public std::enable_shared_from_this<Cuda
 
  private:
   CudaDevice(const BertieCudaApi& api, int index, const BertieCudaProperties& properties);
+  // Of a stream (kernels/linear_layer_norm.h); empty where the device has no such kernels or no room, or enough streams have theirs.
+  std::shared_ptr<const DeviceBuffer> make_mailboxes();
   const BertieCudaLauncher& find_launcher(const char* name, size_t params_bytes) const;
   [[noreturn]] void fail_allocation(int32_t status, size_t bytes, const char* purpose, bool pinned) const;
 

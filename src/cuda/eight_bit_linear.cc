@@ -4,9 +4,9 @@
 
 #include "backend/batch_shape.h"
 #include "base/error.h"
+#include "cuda/hopper_linear.h"
 #include "cuda/kernels/activation.h"
 #include "cuda/kernels/quantize_rows.h"
-#include "cuda/kernels/wgmma_linear.h"
 #include "cuda/ops.h"
 #include "cuda/products.h"
 #include "cuda/quantized_rows.h"
@@ -24,7 +24,7 @@ class WgmmaEightBits final : public Step {
         activation_(activation),
         columns_(columns),
         one_scale_(operands.value(kEightBitXScale).shape.empty()),
-        launcher_(device().launcher<WgmmaLinearParams>("wgmma_linear")),
+        linear_(device()),
         activate_(device().launcher<ActivationParams>("activation")),
         quantize_(device().launcher<QuantizeRowsParams>("quantize_rows")) {}
 
@@ -49,7 +49,7 @@ class WgmmaEightBits final : public Step {
     params.live_rows = x.shape.rank() == 2 ? live(context) : nullptr;
     params.overflow = overflow(context);
     params.step = context.device->step;
-    device().launch(launcher_, params, context.device->stream);
+    linear_.launch(params, context.device->stream);
     if (activates_behind()) {
       ActivationParams activate{};
       activate.x = activate.y = params.y;
@@ -85,7 +85,7 @@ class WgmmaEightBits final : public Step {
   Activation activation_;
   int64_t columns_;
   bool one_scale_;
-  Launcher<WgmmaLinearParams> launcher_;
+  HopperLinear linear_;
   Launcher<ActivationParams> activate_;
   Launcher<QuantizeRowsParams> quantize_;
 };

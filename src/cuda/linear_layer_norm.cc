@@ -1,4 +1,5 @@
-// linear_skip_layer_norm on Hopper: in one kernel where its tiles fill the device, else by the two kernels that it stands for.
+// linear_skip_layer_norm on Hopper: in one kernel where that is faster (`linear_layer_norm_pays`) and the stream has mailboxes, else by the two
+// kernels that it stands for.
 #include "cuda/kernels/linear_layer_norm.h"
 
 #include "backend/batch_shape.h"
@@ -151,7 +152,7 @@ PrepareResult prepare_linear_layer_norm(const KernelRequest& request) {
     if (!linear_layer_norm_takes(columns, depth_bytes))
       throw Refused{fmt::format("{} columns, {} bytes deep: it has no tiles for them", columns, depth_bytes)};
     return Preparation{std::make_unique<LinearLayerNorm>(std::move(operands), output, x, columns),
-                       "sums, means and variances in registers; few tiles: product and layer norm one after the other"};
+                       "sums, means and variances in registers; fewer tiles: product and layer norm one after the other"};
   });
 }
 

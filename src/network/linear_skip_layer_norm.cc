@@ -12,7 +12,7 @@ SymbolicShape shape_of_floats(const OpContext& context) {
 }
 
 void infer(OpContext& context) {
-  for (const size_t input : {size_t{kEightBitWeight}, size_t{kEightBitResidual}, size_t{kLinearGamma}})
+  for (const size_t input : {size_t{kEightBitWeight}, size_t{kEightBitResidual}, size_t{kLinearGamma}, size_t{kLinearBeta}})
     context.require(context.has(input), "weight, residual, gamma and beta");
   const DType element = context.dtype(kEightBitX);
   const bool eight_bits = element == DType::i8 || element == DType::u8;

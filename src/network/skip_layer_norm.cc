@@ -9,6 +9,7 @@ const OpDescriptor& skip_layer_norm_op() {
                                {"x", "residual", "gamma", "beta", "quantization"},
                                {"epsilon", "quantize_output", "quantize_element"},
                                [](OpContext& context) {
+                                 context.require(context.has(2) && context.has(3), "gamma and beta");
                                  context.require_float(0);
                                  context.require_float(1);
                                  context.require(context.shape(0) == context.shape(1), "x and residual of one shape");

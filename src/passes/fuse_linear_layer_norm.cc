@@ -20,23 +20,24 @@ std::vector<ValueId> inputs_of(const Node& linear) {
 // Why the two stay apart; empty: they need not.
 std::string obstacle(const Network& network, const Node& linear, const Node& norm, ValueId product, const PassOptions& options) {
   const bool eight_bits = is_eight_bit_linear(linear);
-  const std::string precision = norm.text("precision", "fp32"), mode = norm.text("quantize_output", "none");
+  const std::string precision = norm.text("precision", "fp32");
+  const QuantizedOutput output(norm);
   if (linear.text("activation", "none") != "none") return "it has an activation";
   if (eight_bits && linear.input(kEightBitResidual) != kNone) return "it has a residual of its own";
   if (linear.text("quantize_output", "none") != "none") return "its rows are quantised";
   if (!has_one_reader(network, product)) return "its rows are read elsewhere too";
   if (linear.text("precision", "fp32") != precision) return "it is computed in another precision";
   if (precision != "fp16" && (eight_bits || precision != "bf16")) return "in " + precision + " the device has no such kernel";
-  if (mode != "none" && mode != "fixed_both") return "the norm's rows are quantised by scales of their own, or alone";
-  if (mode != "none" && (!eight_bits || (linear.op == "fp8_linear") != quantizes_to_e4m3(norm)))
+  if (!output.floats || (output.integers && !output.fixed))
+    return "the norm's rows are quantised by scales of their own, or alone";
+  if (output.integers && (!eight_bits || (linear.op == "fp8_linear") != output.e4m3))
     return "the norm's rows are quantised to another element than the layer's";
   const std::vector<ValueId> inputs = inputs_of(linear);
   for (const ValueId input : {inputs[kEightBitWeight], inputs[kEightBitWeightScale], inputs[kEightBitBias], norm.input(2),
                               norm.input(3), norm.input(quantization_input(norm))}) {
     if (input != kNone && !is_constant(network, input)) return "not all of its parameters are constants";
   }
-  const std::vector<ValueId> addends{norm.input(0), norm.input(1)};
-  for (const auto* own : {&inputs, &norm.inputs, &addends}) {
+  for (const auto* own : {&inputs, &norm.inputs}) {
     for (const ValueId input : *own)
       if (input != kNone && network.value(input).dtype == DType::f64) return "it reads float64";
   }

@@ -1,7 +1,5 @@
 // Rows that nothing reads but linear layers in bfloat16 may be kept in bfloat16: their readers round them so anyway, so that no bit of any
 // result changes. Said of the op that makes them (attribute `rows`); a kernel that cannot, or a run of padded steps, keeps floats.
-#include <algorithm>
-
 #include "passes/pass.h"
 
 namespace bertie {
@@ -10,14 +8,8 @@ void keep_bf16_rows(Network& network, const PassOptions& options, PassLog& log) 
   std::vector<std::string> kept;
   for (const NodeId id : network.order()) {
     Node& node = network.mutable_node(id);
-    const ValueId rows = node.outputs[0];
-    if (!is_linear_in(node, "bf16") || is_output(network, rows)) continue;
-    const std::vector<NodeId> readers = network.consumers(rows);
-    const auto reads_rows = [&](NodeId reader) {
-      const Node& by = network.node(reader);
-      return is_linear_in(by, "bf16") && std::count(by.inputs.begin(), by.inputs.end(), rows) == 1 && by.input(0) == rows;
-    };
-    if (readers.empty() || !std::all_of(readers.begin(), readers.end(), reads_rows)) continue;
+    const auto computes_in_bf16 = [](const Node& of) { return is_linear_in(of, "bf16"); };
+    if (!computes_in_bf16(node) || !is_read_alone_by(network, node.outputs[0], 0, computes_in_bf16)) continue;
     node.attributes["rows"] = std::string("bf16");
     kept.push_back(node.name);
   }

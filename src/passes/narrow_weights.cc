@@ -44,15 +44,6 @@ std::optional<Tensor> narrowed(const Tensor& weight, WeightRows& threads) {
   return std::nullopt;
 }
 
-bool is_read_by_linear_layers_alone(const Network& network, ValueId weight) {
-  if (is_output(network, weight)) return false;
-  const std::vector<NodeId> readers = network.consumers(weight);
-  return !readers.empty() && std::all_of(readers.begin(), readers.end(), [&](NodeId id) {
-    const Node& node = network.node(id);
-    return node.op == "linear" && node.input(1) == weight && node.input(0) != weight && node.input(2) != weight;
-  });
-}
-
 }  // namespace
 
 void narrow_weights(Network& network, const PassOptions&, PassLog& log) {
@@ -64,7 +55,8 @@ void narrow_weights(Network& network, const PassOptions&, PassLog& log) {
     const ValueId weight = node.input(1);
     const std::optional<Tensor>& constant = network.value(weight).constant;
     if (!constant || !constant->data || constant->dtype != DType::f32 || constant->layout != TensorLayout::rows ||
-        constant->shape.rank() != 2 || constant->bytes() < kLeastBytes || !is_read_by_linear_layers_alone(network, weight))
+        constant->shape.rank() != 2 || constant->bytes() < kLeastBytes ||
+        !is_read_alone_by(network, weight, 1, [](const Node& reader) { return reader.op == "linear"; }))
       continue;
     std::optional<Tensor> halves = narrowed(*constant, threads);
     if (!halves) continue;

@@ -119,6 +119,15 @@ const Node* producer(const Network& network, ValueId value);
 bool is_output(const Network& network, ValueId value);
 // Whether exactly one node, and no network output, reads `value`.
 bool has_one_reader(const Network& network, ValueId value);
+// Whether nodes read `value`, no network output does, and each of them `suits` and reads it as its input `place` alone.
+template <typename Suits>
+bool is_read_alone_by(const Network& network, ValueId value, size_t place, Suits suits) {
+  const std::vector<NodeId> readers = network.consumers(value);
+  return !is_output(network, value) && !readers.empty() && std::all_of(readers.begin(), readers.end(), [&](NodeId id) {
+    const Node& node = network.node(id);
+    return suits(node) && node.input(place) == value && std::count(node.inputs.begin(), node.inputs.end(), value) == 1;
+  });
+}
 // Whether `node` is a linear layer that is to be computed in `precision`.
 inline bool is_linear_in(const Node& node, std::string_view precision) {
   return node.op == "linear" && node.text("precision", "fp32") == precision;

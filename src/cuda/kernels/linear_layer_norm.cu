@@ -65,8 +65,8 @@ __device__ inline Moments over_four_lanes(Moments own, float count) {
   return own;
 }
 
-// What a block posts to another of its group about a row, with a number that no letter of the row's mailbox had before. A mailbox is written
-// again two tiles later: by then its reader has posted of the tile between, which it does after it has read.
+// What a block posts to another of its group about a row, with a number that no letter of the row's mailbox had before (of the last 2^32 tiles of a
+// stream). A mailbox is written again two tiles later: by then its reader has posted of the tile between, which it does after it has read.
 struct Letter {
   Moments moments;
   uint32_t number;
@@ -98,8 +98,11 @@ __device__ inline uint32_t take_numbers(Mailbox* mailboxes, int count) {
   uint32_t before = 0;
   if (threadIdx.x % 32 == 0) {
     asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(before) : "l"(number) : "memory");
-    if (atomicInc(&mailboxes->y, gridDim.x * kWarps - 1) == gridDim.x * kWarps - 1)
+    __threadfence();  // read before it is counted, and counted by all before it changes
+    if (atomicInc(&mailboxes->y, gridDim.x * kWarps - 1) == gridDim.x * kWarps - 1) {
+      __threadfence();
       atomicAdd(number, static_cast<uint32_t>(count));
+    }
   }
   return __shfl_sync(0xffffffffu, before, 0);
 }
