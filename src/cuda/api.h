@@ -99,7 +99,7 @@ typedef struct BertieCudaApi {
   int32_t (*elapsed)(void* from, void* to, float* milliseconds);  // both have happened
 
   void (*push_range)(const char* name);  // NVTX, for profilers
-  void (*pop_range)(void);
+  void (*pop_range)(void);               // NOLINT(modernize-redundant-void-arg): C too
 
   // How many algorithms there are for a product within this much workspace, at most `most`.
   int32_t (*product_candidates)(int32_t device, const BertieCudaProduct* product, size_t workspace_bytes, int32_t most,
@@ -111,4 +111,4 @@ typedef struct BertieCudaApi {
 } BertieCudaApi;
 
 // The library exports   const BertieCudaApi* bertie_cuda_api(void)
-typedef const BertieCudaApi* (*BertieCudaEntry)(void);
+typedef const BertieCudaApi* (*BertieCudaEntry)(void);  // NOLINT(modernize-redundant-void-arg)

@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <random>
 #include <thread>
@@ -494,6 +496,44 @@ TEST_F(DeviceRunTest, PluginsKernelsRunOnTheDevice) {
         ASSERT_EQ(b.as<float>()[i], a.as<float>()[i] * factors[static_cast<size_t>(i % 8)]) << precision;
     }
   }
+}
+
+TEST_F(DeviceRunTest, LinearLayersAndLayerNormsInOneStepAnswerAsApart) {
+  const auto build_with = [](std::vector<std::string> disabled) {
+    EngineOptions options{.precision = "fp16", .threads = 1, .disabled_passes = std::move(disabled)};
+    options.outputs = {"last_hidden_state", "logits"};
+    options.select_rows = {"logits"};
+    return Engine::Impl::build(model().network(), options,
+                               Target{{&fake_backend_that_fuses()}, {"fake:0"}, {Precision{"fp32"}, Precision{"fp16"}}});
+  };
+  const auto together = build_with({}), apart = build_with({"fuse_linear_layer_norm"});
+  const auto fused = [](const Engine& engine) {
+    return std::count_if(engine.steps().begin(), engine.steps().end(),
+                         [](const StepInfo& step) { return step.op == "linear_skip_layer_norm"; });
+  };
+  EXPECT_GT(fused(*together), 0);
+  EXPECT_EQ(fused(*apart), 0);
+  Session session(together, kLimits), expected(apart, kLimits);
+  std::mt19937 random(17);
+  // Recorded and replayed too.
+  for (int round = 0; round < 4; ++round) {
+    for (const auto& cut : std::vector<std::vector<int>>{{1}, {}, {0, 5, 0}, {15, 16, 17}, {32, 32, 32, 32, 32, 32}}) {
+      const OwnBatch batch(cut, random);
+      session.run(batch.view());
+      expected.run(batch.view());
+      for (const char* name : {"last_hidden_state", "logits"}) {
+        const TensorView a = session.output(name), b = expected.output(name);
+        ASSERT_EQ(a.shape, b.shape) << name;
+        // Apart the product is rounded to 16 bits before the residual is added.
+        for (int64_t i = 0; i < a.shape.elements(); ++i)
+          ASSERT_NEAR(a.as<float>()[i], b.as<float>()[i], 0x1p-7 * (1 + std::abs(b.as<float>()[i]))) << name << " " << i;
+      }
+    }
+  }
+}
+
+TEST(Targets, HaveNoFusedLayerNormWhereNoKernelIsForIt) {
+  for (const char* name : {"cpu", "reference"}) EXPECT_FALSE(target_of(name).fuses_linear_layer_norm()) << name;
 }
 
 TEST(Targets, NameWhatThereIs) {

@@ -239,6 +239,15 @@ PrepareResult prepare(const KernelRequest& request) {
 
 std::shared_ptr<Device> open(std::string_view name) { return fake_device(name.back() - '0'); }
 
+std::span<const KernelEntry> all_kernels() {
+  static const std::vector<KernelEntry> entries = [] {
+    std::vector<KernelEntry> made;
+    for (const KernelEntry& entry : reference_backend().kernels()) made.push_back({entry.op, "fake", prepare<false>});
+    return made;
+  }();
+  return entries;
+}
+
 constexpr KernelEntry kAlternatives[] = {{"linear", "fake_wide_linear", prepare<true>}};
 
 }  // namespace
@@ -321,18 +330,19 @@ const Backend& fake_backend_of_few() {
 
 const Backend& fake_backend() {
   static constexpr Backend kBackend{.name = "fake",
-                                    .kernels = []() -> std::span<const KernelEntry> {
-                                      static const std::vector<KernelEntry> entries = [] {
-                                        std::vector<KernelEntry> made;
-                                        for (const KernelEntry& entry : reference_backend().kernels())
-                                          made.push_back({entry.op, "fake", prepare<false>});
-                                        return made;
-                                      }();
-                                      return entries;
-                                    },
+                                    .kernels = all_kernels,
                                     .alternatives = []() -> std::span<const KernelEntry> { return kAlternatives; },
                                     .open = open,
                                     .on_device = true};
+  return kBackend;
+}
+
+const Backend& fake_backend_that_fuses() {
+  static constexpr Backend kBackend{.name = "fake",
+                                    .kernels = all_kernels,
+                                    .open = open,
+                                    .on_device = true,
+                                    .fuses_linear_layer_norm = [](std::string_view, int64_t, int64_t) { return true; }};
   return kBackend;
 }
 

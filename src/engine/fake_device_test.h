@@ -64,6 +64,8 @@ void enqueue(Stream& stream, std::function<void()> work);
 const Backend& fake_backend();
 // As fake_backend, with kernels for a few ops alone.
 const Backend& fake_backend_of_few();
+// As fake_backend, on devices that want linear_skip_layer_norm, whatever its size.
+const Backend& fake_backend_that_fuses();
 std::shared_ptr<FakeDevice> fake_device(int index);
 
 }  // namespace bertie

@@ -177,6 +177,10 @@ const std::vector<Case>& cases() {
        {},
        "x_scale and weight_scale where x has eight bits, and only there"},
       {"linear_skip_layer_norm", {"x", "-", "table", "-", "-", "-", "g6", "g6"}, {}, "weight, residual, gamma and beta"},
+      {"linear_skip_layer_norm",
+       {"bytes", "g4", "bytes", "g4", "-", "m44", "g4", "-", "q24"},
+       text("quantize_output", "fixed_both"),
+       "weight, residual, gamma and beta"},
       {"linear_skip_layer_norm", {"bytes", "scalar", "codes", "g4", "-", "x", "g4", "g4"}, {}, "a weight of i8"},
       {"linear_skip_layer_norm", {"codes", "scalar", "bytes", "g4", "-", "x", "g4", "g4"}, {}, "a weight of u8"},
       {"linear_skip_layer_norm", {"m43", "-", "m43", "-", "g5", "m44", "g4", "g4"}, {}, "bias of shape [4]"},
@@ -260,6 +264,7 @@ const std::vector<Case>& cases() {
       {"skip_layer_norm", {"x", "table", "g6", "g6"}, {}, "x and residual of one shape"},
       {"skip_layer_norm", {"x", "x", "g5", "g6"}, {}, "gamma of shape [6]"},
       {"skip_layer_norm", {"x", "x", "g6", "g5"}, {}, "beta of shape [6]"},
+      {"skip_layer_norm", {"m44", "m44", "g4", "-", "q24"}, text("quantize_output", "fixed_both"), "gamma and beta"},
       {"slice", {"x", "x", "0"}, {}, "starts of i32 or i64"},
       {"slice", {"x", "ids", "0"}, {}, "starts of rank 1"},
       {"slice", {"x", "run_n", "0"}, {}, "as many starts as are known before the run"},
@@ -330,6 +335,7 @@ class OpErrorsTest : public testing::Test {
     constant("table", {10, 6});
     constant("m43", {4, 3});
     constant("m44", {4, 4});
+    constant("q24", {2, 4});
     constant("g6", {6});
     constant("g5", {5});
     constant("g4", {4});

@@ -466,6 +466,42 @@ TEST(PassesTest, EightBitLayersBeforeLayerNormsTooWhereScalesAreFixed) {
   EXPECT_EQ(std::count(ops.begin(), ops.end(), kFusedOp), 2);
 }
 
+// A layer with a linear layer and a layer norm in one node behind it, and a head.
+Layer layer_with_fused(int64_t head_width) {
+  Layer layer(16);
+  const ValueId weight = layer.network.add_constant("fused.weight", weights({16, 16}, 3));
+  const ValueId fused = layer.network.add_node(
+      kFusedOp, {layer.hidden, kNone, weight, kNone, kNone, layer.hidden, layer.gamma, layer.gamma}, {{"epsilon", 1e-12}})[0];
+  layer.network.add_output("logits", layer.linear(fused, head_width, "decoder"));
+  return layer;
+}
+
+const Node& only(const Network& network, std::string_view op) {
+  const auto order = network.order();
+  return network.node(*std::find_if(order.begin(), order.end(), [&](NodeId id) { return network.node(id).op == op; }));
+}
+
+TEST(PassesTest, RowsOfALayerNormWithItsLinearLayerArePackedAndSelected) {
+  Layer packed = layer_with_fused(9);
+  run_passes(packed.network, {});
+  EXPECT_EQ(to_string(packed.network.value(only(packed.network, kFusedOp).outputs[0]).shape), "[tokens, 16]");
+  Layer selected = layer_with_fused(9);
+  run_passes(selected.network, {.select_rows = {"logits"}});
+  EXPECT_EQ(to_string(selected.network.value(only(selected.network, kFusedOp).outputs[0]).shape), "[rows, 16]");
+  EXPECT_EQ(to_string(selected.network.value(only(selected.network, "attention").outputs[0]).shape), "[rows, 16]");
+}
+
+TEST(PassesTest, InFp8RowsOfALayerNormWithItsLinearLayerAreBound) {
+  Layer layer = layer_with_fused(32);
+  run_passes(layer.network, in_fp8());
+  const Node& head = layer.network.node(layer.network.order().back());
+  ASSERT_EQ(head.op, "fp8_linear");
+  // gamma and beta are 1 to 16.
+  const double scale = constant_of(layer.network, head, 1).as<float>()[0], bound = 1.125 * (4 * 16 + 16);
+  EXPECT_GE(scale * 448, bound);
+  EXPECT_LT(scale * 224, bound);
+}
+
 TEST(PassesTest, InInt8AnEmbeddingsTableStaysAsItIs) {
   Layer layer;
   const ValueId decoder =

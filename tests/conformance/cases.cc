@@ -9,8 +9,7 @@
 #include <numeric>
 
 #include "network/op.h"
-#include "quant/fp8.h"
-#include "quant/int8.h"
+#include "tests/support/eight_bits.h"
 
 namespace bertie::test {
 namespace {
@@ -146,17 +145,6 @@ ConformanceCase linear_case(int64_t rows, int64_t depth, int64_t columns, DType 
   return result;
 }
 
-// i8 of all numbers, or u8 that are codes of e4m3 of normal values.
-Tensor random_eight_bits(std::mt19937& random, const Shape& shape, DType dtype) {
-  const Tensor floats = random_tensor(random, shape, DType::f32, dtype == DType::i8 ? 50 : 8);
-  auto bytes = std::make_shared<std::vector<uint8_t>>(static_cast<size_t>(shape.elements()) + 1);  // no null pointer where empty
-  for (size_t i = 0; i + 1 < bytes->size(); ++i) {
-    const float value = floats.view().as<float>()[i];
-    (*bytes)[i] = dtype == DType::i8 ? static_cast<uint8_t>(to_int8(value, 127)) : float_to_fp8(value);
-  }
-  return {dtype, shape, std::shared_ptr<const void>(bytes, bytes->data())};
-}
-
 // `dtype`: of the weight, and of x where it has eight bits.
 ConformanceCase linear_skip_layer_norm_case(int64_t rows, int64_t depth, int64_t columns, DType dtype, bool bias,
                                             bool one_scale) {
@@ -172,11 +160,14 @@ ConformanceCase linear_skip_layer_norm_case(int64_t rows, int64_t depth, int64_t
     inputs[0] = {random_tensor(random, {rows, depth})};
     inputs[2] = {random_tensor(random, {columns, depth}, dtype, 0.06f), true};
   } else {
+    const auto eight_bits = [&](const Shape& shape) {
+      return dtype == DType::i8 ? random_integers(random, shape) : random_codes(random, shape, 8);
+    };
     const float scale = dtype == DType::i8 ? 0.01f : 0.1f;  // of x; of the weight a tenth
-    inputs[0] = {random_eight_bits(random, {rows, depth}, dtype)};
+    inputs[0] = {eight_bits({rows, depth})};
     inputs[1] = one_scale ? Operand{tensor_of({}, {scale}), true}
                           : Operand{random_tensor(random, {rows}, DType::f32, 0.1f * scale, scale)};
-    inputs[2] = {random_eight_bits(random, {columns, depth}, dtype), true};
+    inputs[2] = {eight_bits({columns, depth}), true};
     inputs[3] = {random_tensor(random, {columns}, DType::f32, 0.01f * scale, 0.1f * scale), true};
   }
   if (bias) inputs[4] = {random_tensor(random, {columns}), true};
@@ -394,12 +385,17 @@ std::vector<ConformanceCase> linear_skip_layer_norm_cases(bool eight_bits) {
   const std::vector<DType> dtypes =
       eight_bits ? std::vector{DType::i8, DType::u8} : std::vector{DType::f32, DType::f16, DType::bf16};
   for (const DType dtype : dtypes) {
-    for (int64_t rows : {0, 1, 127, 130}) cases.push_back(linear_skip_layer_norm_case(rows, 768, 384, dtype, true, rows == 130));
-    for (int64_t columns : {512, 768, 1024})
-      cases.push_back(linear_skip_layer_norm_case(9, 784, columns, dtype, columns != 768, columns == 512));
-    cases.push_back(linear_skip_layer_norm_case(4500, 768, 384, dtype, true, false));
+    for (int64_t rows : {0, 1, 127, 130}) cases.push_back(linear_skip_layer_norm_case(rows, 768, 768, dtype, true, rows == 130));
+    for (int64_t columns : {768, 1024})
+      cases.push_back(linear_skip_layer_norm_case(9, 784, columns, dtype, columns != 768, columns == 1024));
   }
   return cases;
+}
+
+std::vector<ConformanceCase> large_linear_skip_layer_norm_cases(bool eight_bits) {
+  if (!eight_bits) return {linear_skip_layer_norm_case(8500, 384, 1024, DType::f32, true, false)};
+  return {linear_skip_layer_norm_case(17000, 768, 1024, DType::i8, true, false),
+          linear_skip_layer_norm_case(17000, 768, 1024, DType::u8, true, false)};
 }
 
 namespace {

@@ -36,7 +36,9 @@ std::vector<ConformanceCase> row_op_cases();      // layer norms, embeddings, ga
 std::vector<ConformanceCase> element_op_cases();  // unary, gelu, elementwise
 std::vector<ConformanceCase> linear_cases();
 std::vector<ConformanceCase> linear_skip_layer_norm_cases(bool eight_bits);  // x and weight, of integers and of e4m3; else floats
-std::vector<ConformanceCase> matmul_cases();                                 // of two operands that the run makes
+// Of so many rows that on Hopper they are one kernel's; for other backends too many.
+std::vector<ConformanceCase> large_linear_skip_layer_norm_cases(bool eight_bits);
+std::vector<ConformanceCase> matmul_cases();  // of two operands that the run makes
 std::vector<ConformanceCase>
 padded_op_cases();  // softmax, reduce, transpose, broadcasting elementwise: what padded networks run unfused
 std::vector<ConformanceCase> copied_op_cases();  // slice, concat, expand, gather, where, reshape, cast; every function of reduce

@@ -13,22 +13,11 @@
 #include "reference/backend.h"
 #include "tests/conformance/cases.h"
 #include "tests/conformance/scoped_isa.h"
+#include "tests/support/eight_bits.h"
 #include "tests/support/op_runner.h"
 
 namespace bertie::test {
 namespace {
-
-Tensor bytes_of(const Shape& shape, const std::vector<int8_t>& values) {
-  auto storage = std::make_shared<std::vector<int8_t>>(values);
-  storage->push_back(0);  // no null pointer where empty
-  return {DType::i8, shape, std::shared_ptr<const void>(storage, storage->data())};
-}
-
-Tensor random_bytes(std::mt19937& random, const Shape& shape) {
-  std::vector<int8_t> values(static_cast<size_t>(shape.elements()));
-  for (int8_t& value : values) value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
-  return bytes_of(shape, values);
-}
 
 struct Result {
   std::string kernel;
@@ -120,9 +109,9 @@ OpCase int8_linear_case(std::mt19937& random, int64_t rows, int64_t k, int64_t n
                         bool residual = false, bool one_scale = false) {
   OpCase c{"int8_linear", std::move(attributes), {}, {}, {}};
   c.inputs = {
-      {random_bytes(random, {rows, k})},
+      {random_integers(random, {rows, k})},
       one_scale ? Operand{tensor_of({}, {0.01f}), true} : Operand{random_tensor(random, {rows}, DType::f32, 0.001f, 0.01f)},
-      {random_bytes(random, {n, k}), true},
+      {random_integers(random, {n, k}), true},
       {random_tensor(random, {n}, DType::f32, 0.001f, 0.01f), true}};
   c.inputs.push_back(bias ? Operand{random_tensor(random, {n}), true} : Operand{});
   c.inputs.push_back(residual ? Operand{random_tensor(random, {rows, n})} : Operand{});

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "cuda/cuda_device.h"
+#include "cuda/kernels/linear_layer_norm.h"
 #include "reference/backend.h"
 #include "tests/conformance/cases.h"
 #include "tests/cuda/gpu.h"
@@ -68,7 +69,19 @@ TEST_F(CudaConformance, LinearSkipLayerNorm) {
   if (std::static_pointer_cast<cuda::CudaDevice>(device)->capability() != 90) GTEST_SKIP() << "kernels for 9.0 alone";
   const std::span<const Precision> of_16_bits = std::span(kPrecisions).last<2>();
   check_cases(linear_skip_layer_norm_cases(false), of_16_bits);
+  check_cases(large_linear_skip_layer_norm_cases(false), of_16_bits);
   check_cases(linear_skip_layer_norm_cases(true), of_16_bits.first<1>());
+  check_cases(large_linear_skip_layer_norm_cases(true), of_16_bits.first<1>());
+}
+// On the largest device of 9.0, and thus on each.
+TEST(LinearLayerNorm, LargeCasesAreForTheOneKernel) {
+  using cuda::LinearOperands;
+  for (const bool eight_bits : {false, true})
+    for (const ConformanceCase& c : large_linear_skip_layer_norm_cases(eight_bits)) {
+      const Shape& residual = c.op.inputs[5].tensor.shape;
+      const LinearOperands operands = eight_bits ? LinearOperands::int8 : LinearOperands::elements;
+      EXPECT_TRUE(cuda::linear_layer_norm_pays(residual[0], residual[1], operands, 132)) << c.name;
+    }
 }
 TEST_F(CudaConformance, Matmul) { check_cases(matmul_cases()); }
 TEST_F(CudaConformance, PaddedOps) { check_cases(padded_op_cases()); }

@@ -8,29 +8,13 @@
 #include "quant/fp8.h"
 #include "tests/conformance/cases.h"
 #include "tests/cuda/gpu.h"
+#include "tests/support/eight_bits.h"
 #include "tests/support/op_runner.h"
 
 namespace bertie::test {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
-
-Tensor codes_of(const Shape& shape, std::vector<uint8_t> codes) {
-  codes.push_back(0);  // no null pointer where empty
-  auto storage = std::make_shared<std::vector<uint8_t>>(std::move(codes));
-  return {DType::u8, shape, std::shared_ptr<const void>(storage, storage->data())};
-}
-
-// Codes of normal values.
-Tensor random_codes(std::mt19937& random, const Shape& shape, float scale) {
-  const Tensor floats = random_tensor(random, shape, DType::f32, scale);
-  std::vector<uint8_t> codes(static_cast<size_t>(shape.elements()));
-  for (size_t i = 0; i < codes.size(); ++i) codes[i] = float_to_fp8(floats.view().as<float>()[i]);
-  return codes_of(shape, std::move(codes));
-}
-
-// Neighbouring codes are neighbouring numbers; NaN is the largest.
-int ordered(uint8_t code) { return code & 0x80 ? -(code & 0x7f) : code & 0x7f; }
 
 template <typename T>
 std::vector<T> output(const OpResult& result, size_t index) {
@@ -254,8 +238,9 @@ TEST_F(CudaFp8, LayerNormsQuantiseTheirRows) {
 
 TEST_F(CudaFp8, LinearSkipLayerNormQuantisesItsRows) {
   if (needs_hopper()) GTEST_SKIP() << "kernels for 9.0 alone";
-  for (const ConformanceCase& c : linear_skip_layer_norm_cases(true))
-    if (c.op.inputs[0].tensor.dtype == DType::u8) expect_own_floats_quantised(c.op, "fp16", true, 0, {"fixed_both"});
+  for (const auto& cases : {linear_skip_layer_norm_cases(true), large_linear_skip_layer_norm_cases(true)})
+    for (const ConformanceCase& c : cases)
+      if (c.op.inputs[0].tensor.dtype == DType::u8) expect_own_floats_quantised(c.op, "fp16", true, 0, {"fixed_both"});
 }
 
 TEST_F(CudaFp8, AttentionQuantisesItsRows) {

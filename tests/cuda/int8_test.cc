@@ -13,18 +13,13 @@
 #include "reference/backend.h"
 #include "tests/conformance/cases.h"
 #include "tests/cuda/gpu.h"
+#include "tests/support/eight_bits.h"
 #include "tests/support/op_runner.h"
 
 namespace bertie::test {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
-
-Tensor random_bytes(std::mt19937& random, const Shape& shape) {
-  auto storage = std::make_shared<std::vector<int8_t>>(static_cast<size_t>(shape.elements()) + 1);  // no null pointer where empty
-  for (int8_t& value : *storage) value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
-  return {DType::i8, shape, std::shared_ptr<const void>(storage, storage->data())};
-}
 
 // [2, extent]: inverse scales and offsets that put values of about [-10, 10] on both sides of the bounds.
 Operand quantization(std::mt19937& random, int64_t extent) {
@@ -39,9 +34,9 @@ Operand quantization(std::mt19937& random, int64_t extent) {
 OpCase linear_case(std::mt19937& random, int64_t rows, int64_t k, int64_t n, Attributes attributes = {}, bool bias = true,
                    bool residual = false, bool one_scale = false) {
   OpCase c{"int8_linear", std::move(attributes), {}, {}, {}};
-  c.inputs = {{random_bytes(random, {rows, k})},
+  c.inputs = {{random_integers(random, {rows, k})},
               {one_scale ? tensor_of({}, {0.01f}) : random_tensor(random, {rows}, DType::f32, 0.001f, 0.01f), one_scale},
-              {random_bytes(random, {n, k}), true},
+              {random_integers(random, {n, k}), true},
               {random_tensor(random, {n}, DType::f32, 0.001f, 0.01f), true}};
   c.inputs.push_back(bias ? Operand{random_tensor(random, {n}), true} : Operand{});
   c.inputs.push_back(residual ? Operand{random_tensor(random, {rows, n})} : Operand{});
@@ -284,8 +279,9 @@ TEST_F(CudaInt8, LayerNormsQuantiseTheirRows) {
 
 TEST_F(CudaInt8, LinearSkipLayerNormQuantisesItsRows) {
   if (std::static_pointer_cast<cuda::CudaDevice>(device)->capability() != 90) GTEST_SKIP() << "kernels for 9.0 alone";
-  for (const ConformanceCase& c : linear_skip_layer_norm_cases(true))
-    if (c.op.inputs[0].tensor.dtype == DType::i8) expect_own_floats_quantised(c.op, "fp16", true, {"fixed_both"});
+  for (const auto& cases : {linear_skip_layer_norm_cases(true), large_linear_skip_layer_norm_cases(true)})
+    for (const ConformanceCase& c : cases)
+      if (c.op.inputs[0].tensor.dtype == DType::i8) expect_own_floats_quantised(c.op, "fp16", true, {"fixed_both"});
 }
 
 TEST_F(CudaInt8, AttentionQuantisesItsRows) {

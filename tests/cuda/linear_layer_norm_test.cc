@@ -11,6 +11,7 @@
 #include "quant/fp8.h"
 #include "quant/int8.h"
 #include "tests/cuda/hopper_linear.h"
+#include "tests/support/eight_bits.h"
 
 namespace bertie::test {
 namespace {
@@ -20,13 +21,6 @@ using cuda::LinearLayerNormParams;
 using cuda::LinearOperands;
 
 constexpr float kEpsilon = 1e-5f;
-constexpr int64_t kMostRows = 5000;
-
-template <typename T>
-Tensor tensor_of(DType dtype, const Shape& shape, const std::vector<T>& elements) {
-  const auto storage = std::make_shared<std::vector<T>>(elements);
-  return {dtype, shape, std::shared_ptr<const void>(storage, storage->data())};
-}
 
 // As it lies on the device, and as numbers.
 struct Matrix {
@@ -40,12 +34,13 @@ struct Vector {
   const float* data() const { return reinterpret_cast<const float*>(there->data()); }
 };
 
-// `operands`: those of x and weight; `dtype`: of floats.
+// `operands`: those of x and weight; `dtype`: of floats; `rows`: as many as any launch has, fewer are the first of them.
 struct Problem {
   LinearOperands operands;
   DType dtype;
   int64_t columns, depth;
   bool one_scale = false, bias = true;
+  int64_t rows = 5000;
   std::string name() const {
     const char* kind = operands == LinearOperands::int8  ? "int8"
                        : operands == LinearOperands::fp8 ? "fp8"
@@ -54,10 +49,6 @@ struct Problem {
   }
 };
 
-// Ordered as the numbers are.
-int ordered(uint8_t code) { return code & 0x80 ? -(code & 0x7f) : code & 0x7f; }
-
-// Operands of as many rows as any launch has: fewer are the first of them.
 struct LayerNormOperands {
   explicit LayerNormOperands(const Problem& of) : problem(of) {}
 
@@ -115,6 +106,18 @@ struct LayerNormOperands {
   std::map<int64_t, std::vector<double>> rows_;
 };
 
+// A launch's memory beside its operands. Until it is checked nobody waits for it.
+struct Launch {
+  LayerNormOperands& operands;
+  int64_t rows, live;
+  bool quantizes;
+  DeviceBuffer numbers, y, values;
+
+  std::string name() const {
+    return fmt::format("{}, {} of {} rows{}", operands.problem.name(), live, rows, quantizes ? ", in eight bits too" : "");
+  }
+};
+
 // Those that are compared: at both ends, and some between.
 std::vector<int64_t> some_of(int64_t rows) {
   std::vector<int64_t> some;
@@ -138,28 +141,18 @@ class CudaLinearLayerNorm : public CudaLinear {
   }
   // In eight bits, or as floats of standard deviation `scale`.
   Matrix random_matrix(std::mt19937& random, LinearOperands kind, const Shape& shape, DType dtype, float scale) {
-    const auto count = static_cast<size_t>(shape.elements());
     if (kind == LinearOperands::elements) return floats(shape, random_floats(random, shape.elements(), scale), dtype);
-    Matrix result;
-    if (kind == LinearOperands::int8) {
-      std::vector<int8_t> values(count);
-      for (int8_t& value : values) value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
-      result.numbers.assign(values.begin(), values.end());
-      result.there = own->upload(tensor_of(DType::i8, shape, values), DType::i8);
-      return result;
-    }
-    std::vector<uint8_t> codes;
-    for (const float value : random_floats(random, shape.elements(), 8)) {
-      codes.push_back(float_to_fp8(value));
-      result.numbers.push_back(fp8_to_float(codes.back()));
-    }
-    result.there = own->upload(tensor_of(DType::u8, shape, codes), DType::u8);
+    const bool fp8 = kind == LinearOperands::fp8;
+    const Tensor tensor = fp8 ? random_codes(random, shape, 8) : random_integers(random, shape);
+    Matrix result{{}, own->upload(tensor, tensor.dtype)};
+    for (int64_t i = 0; i < shape.elements(); ++i)
+      result.numbers.push_back(fp8 ? fp8_to_float(tensor.view().as<uint8_t>()[i]) : tensor.view().as<int8_t>()[i]);
     return result;
   }
 
   LayerNormOperands random_operands(const Problem& problem) {
     std::mt19937 random(static_cast<unsigned>(problem.columns * 31 + problem.depth));
-    const int64_t columns = problem.columns, depth = problem.depth;
+    const int64_t rows = problem.rows, columns = problem.columns, depth = problem.depth;
     const auto scales = [&](int64_t count, float scale) {
       std::vector<float> values = random_floats(random, count, 1);
       for (float& value : values) value = scale * (1 + 0.5f * std::tanh(value));
@@ -167,13 +160,13 @@ class CudaLinearLayerNorm : public CudaLinear {
     };
     const bool fp8 = problem.operands == LinearOperands::fp8;
     LayerNormOperands operands(problem);
-    operands.x = random_matrix(random, problem.operands, {kMostRows, depth}, problem.dtype, 1);
+    operands.x = random_matrix(random, problem.operands, {rows, depth}, problem.dtype, 1);
     operands.weight = random_matrix(random, problem.operands, {columns, depth}, problem.dtype, 0.06f);
-    operands.residual = floats({kMostRows, columns}, random_floats(random, kMostRows * columns, 1), problem.dtype);
+    operands.residual = floats({rows, columns}, random_floats(random, rows * columns, 1), problem.dtype);
     operands.bias = vector(random_floats(random, columns, 1));
     operands.gamma = scales(columns, 1);
     operands.beta = vector(random_floats(random, columns, 0.5f));
-    operands.x_scale = scales(problem.one_scale ? 1 : kMostRows, fp8 ? 0.1f : 0.01f);
+    operands.x_scale = scales(problem.one_scale ? 1 : rows, fp8 ? 0.1f : 0.01f);
     operands.w_scale = scales(columns, fp8 ? 0.01f : 0.001f);
     // Offsets of codes of e4m3 would cancel to numbers whose neighbours are close.
     std::vector<float> quantization = scales(2 * columns, fp8 ? 60.0f : 25.0f).numbers;
@@ -182,39 +175,57 @@ class CudaLinearLayerNorm : public CudaLinear {
     return operands;
   }
 
-  void check(LayerNormOperands& operands, int64_t rows, int64_t live, bool quantizes) {
-    const Problem& problem = operands.problem;
-    const auto columns = static_cast<size_t>(problem.columns), count = static_cast<size_t>(rows) * columns;
-    const bool fp8 = problem.operands == LinearOperands::fp8;
-    const std::string what =
-        fmt::format("{}, {} of {} rows{}", problem.name(), live, rows, quantizes ? ", in eight bits too" : "");
+  Launch prepare(LayerNormOperands& operands, int64_t rows, int64_t live, bool quantizes) {
+    const auto count = static_cast<size_t>(rows * operands.problem.columns);
     const int32_t numbers[] = {static_cast<int32_t>(live), kNoOverflow};
-    const DeviceBuffer numbers_there(own, sizeof numbers, "a test"), y(own, count * 2, "a test"), values(own, count, "a test");
-    stream->copy(numbers_there.data(), numbers, sizeof numbers);
-    stream->fill(y.data(), 0xff, y.bytes());
-    LinearLayerNormParams params = operands.params();
-    params.y = y.data();
-    params.rows = rows;
+    Launch launch{operands,
+                  rows,
+                  live,
+                  quantizes,
+                  DeviceBuffer(own, sizeof numbers, "a test"),
+                  DeviceBuffer(own, count * 2, "a test"),
+                  DeviceBuffer(own, count, "a test")};
+    stream->copy(launch.numbers.data(), numbers, sizeof numbers);
+    stream->fill(launch.y.data(), 0xff, launch.y.bytes());
+    return launch;
+  }
+
+  void start(const Launch& launch) {
+    LinearLayerNormParams params = launch.operands.params();
+    params.y = launch.y.data();
+    params.rows = launch.rows;
     params.mailboxes = stream->mailboxes();
-    if (quantizes) {
-      params.quantized.values = reinterpret_cast<int8_t*>(values.data());
-      params.quantized.e4m3 = fp8;
-      params.quantized.quantization = operands.quantization.data();
+    if (launch.quantizes) {
+      params.quantized.values = reinterpret_cast<int8_t*>(launch.values.data());
+      params.quantized.e4m3 = params.operands == LinearOperands::fp8;
+      params.quantized.quantization = launch.operands.quantization.data();
     }
-    set_numbers(params, numbers_there);
+    set_numbers(params, launch.numbers);
     own->launch(launcher, params, *stream);
+  }
+
+  // The step that overflowed first, once it is there.
+  int32_t overflow(const Launch& launch) {
+    int32_t after[2];
+    stream->copy(after, launch.numbers.data(), sizeof after);
+    stream->synchronize();
+    return after[1];
+  }
+
+  void check(const Launch& launch) {
+    const Problem& problem = launch.operands.problem;
+    const auto columns = static_cast<size_t>(problem.columns), count = static_cast<size_t>(launch.rows) * columns;
+    const bool fp8 = problem.operands == LinearOperands::fp8;
+    const std::string what = launch.name();
     std::vector<uint16_t> result(count);
     std::vector<int8_t> codes(count);
-    int32_t after[2];
-    stream->copy(result.data(), y.data(), y.bytes());
-    stream->copy(codes.data(), values.data(), values.bytes());
-    stream->copy(after, numbers_there.data(), sizeof after);
-    stream->synchronize();
-    EXPECT_EQ(after[1], kNoOverflow) << what;
+    stream->copy(result.data(), launch.y.data(), launch.y.bytes());
+    if (launch.quantizes) stream->copy(codes.data(), launch.values.data(), launch.values.bytes());
+    EXPECT_EQ(overflow(launch), kNoOverflow) << what;
     // Sums of products of e4m3 keep about fourteen bits on matrix units.
     const double epsilon = problem.dtype == DType::bf16 ? 1.6e-2 : fp8 ? 1e-2 : 2e-3;
-    for (const int64_t row : some_of(live)) {
-      const std::vector<double>& expected = operands.row(row);
+    for (const int64_t row : some_of(launch.live)) {
+      const std::vector<double>& expected = launch.operands.row(row);
       double largest = 0;
       for (const double value : expected) largest = std::max(largest, std::abs(value));
       for (size_t n = 0; n < columns; ++n) {
@@ -222,8 +233,9 @@ class CudaLinearLayerNorm : public CudaLinear {
         const float value = problem.dtype == DType::f16 ? f16_to_float(result[i]) : bf16_to_float(result[i]);
         ASSERT_LE(std::abs(value - expected[n]), epsilon * largest)
             << what << ", row " << row << ", column " << n << ": " << value << ", not " << expected[n];
-        if (!quantizes) continue;
-        const float inverse = operands.quantization.numbers[n], offset = operands.quantization.numbers[columns + n];
+        if (!launch.quantizes) continue;
+        const std::vector<float>& quantization = launch.operands.quantization.numbers;
+        const float inverse = quantization[n], offset = quantization[columns + n];
         const int code = fp8 ? ordered(static_cast<uint8_t>(codes[i])) : codes[i],
                   own_code = fp8 ? ordered(to_fp8_fixed(value, inverse, offset)) : to_int8_fixed(value, inverse, offset);
         ASSERT_NEAR(code, own_code, 1) << what << ", row " << row << ", column " << n << ": " << value;
@@ -231,9 +243,16 @@ class CudaLinearLayerNorm : public CudaLinear {
     }
   }
 
-  void check_rows(const Problem& problem, std::initializer_list<bool> quantizes = {false}) {
+  void check(LayerNormOperands& operands, int64_t rows, int64_t live, bool quantizes) {
+    const Launch launch = prepare(operands, rows, live, quantizes);
+    start(launch);
+    check(launch);
+  }
+
+  void check_rows(const Problem& problem, std::initializer_list<bool> quantizes = {false},
+                  std::initializer_list<int64_t> numbers_of_rows = {1, 127, 128, 129, 1000, 5000}) {
     LayerNormOperands operands = random_operands(problem);
-    for (const int64_t rows : {int64_t{1}, int64_t{127}, int64_t{128}, int64_t{129}, int64_t{1000}, kMostRows})
+    for (const int64_t rows : numbers_of_rows)
       for (const int64_t live : {rows, (rows + 1) / 2})
         for (const bool also : quantizes) check(operands, rows, live, also);
   }
@@ -263,6 +282,42 @@ TEST_F(CudaLinearLayerNorm, InFp8) {
   for (const int64_t columns : kColumns)
     for (const int64_t depth : {768, 3072})
       check_rows({LinearOperands::fp8, DType::f16, columns, depth, depth == 768, columns != 1024}, {false, true});
+}
+
+// A group takes several tiles, so that within a launch its mailboxes are used again. The fewer rows are where, of 768 columns, groups of four
+// blocks with 192 each take fewer turns than groups of three.
+TEST_F(CudaLinearLayerNorm, ManyTilesAGroup) {
+  for (const int64_t columns : kColumns) {
+    const auto check_many = [&](LinearOperands operands, DType dtype, std::initializer_list<bool> quantizes) {
+      check_rows({operands, dtype, columns, 768, false, true, 17000}, quantizes, {17000, 12672});
+    };
+    check_many(LinearOperands::elements, DType::f16, {false});
+    check_many(LinearOperands::elements, DType::bf16, {false});
+    check_many(LinearOperands::int8, DType::f16, {false, true});
+    check_many(LinearOperands::fp8, DType::f16, {false, true});
+  }
+}
+
+// They share mailboxes, and each begins while the one before ends.
+TEST_F(CudaLinearLayerNorm, LaunchesFollowEachOther) {
+  const int64_t most = 17000;
+  LayerNormOperands halves = random_operands({LinearOperands::elements, DType::f16, 768, 384, false, true, most}),
+                    bf16 = random_operands({LinearOperands::elements, DType::bf16, 1024, 768, false, true, most}),
+                    int8 = random_operands({LinearOperands::int8, DType::f16, 1024, 1024, true, true, most}),
+                    fp8 = random_operands({LinearOperands::fp8, DType::f16, 768, 768, false, false, most});
+  struct Size {
+    LayerNormOperands& operands;
+    int64_t rows, live;
+    bool quantizes;
+  };
+  std::vector<Launch> launches;
+  for (const Size& size :
+       {Size{halves, 1, 1, false}, Size{halves, most, most, false}, Size{int8, 300, 300, true}, Size{bf16, 12672, 6000, false},
+        Size{fp8, 12672, 12672, true}, Size{fp8, 200, 0, false}, Size{halves, 12672, 12672, false}, Size{int8, most, 9000, false},
+        Size{bf16, 129, 129, false}, Size{fp8, most, most, true}})
+    launches.push_back(prepare(size.operands, size.rows, size.live, size.quantizes));
+  for (const Launch& launch : launches) start(launch);
+  for (const Launch& launch : launches) check(launch);
 }
 
 // All sums are multiples of 0.5, which f16 holds there: mean squares less squared means would be off by more than the variance.
@@ -305,24 +360,13 @@ TEST_F(CudaLinearLayerNorm, TellOfOverflow) {
         operands.weight = floats({columns, depth}, weight, DType::f16);
         operands.residual = floats({rows, columns}, std::vector<float>(static_cast<size_t>(rows * columns), 1), DType::f16);
         operands.gamma = operands.beta = vector(ones);
-        const int32_t numbers[] = {static_cast<int32_t>(live), kNoOverflow};
-        const DeviceBuffer numbers_there(own, sizeof numbers, "a test"),
-            y(own, static_cast<size_t>(rows * columns) * 2, "a test");
-        stream->copy(numbers_there.data(), numbers, sizeof numbers);
-        LinearLayerNormParams params = operands.params();
-        params.y = y.data();
-        params.rows = rows;
-        params.mailboxes = stream->mailboxes();
-        set_numbers(params, numbers_there);
-        own->launch(launcher, params, *stream);
-        int32_t after[2];
-        stream->copy(after, numbers_there.data(), sizeof after);
-        stream->synchronize();
-        EXPECT_EQ(after[1], bad < live ? kStep : kNoOverflow) << columns << " columns, row " << bad;
+        const Launch launch = prepare(operands, rows, live, false);
+        start(launch);
+        EXPECT_EQ(overflow(launch), bad < live ? kStep : kNoOverflow) << columns << " columns, row " << bad;
       }
 }
 
-TEST(LinearLayerNorm, TakesWidthsOfWholeTilesAndPaysWhereTheyFillTheDevice) {
+TEST(LinearLayerNorm, TakesWidthsOfWholeTilesAndPaysWhereABlockTakesManyTiles) {
   EXPECT_TRUE(cuda::linear_layer_norm_takes(768, 768));
   EXPECT_FALSE(cuda::linear_layer_norm_takes(640, 768));
   EXPECT_FALSE(cuda::linear_layer_norm_takes(768, 752));
@@ -337,6 +381,24 @@ TEST(LinearLayerNorm, TakesWidthsOfWholeTilesAndPaysWhereTheyFillTheDevice) {
   EXPECT_FALSE(pays(12288, 768, LinearOperands::fp8));
   EXPECT_TRUE(pays(49152, 768, LinearOperands::int8));
   EXPECT_TRUE(pays(22784, 1024, LinearOperands::fp8));
+}
+
+// Two for each row of a tile, writer and reader of a group, behind the first.
+TEST(LinearLayerNorm, HasMailboxesForAllGroups) {
+  for (const int multiprocessors : {16, 114, 132})
+    for (const int64_t blocks : {3, 4}) {
+      const int64_t groups = multiprocessors / blocks;
+      EXPECT_GE(cuda::linear_layer_norm_mailbox_bytes(multiprocessors), (1 + groups * 2 * blocks * blocks * 128) * 16)
+          << multiprocessors << ", groups of " << blocks;
+    }
+}
+
+// At most three blocks of a launch wait for others that have no multiprocessor.
+TEST(LinearLayerNorm, StreamsThatWaitLeaveMultiprocessors) {
+  for (const int multiprocessors : {16, 114, 132}) {
+    EXPECT_GE(cuda::most_linear_layer_norm_streams(multiprocessors), 1);
+    EXPECT_LT(3 * cuda::most_linear_layer_norm_streams(multiprocessors), multiprocessors);
+  }
 }
 
 }  // namespace
