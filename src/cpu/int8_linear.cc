@@ -18,10 +18,10 @@ class Int8LinearKernel final : public Kernel {
   Int8LinearKernel(const KernelRequest& request, const Operands& operands, const Tensor& weight, Activation activation)
       : kernels_(kernels_of(request)),
         weight_(kernels_, weight, request.pool),
-        weight_scales_(operands.constant(kEightBitWeightScale, "the weight's scale")),
+        weight_scales_(operands.constant(kLinearWeightScale, "the weight's scale")),
         activation_(activation),
         output_(request) {
-    if (operands.has(kEightBitBias)) bias_ = operands.constant(kEightBitBias, "the bias");
+    if (operands.has(kLinearBias)) bias_ = operands.constant(kLinearBias, "the bias");
     if (weight.layout != TensorLayout::rows) in_place_ = weight;
     // The kernels read whole vectors of them.
     const size_t padded = static_cast<size_t>(panel_count(weight.shape[0]) * kPanelWidth);
@@ -31,8 +31,8 @@ class Int8LinearKernel final : public Kernel {
 
   void run(const KernelContext& context) const override {
     const Int8Weight weight = weight_.view();
-    const TensorView &x = context.inputs[kEightBitX], &x_scale = context.inputs[kEightBitXScale];
-    const TensorView residual = context.inputs.size() > kEightBitResidual ? context.inputs[kEightBitResidual] : TensorView{};
+    const TensorView &x = context.inputs[kLinearX], &x_scale = context.inputs[kLinearXScale];
+    const TensorView residual = context.inputs.size() > kLinearResidual ? context.inputs[kLinearResidual] : TensorView{};
     Int8GemmProblem problem = {};
     problem.a = x.as<int8_t>();
     problem.a_stride = weight.k;
@@ -62,7 +62,7 @@ class Int8LinearKernel final : public Kernel {
                                threads);
   }
   bool reads_constant(size_t index) const override {
-    return index == kEightBitXScale || (index == kEightBitWeight && in_place_.has_value());
+    return index == kLinearXScale || (index == kLinearWeight && in_place_.has_value());
   }
   size_t packed_bytes() const override {
     return weight_.bytes() + (weight_scales_.size() + bias_.size()) * sizeof(float) + output_.bytes();
@@ -82,11 +82,11 @@ class Int8LinearKernel final : public Kernel {
 PrepareResult prepare_int8_linear(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     const Operands operands(request);
-    const std::optional<Tensor>& weight = operands.value(kEightBitWeight).constant;
+    const std::optional<Tensor>& weight = operands.value(kLinearWeight).constant;
     if (!weight) throw Refused{"the weight is not constant"};
-    if (operands.fixed_width(kEightBitX, "x") > kInt8MaxDepth) throw Refused{fmt::format("rows longer than {}", kInt8MaxDepth)};
-    operands.require_f32(kEightBitXScale, "x's scale");
-    if (operands.has(kEightBitResidual)) operands.require_f32(kEightBitResidual, "the residual");
+    if (operands.fixed_width(kLinearX, "x") > kInt8MaxDepth) throw Refused{fmt::format("rows longer than {}", kInt8MaxDepth)};
+    operands.require_f32(kLinearXScale, "x's scale");
+    if (operands.has(kLinearResidual)) operands.require_f32(kLinearResidual, "the residual");
     const Activation activation = activation_named<Activation>(request.node.text("activation", "none"));
     return Preparation{std::make_unique<Int8LinearKernel>(request, operands, *weight, activation),
                        weight->layout == TensorLayout::rows ? "weights packed in panels of 16 columns by 4"

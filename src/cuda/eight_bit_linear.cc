@@ -23,7 +23,7 @@ class WgmmaEightBits final : public Step {
         element_(element),
         activation_(activation),
         columns_(columns),
-        one_scale_(operands.value(kEightBitXScale).shape.empty()),
+        one_scale_(operands.value(kLinearXScale).shape.empty()),
         linear_(device()),
         activate_(device().launcher<ActivationParams>("activation")),
         quantize_(device().launcher<QuantizeRowsParams>("quantize_rows")) {}
@@ -33,11 +33,11 @@ class WgmmaEightBits final : public Step {
     return quantizes_behind() ? bytes_of(row_count(shape_in(limits, result_shape_))) : 0;
   }
   size_t own_run_workspace_bytes(const BatchLimits&, std::span<const TensorView> inputs) const override {
-    return quantizes_behind() ? bytes_of(row_count(inputs[kEightBitX].shape)) : 0;
+    return quantizes_behind() ? bytes_of(row_count(inputs[kLinearX].shape)) : 0;
   }
 
   void enqueue(const KernelContext& context) const override {
-    const TensorView& x = context.inputs[kEightBitX];
+    const TensorView& x = context.inputs[kLinearX];
     WgmmaLinearParams params{};
     set_linear_operands(params, context, one_scale_);
     params.y = quantizes_behind() ? context.workspace.data() : output_.y(context);
@@ -98,10 +98,10 @@ Preparation prepare(const KernelRequest& request, LinearOperands element) {
   if (integers && activation != Activation::none && activation != Activation::gelu)
     throw Refused{"another activation than GELU (erf)"};
   if (operands.computed() != DType::f16) throw Refused{"results that are not f16"};
-  if (operands.has(kEightBitResidual)) throw Refused{"a residual"};
-  if (!operands.value(kEightBitWeight).constant) throw Refused{"the weight is not constant"};
+  if (operands.has(kLinearResidual)) throw Refused{"a residual"};
+  if (!operands.value(kLinearWeight).constant) throw Refused{"the weight is not constant"};
   want_eight_bit_operands(operands);
-  const SymbolicShape& weight = operands.value(kEightBitWeight).shape;
+  const SymbolicShape& weight = operands.value(kLinearWeight).shape;
   if (!wgmma_linear_takes_eight_bits(weight[0].size, weight[1].size)) {
     throw Refused{
         fmt::format("{} columns, {} deep: multiples of {}", weight[0].size, weight[1].size, kWgmmaLinearEightBitMultiple)};
@@ -117,13 +117,13 @@ Preparation prepare(const KernelRequest& request, LinearOperands element) {
 }  // namespace
 
 void want_eight_bit_operands(Operands& operands) {
-  operands.want_as_it_is(kEightBitX);
-  operands.want(kEightBitXScale, DType::f32, "the scale of x");
-  operands.want_as_it_is(kEightBitWeight);
-  operands.want(kEightBitWeightScale, DType::f32, "the scales of the weight");
-  if (operands.has(kEightBitBias)) operands.want(kEightBitBias, DType::f32, "the bias");
-  if (operands.has(kEightBitResidual)) operands.want(kEightBitResidual, operands.computed(), "the residual");
-  const SymbolicShape& weight = operands.value(kEightBitWeight).shape;
+  operands.want_as_it_is(kLinearX);
+  operands.want(kLinearXScale, DType::f32, "the scale of x");
+  operands.want_as_it_is(kLinearWeight);
+  operands.want(kLinearWeightScale, DType::f32, "the scales of the weight");
+  if (operands.has(kLinearBias)) operands.want(kLinearBias, DType::f32, "the bias");
+  if (operands.has(kLinearResidual)) operands.want(kLinearResidual, operands.computed(), "the residual");
+  const SymbolicShape& weight = operands.value(kLinearWeight).shape;
   if (!weight[0].is_fixed() || !weight[1].is_fixed()) throw Refused{"the weight's shape is not fixed"};
 }
 

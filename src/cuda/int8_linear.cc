@@ -72,7 +72,7 @@ class Int8Linear final : public Step {
         element_(element_of(operands.computed())),
         activation_(activation),
         columns_(columns),
-        one_scale_(operands.value(kEightBitXScale).shape.empty()),
+        one_scale_(operands.value(kLinearXScale).shape.empty()),
         product_(device(), columns, depth),
         launcher_(device().launcher<Int8ResultsParams>("int8_results")) {
     const int64_t row_bytes = std::max<int64_t>(columns, 1) * static_cast<int64_t>(sizeof(int32_t));
@@ -86,15 +86,15 @@ class Int8Linear final : public Step {
   size_t own_workspace_bytes(const BatchLimits&) const override { return product_.workspace_bytes() + sums_bytes(); }
 
   void enqueue(const KernelContext& context) const override {
-    const TensorView& x = context.inputs[kEightBitX];
+    const TensorView& x = context.inputs[kLinearX];
     const int64_t rows = row_count(x.shape), depth = x.shape.back();
     const auto input = [&](size_t index) { return index < context.inputs.size() ? context.inputs[index] : TensorView{}; };
     auto* sums = reinterpret_cast<int32_t*>(context.workspace.data());
     Int8ResultsParams params{};
     params.sums = sums;
     params.one_scale = one_scale_;
-    params.w_scale = context.inputs[kEightBitWeightScale].as<float>();
-    params.bias = input(kEightBitBias).as<float>();
+    params.w_scale = context.inputs[kLinearWeightScale].as<float>();
+    params.bias = input(kLinearBias).as<float>();
     params.element = element_;
     params.activation = activation_;
     params.width = columns_;
@@ -108,11 +108,11 @@ class Int8Linear final : public Step {
     for (int64_t row = 0; row < rows; row += rows_at_once_) {
       params.rows = std::min(rows - row, rows_at_once_);
       params.first_row = row;
-      params.x_scale = context.inputs[kEightBitXScale].as<float>() + (one_scale_ ? 0 : row);
-      params.residual = from(const_cast<void*>(input(kEightBitResidual).data), row);
+      params.x_scale = context.inputs[kLinearXScale].as<float>() + (one_scale_ ? 0 : row);
+      params.residual = from(const_cast<void*>(input(kLinearResidual).data), row);
       params.y = from(output_.y(context), row);
       params.quantized = from_row(output_.quantized(context), row, columns_);
-      product_.enqueue(x.as<int8_t>() + row * depth, context.inputs[kEightBitWeight].as<int8_t>(), sums, params.rows,
+      product_.enqueue(x.as<int8_t>() + row * depth, context.inputs[kLinearWeight].as<int8_t>(), sums, params.rows,
                        context.workspace.data() + sums_bytes(), context.device->stream);
       device().launch(launcher_, params, context.device->stream);
     }
@@ -139,7 +139,7 @@ PrepareResult prepare_int8_linear(const KernelRequest& request) {
     const Activation activation = activation_of(request.node);
     want_eight_bit_operands(operands);
     const RowOutput output(operands);
-    const SymbolicShape& weight = operands.value(kEightBitWeight).shape;
+    const SymbolicShape& weight = operands.value(kLinearWeight).shape;
     auto kernel = std::make_unique<Int8Linear>(std::move(operands), output, activation, weight[0].size, weight[1].size);
     const char* reason = kernel->on_matrix_units() ? "cuBLASLt, sums in 32-bit integers"
                                                    : "plain loops: K and N in sixteens alone suit matrix units";

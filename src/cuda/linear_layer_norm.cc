@@ -22,7 +22,7 @@ class LinearLayerNorm final : public Step {
         operands_(x),
         element_(element_of(operands.computed())),
         columns_(columns),
-        one_scale_(operands.has(kEightBitXScale) && operands.value(kEightBitXScale).shape.empty()),
+        one_scale_(operands.has(kLinearXScale) && operands.value(kLinearXScale).shape.empty()),
         epsilon_(static_cast<float>(operands.node().real("epsilon"))),
         launcher_(device().launcher<LinearLayerNormParams>("linear_layer_norm")),
         linear_(device()),
@@ -34,13 +34,13 @@ class LinearLayerNorm final : public Step {
     return bytes_of(row_count(shape_in(limits, result_shape_)));
   }
   size_t own_run_workspace_bytes(const BatchLimits&, std::span<const TensorView> inputs) const override {
-    return bytes_of(row_count(inputs[kEightBitX].shape));
+    return bytes_of(row_count(inputs[kLinearX].shape));
   }
 
   void enqueue(const KernelContext& context) const override {
     LinearLayerNormParams params{};
     set_linear_operands(params, context, one_scale_);
-    params.residual = context.inputs[kEightBitResidual].data;
+    params.residual = context.inputs[kLinearResidual].data;
     params.gamma = context.inputs[kLinearGamma].as<float>();
     params.beta = context.inputs[kLinearBeta].as<float>();
     params.y = output_.y(context);
@@ -116,15 +116,15 @@ LinearOperands linear_operands_of(DType element) {
 }
 
 void want_operands(Operands& operands, LinearOperands x) {
-  for (const size_t input : {size_t{kEightBitWeight}, size_t{kEightBitWeightScale}, size_t{kEightBitBias}, size_t{kLinearGamma},
+  for (const size_t input : {size_t{kLinearWeight}, size_t{kLinearWeightScale}, size_t{kLinearBias}, size_t{kLinearGamma},
                              size_t{kLinearBeta}, quantization_input(operands.node())}) {
     if (operands.has(input) && !operands.value(input).constant) throw Refused{"not all of its parameters are constants"};
   }
   if (x == LinearOperands::elements) {
-    operands.want(kEightBitX, operands.computed(), "x");
-    operands.want(kEightBitWeight, operands.computed(), "the weight");
-    if (operands.has(kEightBitBias)) operands.want(kEightBitBias, DType::f32, "the bias");
-    operands.want(kEightBitResidual, operands.computed(), "the residual");
+    operands.want(kLinearX, operands.computed(), "x");
+    operands.want(kLinearWeight, operands.computed(), "the weight");
+    if (operands.has(kLinearBias)) operands.want(kLinearBias, DType::f32, "the bias");
+    operands.want(kLinearResidual, operands.computed(), "the residual");
   } else {
     want_eight_bit_operands(operands);
   }
@@ -138,7 +138,7 @@ PrepareResult prepare_linear_layer_norm(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     refuse_without_wgmma(*operands.device());
-    const LinearOperands x = linear_operands_of(operands.value(kEightBitX).dtype);
+    const LinearOperands x = linear_operands_of(operands.value(kLinearX).dtype);
     const bool eight_bits = x != LinearOperands::elements;
     if (operands.computed() == DType::f32 || (eight_bits && operands.computed() != DType::f16))
       throw Refused{eight_bits ? "results that are not f16" : "operands of f32"};
@@ -147,7 +147,7 @@ PrepareResult prepare_linear_layer_norm(const KernelRequest& request) {
     if (!output.floats || (output.integers && !output.fixed)) throw Refused{"eight bits by scales of their own, or alone"};
     if (output.integers && (!eight_bits || output.e4m3 != (x == LinearOperands::fp8)))
       throw Refused{"eight bits of another kind as its result"};
-    const SymbolicShape& weight = operands.value(kEightBitWeight).shape;
+    const SymbolicShape& weight = operands.value(kLinearWeight).shape;
     const int64_t columns = weight[0].size, depth_bytes = weight[1].size * (eight_bits ? 1 : 2);
     if (!linear_layer_norm_takes(columns, depth_bytes))
       throw Refused{fmt::format("{} columns, {} bytes deep: it has no tiles for them", columns, depth_bytes)};

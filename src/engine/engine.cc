@@ -63,7 +63,7 @@ int64_t smallest_bias(const Network& network) {
 // The products' where those are in eight bits, else what its floats are kept in.
 std::string computed_in(const Network& network, const Node& node, std::string floats) {
   if (!is_eight_bit_linear(node) && !is_linear_skip_layer_norm(node)) return floats;
-  const DType element = network.value(node.input(kEightBitX)).dtype;
+  const DType element = network.value(node.input(kLinearX)).dtype;
   return element == DType::i8 ? "int8" : element == DType::u8 ? "fp8" : std::move(floats);
 }
 

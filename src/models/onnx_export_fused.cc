@@ -164,15 +164,15 @@ std::vector<OnnxName> export_int8_linear(OnnxExport& e) {
   OnnxGraph& g = e.graph;
   e.require_opset(13, "eight-bit linear layers");
   if (e.node->text("quantize_output", "none") != "none") e.refuse("a result in eight bits");
-  const OnnxName x = g.add("DequantizeLinear", {e.input(kEightBitX), e.input(kEightBitXScale), zero_points(e, 0)});
+  const OnnxName x = g.add("DequantizeLinear", {e.input(kLinearX), e.input(kLinearXScale), zero_points(e, 0)});
   const OnnxName weight = g.add("DequantizeLinear",
-                                {transposed_integers(e, e.node->input(kEightBitWeight)), e.input(kEightBitWeightScale),
-                                 zero_points(e, e.shape(kEightBitWeight)[0].size)},
+                                {transposed_integers(e, e.node->input(kLinearWeight)), e.input(kLinearWeightScale),
+                                 zero_points(e, e.shape(kLinearWeight)[0].size)},
                                 {attribute("axis", int64_t{1})});
   OnnxName y = g.add("MatMul", {x, weight});
-  if (e.has(kEightBitBias)) y = g.add("Add", {y, e.input(kEightBitBias)});
+  if (e.has(kLinearBias)) y = g.add("Add", {y, e.input(kLinearBias)});
   y = activated(e, e.node->text("activation", "none"), y);
-  if (e.has(kEightBitResidual)) y = g.add("Add", {y, e.input(kEightBitResidual)});
+  if (e.has(kLinearResidual)) y = g.add("Add", {y, e.input(kLinearResidual)});
   return {y};
 }
 

@@ -6,21 +6,21 @@ namespace bertie {
 
 SymbolicShape eight_bit_linear_shape(const OpContext& context, DType element) {
   const std::string_view type = dtype_name(element);
-  context.require(context.dtype(kEightBitX) == element, fmt::format("x of {}", type));
-  context.require(context.dtype(kEightBitWeight) == element, fmt::format("a weight of {}", type));
-  SymbolicShape shape = linear_shape(context, kEightBitX, kEightBitWeight, kEightBitBias);
-  const SymbolicShape& scale = context.shape(kEightBitXScale);
-  context.require_float(kEightBitXScale);
+  context.require(context.dtype(kLinearX) == element, fmt::format("x of {}", type));
+  context.require(context.dtype(kLinearWeight) == element, fmt::format("a weight of {}", type));
+  SymbolicShape shape = linear_shape(context, kLinearX, kLinearWeight, kLinearBias);
+  const SymbolicShape& scale = context.shape(kLinearXScale);
+  context.require_float(kLinearXScale);
   context.require(scale.empty() || scale == SymbolicShape(shape.begin(), shape.end() - 1),
                   "a scale for x or for each of its rows");
-  context.require_vector(kEightBitWeightScale, shape.back());
+  context.require_vector(kLinearWeightScale, shape.back());
   return shape;
 }
 
 void require_residual(const OpContext& context, const SymbolicShape& shape) {
-  if (!context.has(kEightBitResidual)) return;
-  context.require_float(kEightBitResidual);
-  context.require(context.shape(kEightBitResidual) == shape, "a residual of the result's shape");
+  if (!context.has(kLinearResidual)) return;
+  context.require_float(kLinearResidual);
+  context.require(context.shape(kLinearResidual) == shape, "a residual of the result's shape");
 }
 
 void infer_eight_bit_linear(OpContext& context, DType element) {

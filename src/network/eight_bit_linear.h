@@ -5,15 +5,8 @@
 
 namespace bertie {
 
-// Inputs of both.
-enum EightBitLinearInput : size_t {
-  kEightBitX,
-  kEightBitXScale,
-  kEightBitWeight,
-  kEightBitWeightScale,
-  kEightBitBias,
-  kEightBitResidual
-};
+// Inputs of both, and the first of linear_skip_layer_norm.
+enum ScaledLinearInput : size_t { kLinearX, kLinearXScale, kLinearWeight, kLinearWeightScale, kLinearBias, kLinearResidual };
 
 // Checks x, weight and bias, x and weight being of `element`, and their scales; gives the result's shape.
 SymbolicShape eight_bit_linear_shape(const OpContext& context, DType element);

@@ -6,17 +6,17 @@ namespace bertie {
 namespace {
 
 SymbolicShape shape_of_floats(const OpContext& context) {
-  context.require(is_float(context.dtype(kEightBitX)), "x floating, of i8 or of u8");
-  context.require_float(kEightBitWeight);
-  return linear_shape(context, kEightBitX, kEightBitWeight, kEightBitBias);
+  context.require(is_float(context.dtype(kLinearX)), "x floating, of i8 or of u8");
+  context.require_float(kLinearWeight);
+  return linear_shape(context, kLinearX, kLinearWeight, kLinearBias);
 }
 
 void infer(OpContext& context) {
-  for (const size_t input : {size_t{kEightBitWeight}, size_t{kEightBitResidual}, size_t{kLinearGamma}, size_t{kLinearBeta}})
+  for (const size_t input : {size_t{kLinearWeight}, size_t{kLinearResidual}, size_t{kLinearGamma}, size_t{kLinearBeta}})
     context.require(context.has(input), "weight, residual, gamma and beta");
-  const DType element = context.dtype(kEightBitX);
+  const DType element = context.dtype(kLinearX);
   const bool eight_bits = element == DType::i8 || element == DType::u8;
-  context.require(context.has(kEightBitXScale) == eight_bits && context.has(kEightBitWeightScale) == eight_bits,
+  context.require(context.has(kLinearXScale) == eight_bits && context.has(kLinearWeightScale) == eight_bits,
                   "x_scale and weight_scale where x has eight bits, and only there");
   const SymbolicShape shape = eight_bits ? eight_bit_linear_shape(context, element) : shape_of_floats(context);
   require_residual(context, shape);

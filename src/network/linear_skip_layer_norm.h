@@ -6,8 +6,8 @@
 
 namespace bertie {
 
-// Before these those of EightBitLinearInput, of which the scales are left out where x is floating; behind them the quantization.
-enum LinearSkipLayerNormInput : size_t { kLinearGamma = kEightBitResidual + 1, kLinearBeta };
+// Before these those of ScaledLinearInput, of which the scales are left out where x is floating; behind them the quantization.
+enum LinearSkipLayerNormInput : size_t { kLinearGamma = kLinearResidual + 1, kLinearBeta };
 
 inline bool is_linear_skip_layer_norm(const Node& node) { return node.op == "linear_skip_layer_norm"; }
 

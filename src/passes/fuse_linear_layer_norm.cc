@@ -13,7 +13,7 @@ bool is_linear(const Node& node) { return node.op == "linear" || is_eight_bit_li
 std::vector<ValueId> inputs_of(const Node& linear) {
   if (linear.op == "linear") return {linear.input(0), kNone, linear.input(1), kNone, linear.input(2)};
   std::vector<ValueId> inputs;
-  for (size_t i = 0; i <= kEightBitBias; ++i) inputs.push_back(linear.input(i));
+  for (size_t i = 0; i <= kLinearBias; ++i) inputs.push_back(linear.input(i));
   return inputs;
 }
 
@@ -23,7 +23,7 @@ std::string obstacle(const Network& network, const Node& linear, const Node& nor
   const std::string precision = norm.text("precision", "fp32");
   const QuantizedOutput output(norm);
   if (linear.text("activation", "none") != "none") return "it has an activation";
-  if (eight_bits && linear.input(kEightBitResidual) != kNone) return "it has a residual of its own";
+  if (eight_bits && linear.input(kLinearResidual) != kNone) return "it has a residual of its own";
   if (linear.text("quantize_output", "none") != "none") return "its rows are quantised";
   if (!has_one_reader(network, product)) return "its rows are read elsewhere too";
   if (linear.text("precision", "fp32") != precision) return "it is computed in another precision";
@@ -33,7 +33,7 @@ std::string obstacle(const Network& network, const Node& linear, const Node& nor
   if (output.integers && (!eight_bits || (linear.op == "fp8_linear") != output.e4m3))
     return "the norm's rows are quantised to another element than the layer's";
   const std::vector<ValueId> inputs = inputs_of(linear);
-  for (const ValueId input : {inputs[kEightBitWeight], inputs[kEightBitWeightScale], inputs[kEightBitBias], norm.input(2),
+  for (const ValueId input : {inputs[kLinearWeight], inputs[kLinearWeightScale], inputs[kLinearBias], norm.input(2),
                               norm.input(3), norm.input(quantization_input(norm))}) {
     if (input != kNone && !is_constant(network, input)) return "not all of its parameters are constants";
   }
@@ -41,7 +41,7 @@ std::string obstacle(const Network& network, const Node& linear, const Node& nor
     for (const ValueId input : *own)
       if (input != kNone && network.value(input).dtype == DType::f64) return "it reads float64";
   }
-  const SymbolicShape& weight = network.value(inputs[kEightBitWeight]).shape;
+  const SymbolicShape& weight = network.value(inputs[kLinearWeight]).shape;
   const int64_t depth_bytes = weight[1].size * (eight_bits ? 1 : 2);
   if (!options.fuses_linear_layer_norm(weight[0].size, depth_bytes))
     return fmt::format("the device has no such kernel for {} columns, {} bytes deep", weight[0].size, depth_bytes);

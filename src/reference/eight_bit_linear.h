@@ -13,12 +13,12 @@ float int8_product(const int8_t* x, const int8_t* weight, int64_t depth, float s
 // The sum in double: nearly exact, where other backends' depend on their order.
 float fp8_product(const uint8_t* x, const uint8_t* weight, int64_t depth, float scale, float weight_scale, const float* bias);
 
-// result(n, sum) for each column of row `row`, without activation and residual. Inputs are EightBitLinearInput, T as x and weight lie.
+// result(n, sum) for each column of row `row`, without activation and residual. Inputs are ScaledLinearInput, T as x and weight lie.
 template <typename T, typename Result>
 void eight_bit_linear_row(const KernelContext& context, int64_t row, Result result) {
-  const TensorView x = context.inputs[kEightBitX], x_scale = context.inputs[kEightBitXScale],
-                   weight = context.inputs[kEightBitWeight], weight_scale = context.inputs[kEightBitWeightScale];
-  const TensorView bias = input(context, kEightBitBias);
+  const TensorView x = context.inputs[kLinearX], x_scale = context.inputs[kLinearXScale], weight = context.inputs[kLinearWeight],
+                   weight_scale = context.inputs[kLinearWeightScale];
+  const TensorView bias = input(context, kLinearBias);
   const int64_t columns = weight.shape[0], depth = weight.shape[1];
   const float scale = static_cast<float>(number(x_scale, x_scale.shape.rank() == 0 ? 0 : row));
   for (int64_t n = 0; n < columns; ++n) {
@@ -35,9 +35,9 @@ template <typename T>
 PrepareResult prepare_eight_bit_linear(const KernelRequest& request) {
   const RowOutput output(request);
   const auto run = [output, activation = scalar_function(request.node.text("activation", "none"))](const KernelContext& context) {
-    const TensorView residual = input(context, kEightBitResidual);
-    const int64_t columns = context.inputs[kEightBitWeight].shape[0];
-    context.pool.parallel_for(row_count(context.inputs[kEightBitX].shape), [&](int64_t row, int worker) {
+    const TensorView residual = input(context, kLinearResidual);
+    const int64_t columns = context.inputs[kLinearWeight].shape[0];
+    context.pool.parallel_for(row_count(context.inputs[kLinearX].shape), [&](int64_t row, int worker) {
       output.write(context, row, context.workspace.data() + static_cast<size_t>(worker) * output.bytes_per_thread(),
                    [&](float* out) {
                      eight_bit_linear_row<T>(context, row, [&](int64_t n, float sum) {
