@@ -78,16 +78,16 @@ check_test() {
   fi
 }
 
-# check_sanitized TOOL FILTER: the kernels' tests under one of compute-sanitizer's tools; some machines do not let it attach.
+# check_sanitized TOOL NAME FILTER: tests of kernels under one of compute-sanitizer's tools; some machines do not let it attach.
 check_sanitized() {
-  local title="cuda_conformance_test, $1" test log=$logs/sanitizer status=0 start=$SECONDS
-  test=$(find_binary cuda_conformance_test)
+  local title="$2, $1" test log=$logs/sanitizer status=0 start=$SECONDS
+  test=$(find_binary "$2")
   echo "== $title"
-  timeout 120 "$sanitizer" --tool "$1" --error-exitcode 9 "$test" --gtest_filter="$2" >"$log" 2>&1 || status=$?
+  timeout 90 "$sanitizer" --tool "$1" --error-exitcode 9 "$test" --gtest_filter="$3" >"$log" 2>&1 || status=$?
   if grep -qE 'Device not supported|Unable to find|LibraryNotLoaded' "$log"; then
     note skipped "$title ($(grep -m1 -oE 'Device not supported|Unable to find.*|LibraryNotLoaded' "$log"))"
   elif [[ $status == 124 ]]; then
-    note skipped "$title (not done within 120 s)"
+    note skipped "$title (not done within 90 s)"
   elif [[ $status != 0 ]] || ! grep -qE '^\[  PASSED  \] [1-9]' "$log"; then
     grep -E '=====|FAILED' "$log" | head -n 40
     fail "$title (exit status $status)"
@@ -160,7 +160,7 @@ run_cpu() {
 }
 
 run_cuda() {
-  local gpu sanitizer precision
+  local gpu sanitizer precision tool
   gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
   if [[ -z $gpu ]]; then
     if [[ $parts == cuda ]]; then fail "cuda (nvidia-smi finds no GPU here)"; else note skipped "cuda (nvidia-smi finds no GPU here)"; fi
@@ -178,9 +178,9 @@ run_cuda() {
   check_test cuda_engine_test cuda_engine_test
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
   if [[ -x $sanitizer ]]; then
-    check_sanitized memcheck '*'
-    check_sanitized racecheck '*Attention:*RowOps:*Linear'
-    check_sanitized synccheck '*Attention:*RowOps:*Linear'
+    check_sanitized memcheck cuda_conformance_test '*'
+    for tool in racecheck synccheck; do check_sanitized "$tool" cuda_conformance_test '*Attention:*RowOps:*Linear'; done
+    for tool in memcheck synccheck; do check_sanitized "$tool" cuda_linear_test '*TellsOfOverflow:*TellOfOverflow'; done
   else
     note skipped "compute-sanitizer (not here)"
   fi
