@@ -16,7 +16,7 @@
 namespace bertie::cli {
 
 void CommonOptions::add_model(CLI::App& command, bool required) {
-  auto* option = command.add_option("MODEL", model, "A Hugging Face folder or an engine file");
+  auto* option = command.add_option("MODEL", model, "A Hugging Face folder, an ONNX file or an engine file");
   if (required) option->required();
   add_plugins(command);
 }
@@ -49,7 +49,9 @@ void CommonOptions::add_device(CLI::App& command) {
       command, "--layer-precision", layer_precision,
       "PATTERN=P: the precision of steps by name (`bertie inspect`), with * and ?; may be given several times, the last counts");
   add_threads(command);
-  command.add_flag("--tune", tune, "Time the kernels where several take a step, and use the fastest: the results are the same");
+  command.add_flag("--tune", tune,
+                   "Time the kernels where several take a step, and use the fastest: on a CPU the results are the same, on a GPU "
+                   "the last bits may change");
   command.add_option("--tuning-cache", tuning_cache, "Keep the kernels' times in this file, and use those it holds");
   command.add_option("--disable-pass", disabled_passes, "Switch a pass off by its name")
       ->allow_extra_args(false)

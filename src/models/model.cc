@@ -81,7 +81,7 @@ bool Model::has_tokenizer() const {
 std::shared_ptr<const Tokenizer> Model::tokenizer() const {
   const models::LoadedModel& loaded = state_->loaded;
   if (loaded.tokenizer.empty() && loaded.tokenizer_json.empty())
-    fail(ErrorCode::not_found, "{}: has no tokenizer", info().source);
+    fail(ErrorCode::not_found, "{}: has no tokenizer (--tokenizer names a folder or a tokenizer.json)", info().source);
   std::lock_guard lock(state_->mutex);
   if (!state_->tokenizer) {
     state_->tokenizer = loaded.tokenizer_json.empty()
