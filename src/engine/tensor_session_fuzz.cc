@@ -47,12 +47,15 @@ Tensor weight(const Shape& shape, float scale) {
 std::shared_ptr<const Engine> engine(bool padded) {
   Network network;
   const SymbolicShape rows = {"batch", "sequence"};
-  const ValueId ids = network.add_input("input_ids", DType::i64, rows), mask = network.add_input("attention_mask", DType::i64, rows),
+  const ValueId ids = network.add_input("input_ids", DType::i64, rows),
+                mask = network.add_input("attention_mask", DType::i64, rows),
                 types = network.add_input("token_type_ids", DType::i64, rows),
                 positions = network.add_input("position_ids", DType::i64, rows);
   const auto constant = [&](const Shape& shape, float scale) { return network.add_constant("weight", weight(shape, scale)); };
   const auto table = [&](int64_t height, ValueId of) { return network.add_embedding(constant({height, kHidden}, 1), of); };
-  const auto linear = [&](ValueId x) { return network.add_linear(x, constant({kHidden, kHidden}, 0.4f), constant({kHidden}, 0.1f)); };
+  const auto linear = [&](ValueId x) {
+    return network.add_linear(x, constant({kHidden, kHidden}, 0.4f), constant({kHidden}, 0.1f));
+  };
   ValueId x = network.add_elementwise("add", network.add_elementwise("add", table(kVocabulary, ids), table(2, types)),
                                       table(kPositions, positions));
   if (padded) x = network.add_softmax(x, 1);
@@ -66,7 +69,8 @@ std::shared_ptr<const Engine> engine(bool padded) {
 
 Tensor any_tensor(Bytes& bytes, int64_t batch, int64_t width) {
   static constexpr std::array<int64_t, 6> kExtents = {0, 1, 2, 7, 13, 40};
-  const DType dtype = bytes.choose(std::array{DType::i64, DType::i64, DType::i64, DType::i32, DType::boolean, DType::u8, DType::f32, DType::f64});
+  const DType dtype =
+      bytes.choose(std::array{DType::i64, DType::i64, DType::i64, DType::i32, DType::boolean, DType::u8, DType::f32, DType::f64});
   Shape shape = {batch, width};
   const uint8_t kind = bytes.take() % 16;
   if (kind == 0) shape = {bytes.choose(kExtents), bytes.choose(kExtents)};
@@ -107,9 +111,10 @@ NamedTensor row_of(const NamedTensor& input, int64_t index) {
 }
 
 void run(TensorSession& session, Bytes bytes) {
-  static constexpr std::array<const char*, 7> kNames = {"input_ids", "attention_mask", "token_type_ids", "position_ids",
-                                                        "input_ids", "",               "labels"};
-  const int64_t batch = bytes.choose(std::array<int64_t, 4>{1, 2, 3, 0}), width = bytes.choose(std::array<int64_t, 4>{7, 1, 12, 0});
+  static constexpr std::array<const char*, 7> kNames = {
+      "input_ids", "attention_mask", "token_type_ids", "position_ids", "input_ids", "", "labels"};
+  const int64_t batch = bytes.choose(std::array<int64_t, 4>{1, 2, 3, 0}),
+                width = bytes.choose(std::array<int64_t, 4>{7, 1, 12, 0});
   std::vector<NamedTensor> inputs;
   const uint8_t given = bytes.take();
   for (size_t i = 0; i < kNames.size(); ++i) {
@@ -125,7 +130,8 @@ void run(TensorSession& session, Bytes bytes) {
   }
   require(all.size() == 2, "two outputs");
   const Shape& ids = inputs[0].tensor.shape;
-  require(all[0].tensor.shape == Shape{ids[0], ids[1], kHidden} && all[1].tensor.shape == Shape{ids[0], kHidden}, "shapes of outputs");
+  require(all[0].tensor.shape == Shape{ids[0], ids[1], kHidden} && all[1].tensor.shape == Shape{ids[0], kHidden},
+          "shapes of outputs");
   for (const NamedTensor& output : all) {
     for (int64_t i = 0; i < output.tensor.shape.elements(); ++i)
       require(std::isfinite(output.tensor.view().as<float>()[i]), "finite numbers");
@@ -136,7 +142,8 @@ void run(TensorSession& session, Bytes bytes) {
     const std::vector<NamedTensor> alone = session.run(own);
     for (size_t i = 0; i < all.size(); ++i) {
       const NamedTensor row = row_of(all[i], index);
-      require(std::memcmp(row.tensor.data.get(), alone[i].tensor.data.get(), row.tensor.view().bytes()) == 0, "a sequence's own bits");
+      require(std::memcmp(row.tensor.data.get(), alone[i].tensor.data.get(), row.tensor.view().bytes()) == 0,
+              "a sequence's own bits");
     }
   }
 }
