@@ -12,7 +12,7 @@
 
 namespace {
 
-using bertie::DType, bertie::Shape, bertie::Tensor, bertie::ValueId;
+using bertie::DType, bertie::Tensor, bertie::ValueId;
 
 class Bert {
  public:

@@ -228,7 +228,7 @@ typedef struct BertiePlugin {
 } BertiePlugin;
 
 // A plugin library exports   const BertiePlugin* bertie_plugin(void)
-typedef const BertiePlugin* (*BertiePluginEntry)(void);
+typedef const BertiePlugin* (*BertiePluginEntry)(void);  // NOLINT(modernize-redundant-void-arg): C too
 #define BERTIE_PLUGIN_ENTRY "bertie_plugin"
 
 #ifdef __cplusplus

@@ -20,7 +20,7 @@ struct TimedProblem {
   std::string op;        // "linear"
   std::string operands;  // "f32 [tokens, 384], f32 [1536, 384], f32 [1536]; activation=gelu"
 
-  auto operator<=>(const TimedProblem&) const = default;
+  auto operator<=>(const TimedProblem&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 // Kernels timed one beside the other, each with one time for each token count.

@@ -83,7 +83,8 @@ TEST(Calibrate, ObservesWhatTheLayersRead) {
           EXPECT_LE(std::abs(q), 127);
           EXPECT_LE(std::abs(q * step + shift - values[i][at]), 0.501 * step);
         }
-        EXPECT_NEAR(entry.mean[k], sum / static_cast<double>(values[i].size() / width), 1e-6 + 1e-5 * std::abs(entry.mean[k]));
+        EXPECT_NEAR(entry.mean[k], sum * static_cast<double>(width) / static_cast<double>(values[i].size()),
+                    1e-6 + 1e-5 * std::abs(entry.mean[k]));
       }
     }
   }

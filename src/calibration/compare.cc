@@ -231,10 +231,10 @@ std::optional<double> Comparison::figure(std::string_view name) const {
 }
 
 std::span<const FigureKind> figure_kinds() {
-  static constexpr std::array kinds = {FigureKind{"agreement"}, FigureKind{"agreement_led"}, FigureKind{"loss", true},
-                                       FigureKind{"cosine"},    FigureKind{"cosine_min"},    FigureKind{"difference", true},
-                                       FigureKind{"snr"}};
-  return kinds;
+  static constexpr std::array kKinds = {FigureKind{"agreement"}, FigureKind{"agreement_led"}, FigureKind{"loss", true},
+                                        FigureKind{"cosine"},    FigureKind{"cosine_min"},    FigureKind{"difference", true},
+                                        FigureKind{"snr"}};
+  return kKinds;
 }
 
 Comparison compare(const Side& a, const Side& b, std::span<const SampledText> texts, const CompareOptions& options) {

@@ -34,8 +34,8 @@ class DeviceRun final : public EngineRun {
   struct Capacity {
     int64_t tokens = 0, sequences = 0, rows = 0;
     bool columns = false, queries_only = false;
-    std::array<int64_t, TileLists::kMost> tiles{};  // one a list
-    auto operator<=>(const Capacity&) const = default;
+    std::array<int64_t, TileLists::kMost> tiles{};      // one a list
+    auto operator<=>(const Capacity&) const = default;  // NOLINT(modernize-use-nullptr)
   };
   // Where the parts of a batch lie behind the start of the staging memory, here and on the device.
   struct Layout {

@@ -11,8 +11,8 @@ namespace {
 std::vector<std::vector<std::pair<int64_t, int64_t>>> covered(const std::vector<QueryTile>& tiles, int64_t queries) {
   std::vector<std::vector<std::pair<int64_t, int64_t>>> keys(static_cast<size_t>(queries));
   for (const QueryTile& tile : tiles) {
-    for (int32_t i = 0; i < tile.query_count; ++i)
-      keys.at(static_cast<size_t>(tile.query_begin + i)).emplace_back(tile.key_begin, tile.key_begin + tile.key_count);
+    for (int64_t query = tile.query_begin; query < int64_t{tile.query_begin} + tile.query_count; ++query)
+      keys.at(static_cast<size_t>(query)).emplace_back(tile.key_begin, tile.key_begin + tile.key_count);
   }
   return keys;
 }

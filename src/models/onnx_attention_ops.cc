@@ -70,8 +70,8 @@ ValueId head_attention(OnnxNode& node, const HeadAttention& a) {
   const int64_t width = node.shape(a.q).back().size;
   if (width < 1) node.refuse("a width of {}", to_string(SymbolicShape{node.shape(a.q).back()}));
   if (a.heads < 1 || width % a.heads != 0) node.contradict("{} heads over a width of {}", a.heads, width);
-  const double head_dim = static_cast<double>(width / a.heads);
-  const double scale = a.scale != 0 ? a.scale : 1.0 / std::sqrt(head_dim);
+  const int64_t head_dim = width / a.heads;
+  const double scale = a.scale != 0 ? a.scale : 1.0 / std::sqrt(static_cast<double>(head_dim));
   const ValueId mask = a.mask == kNone ? kNone : key_mask(node, a.mask, a.k);
   const bool one_shape = node.shape(a.q) == node.shape(a.k) && node.shape(a.q) == node.shape(a.v);
   const bool fits = mask == kNone || node.shape(mask) == SymbolicShape{node.shape(a.q)[0], node.shape(a.q)[1]};

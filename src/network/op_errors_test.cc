@@ -345,16 +345,16 @@ class OpErrorsTest : public testing::Test {
     }
   }
 
-  ValueId id(const std::string& name) const { return name == "-" ? kNone : values.at(name); }
+  ValueId id(const std::string& name) const { return name == "-" ? kNone : values_.at(name); }
 
   Network network;
 
  private:
-  void add(const std::string& name, ValueId value) { values[name] = value; }
+  void add(const std::string& name, ValueId value) { values_[name] = value; }
   void constant(const std::string& name, const Shape& shape) {
     add(name, network.add_constant(name, Tensor::from_floats(shape, std::vector<float>(static_cast<size_t>(shape.elements())))));
   }
-  std::map<std::string, ValueId> values;
+  std::map<std::string, ValueId> values_;
 };
 
 TEST_F(OpErrorsTest, NameTheOpItsInputsAndWhatWasExpected) {
