@@ -50,8 +50,8 @@ void want_operands(Operands& operands, const AttentionShape& shape) {
 class Attention final : public Step {
  public:
   // `launcher`: of a kernel whose tiles have at most `queries` queries.
-  Attention(Operands&& operands, const RowOutput& output, const AttentionShape& shape, const char* launcher, int64_t queries)
-      : Step(std::move(operands), operands.computed()),
+  Attention(Operands& operands, const RowOutput& output, const AttentionShape& shape, const char* launcher, int64_t queries)
+      : Step(operands, operands.computed()),
         output_(output),
         shape_(shape),
         result_shape_(operands.result().shape),
@@ -140,7 +140,7 @@ PrepareResult prepare(const KernelRequest& request, const char* launcher, int64_
     want_operands(operands, shape);
     refuse(operands, shape);
     const RowOutput output(operands);
-    return Preparation{std::make_unique<Attention>(std::move(operands), output, shape, launcher, queries), reason};
+    return Preparation{std::make_unique<Attention>(operands, output, shape, launcher, queries), reason};
   });
 }
 

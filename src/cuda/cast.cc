@@ -10,8 +10,7 @@ namespace {
 // Between floats: the network says f32 for all of them, and results in 16 bits are another step's.
 class Widen final : public Step {
  public:
-  explicit Widen(Operands&& operands)
-      : Step(std::move(operands), DType::f32), launcher_(device().launcher<ConvertParams>("convert")) {}
+  explicit Widen(Operands& operands) : Step(operands, DType::f32), launcher_(device().launcher<ConvertParams>("convert")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -36,8 +35,8 @@ class Widen final : public Step {
 // Where one of the two is no float.
 class Cast final : public Step {
  public:
-  Cast(Operands&& operands, const CastParams& params)
-      : Step(std::move(operands), DType::f32), params_(params), launcher_(device().launcher<CastParams>("cast")) {}
+  Cast(Operands& operands, const CastParams& params)
+      : Step(operands, DType::f32), params_(params), launcher_(device().launcher<CastParams>("cast")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -62,14 +61,14 @@ PrepareResult prepare_cast(const KernelRequest& request) {
     if (operands.value(0).constant) throw Refused{"a constant"};
     if (is_stored_float(from) && to == DType::f32) {
       operands.want_as_it_is(0);
-      return Preparation{std::make_unique<Widen>(std::move(operands)), "one pass"};
+      return Preparation{std::make_unique<Widen>(operands), "one pass"};
     }
     want_number(operands, 0, "x");
     CastParams params{};
     params.from = is_stored_float(from) ? Number::f32 : number_of(from, "x");
     params.to = number_of(to, "the result");
     params.to_boolean = to == DType::boolean;
-    return Preparation{std::make_unique<Cast>(std::move(operands), params), "one element a thread"};
+    return Preparation{std::make_unique<Cast>(operands, params), "one element a thread"};
   });
 }
 

@@ -6,7 +6,7 @@ namespace {
 
 class Concat final : public CopyStep {
  public:
-  Concat(Operands&& operands, DType kept, int axis) : CopyStep(std::move(operands), kept), axis_(axis) {}
+  Concat(Operands& operands, DType kept, int axis) : CopyStep(operands, kept), axis_(axis) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -33,7 +33,7 @@ PrepareResult prepare_concat(const KernelRequest& request) {
     if (parts > kMostInputs) throw Refused{fmt::format("{} parts: at most {}", parts, kMostInputs)};
     const DType kept = want_alike(operands, 0, parts, "a part");
     const int64_t axis = request.node.integer("axis"), rank = static_cast<int64_t>(operands.result().shape.size());
-    return Preparation{std::make_unique<Concat>(std::move(operands), kept, static_cast<int>(axis < 0 ? axis + rank : axis)),
+    return Preparation{std::make_unique<Concat>(operands, kept, static_cast<int>(axis < 0 ? axis + rank : axis)),
                        "elements copied, a launch a part"};
   });
 }

@@ -39,8 +39,8 @@ DType want_alike(Operands& operands, size_t first, size_t end, std::string_view 
   return kept;
 }
 
-CopyStep::CopyStep(Operands&& operands, DType kept)
-    : Step(std::move(operands), kept), launcher_(device().launcher<StridedCopyParams>("strided_copy")) {}
+CopyStep::CopyStep(Operands& operands, DType kept)
+    : Step(operands, kept), launcher_(device().launcher<StridedCopyParams>("strided_copy")) {}
 
 void CopyStep::copy(const DeviceBatch& batch, const void* x, const Strides& x_strides, void* y, const Strides& y_strides,
                     const Shape& extents, size_t bytes) const {

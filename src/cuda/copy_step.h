@@ -21,7 +21,7 @@ DType want_alike(Operands& operands, size_t first, size_t end, std::string_view 
 class CopyStep : public Step {
  protected:
   // `kept`: how its inputs' floats are, and its results'.
-  CopyStep(Operands&& operands, DType kept);
+  CopyStep(Operands& operands, DType kept);
 
   // Elements of `bytes` bytes at the places of `extents`.
   void copy(const DeviceBatch& batch, const void* x, const Strides& x_strides, void* y, const Strides& y_strides,

@@ -16,8 +16,8 @@ namespace {
 
 class WgmmaEightBits final : public Step {
  public:
-  WgmmaEightBits(Operands&& operands, const RowOutput& output, LinearOperands element, Activation activation, int64_t columns)
-      : Step(std::move(operands), operands.computed()),
+  WgmmaEightBits(Operands& operands, const RowOutput& output, LinearOperands element, Activation activation, int64_t columns)
+      : Step(operands, operands.computed()),
         output_(output),
         result_shape_(operands.result().shape),
         element_(element),
@@ -109,7 +109,7 @@ Preparation prepare(const KernelRequest& request, LinearOperands element) {
   const RowOutput output(operands);
   if (output.integers && output.e4m3 == integers) throw Refused{"eight bits of another kind as its result"};
   const int64_t columns = weight[0].size;
-  return Preparation{std::make_unique<WgmmaEightBits>(std::move(operands), output, element, activation, columns),
+  return Preparation{std::make_unique<WgmmaEightBits>(operands, output, element, activation, columns),
                      integers ? "sums in 32-bit integers, scales and GELU beside products"
                               : "e4m3, sums in f32, scales and GELU beside products"};
 }

@@ -13,8 +13,8 @@ constexpr std::string_view kFunctions[] = {"add",        "sub",           "mul",
 
 class Elementwise final : public Step {
  public:
-  Elementwise(Operands&& operands, Binary function, Number number)
-      : Step(std::move(operands), DType::f32),
+  Elementwise(Operands& operands, Binary function, Number number)
+      : Step(operands, DType::f32),
         function_(function),
         number_(number),
         launcher_(device().launcher<ElementwiseParams>("elementwise")) {}
@@ -58,9 +58,8 @@ PrepareResult prepare_elementwise(const KernelRequest& request) {
     };
     if (number(0, "a") != number(1, "b")) throw Refused{"operands of two kinds"};
     const Number kind = number(0, "a");
-    return Preparation{
-        std::make_unique<Elementwise>(std::move(operands), static_cast<Binary>(found - std::begin(kFunctions)), kind),
-        "one element a thread"};
+    return Preparation{std::make_unique<Elementwise>(operands, static_cast<Binary>(found - std::begin(kFunctions)), kind),
+                       "one element a thread"};
   });
 }
 

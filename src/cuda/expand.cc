@@ -7,7 +7,7 @@ namespace {
 
 class Expand final : public CopyStep {
  public:
-  Expand(Operands&& operands, DType kept) : CopyStep(std::move(operands), kept) {}
+  Expand(Operands& operands, DType kept) : CopyStep(operands, kept) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -25,7 +25,7 @@ PrepareResult prepare_expand(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     const DType kept = want_kept(operands, 0, "x");
-    return Preparation{std::make_unique<Expand>(std::move(operands), kept), "elements copied"};
+    return Preparation{std::make_unique<Expand>(operands, kept), "elements copied"};
   });
 }
 

@@ -10,12 +10,8 @@ namespace {
 
 class Gather final : public Step {
  public:
-  Gather(Operands&& operands, DType kept, int axis, int64_t least, int64_t most)
-      : Step(std::move(operands), kept),
-        axis_(axis),
-        least_(least),
-        most_(most),
-        launcher_(device().launcher<GatherParams>("gather")) {}
+  Gather(Operands& operands, DType kept, int axis, int64_t least, int64_t most)
+      : Step(operands, kept), axis_(axis), least_(least), most_(most), launcher_(device().launcher<GatherParams>("gather")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -62,9 +58,8 @@ PrepareResult prepare_gather(const KernelRequest& request) {
     }
     operands.want_as_it_is(1);
     const int64_t axis = request.node.integer("axis"), rank = static_cast<int64_t>(operands.value(0).shape.size());
-    return Preparation{
-        std::make_unique<Gather>(std::move(operands), kept, static_cast<int>(axis < 0 ? axis + rank : axis), least, most),
-        "slices copied whole"};
+    return Preparation{std::make_unique<Gather>(operands, kept, static_cast<int>(axis < 0 ? axis + rank : axis), least, most),
+                       "slices copied whole"};
   });
 }
 

@@ -9,8 +9,8 @@ namespace {
 
 class GatherRows final : public Step {
  public:
-  explicit GatherRows(Operands&& operands, DType kept)
-      : Step(std::move(operands), kept), launcher_(device().launcher<GatherRowsParams>("gather_rows")) {}
+  explicit GatherRows(Operands& operands, DType kept)
+      : Step(operands, kept), launcher_(device().launcher<GatherRowsParams>("gather_rows")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -38,7 +38,7 @@ PrepareResult prepare(const KernelRequest& request, std::string_view table) {
     const DType kept = operands.value(0).constant ? operands.computed() : operands.stored(0);
     operands.want(0, kept, table);
     operands.want_as_it_is(1);
-    return Preparation{std::make_unique<GatherRows>(std::move(operands), kept), "rows copied whole"};
+    return Preparation{std::make_unique<GatherRows>(operands, kept), "rows copied whole"};
   });
 }
 

@@ -7,10 +7,8 @@ namespace {
 
 class Gelu final : public Step {
  public:
-  Gelu(Operands&& operands, Activation function)
-      : Step(std::move(operands), operands.computed()),
-        function_(function),
-        launcher_(device().launcher<ActivationParams>("activation")) {}
+  Gelu(Operands& operands, Activation function)
+      : Step(operands, operands.computed()), function_(function), launcher_(device().launcher<ActivationParams>("activation")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -41,7 +39,7 @@ PrepareResult prepare_gelu(const KernelRequest& request) {
     Operands operands(request);
     const bool tanh = request.node.text("approximate", "none") == "tanh";
     operands.want(0, operands.value(0).constant ? operands.computed() : operands.stored(0), "x");
-    return Preparation{std::make_unique<Gelu>(std::move(operands), tanh ? Activation::gelu_tanh : Activation::gelu),
+    return Preparation{std::make_unique<Gelu>(operands, tanh ? Activation::gelu_tanh : Activation::gelu),
                        "eight elements a thread"};
   });
 }

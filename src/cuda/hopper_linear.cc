@@ -13,8 +13,8 @@ enum Input : size_t { kX, kWeight, kBias };
 
 class HopperLinearStep final : public Step {
  public:
-  HopperLinearStep(Operands&& operands, Activation activation)
-      : Step(std::move(operands), operands.computed()), activation_(activation), linear_(device()) {}
+  HopperLinearStep(Operands& operands, Activation activation)
+      : Step(operands, operands.computed()), activation_(activation), linear_(device()) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -61,7 +61,7 @@ PrepareResult prepare_wgmma_linear(const KernelRequest& request) {
     operands.want(kX, operands.computed(), "x");
     operands.want(kWeight, operands.computed(), "the weight");
     if (operands.has(kBias)) operands.want(kBias, DType::f32, "the bias");
-    return Preparation{std::make_unique<HopperLinearStep>(std::move(operands), activation),
+    return Preparation{std::make_unique<HopperLinearStep>(operands, activation),
                        activation == Activation::none ? "sums in f32; few tiles: cluster_linear"
                                                       : "sums in f32, GELU beside products; few tiles: cluster_linear"};
   });

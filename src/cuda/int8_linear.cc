@@ -66,8 +66,8 @@ class Int8Product {
 
 class Int8Linear final : public Step {
  public:
-  Int8Linear(Operands&& operands, const RowOutput& output, Activation activation, int64_t columns, int64_t depth)
-      : Step(std::move(operands), operands.computed()),
+  Int8Linear(Operands& operands, const RowOutput& output, Activation activation, int64_t columns, int64_t depth)
+      : Step(operands, operands.computed()),
         output_(output),
         element_(element_of(operands.computed())),
         activation_(activation),
@@ -140,7 +140,7 @@ PrepareResult prepare_int8_linear(const KernelRequest& request) {
     want_eight_bit_operands(operands);
     const RowOutput output(operands);
     const SymbolicShape& weight = operands.value(kLinearWeight).shape;
-    auto kernel = std::make_unique<Int8Linear>(std::move(operands), output, activation, weight[0].size, weight[1].size);
+    auto kernel = std::make_unique<Int8Linear>(operands, output, activation, weight[0].size, weight[1].size);
     const char* reason = kernel->on_matrix_units() ? "cuBLASLt, sums in 32-bit integers"
                                                    : "plain loops: K and N in sixteens alone suit matrix units";
     return Preparation{std::move(kernel), reason};

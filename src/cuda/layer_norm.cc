@@ -11,8 +11,8 @@ namespace {
 class LayerNorm final : public Step {
  public:
   // `sources`: inputs before gamma and beta. Of an embedding those are three of ids, then three tables.
-  LayerNorm(Operands&& operands, const RowOutput& output, bool embeds, size_t sources, const char* launcher)
-      : Step(std::move(operands), operands.computed()),
+  LayerNorm(Operands& operands, const RowOutput& output, bool embeds, size_t sources, const char* launcher)
+      : Step(operands, operands.computed()),
         output_(output),
         element_(element_of(operands.computed())),
         embeds_(embeds),
@@ -69,18 +69,18 @@ class LayerNorm final : public Step {
 // Of the rows' width, as the kernels take it.
 enum class Rows { any, vectors };
 
-Preparation finish(Operands&& operands, bool embeds, size_t sources, Rows rows) {
+Preparation finish(Operands& operands, bool embeds, size_t sources, Rows rows) {
   operands.want(sources, DType::f32, "gamma");
   operands.want(sources + 1, DType::f32, "beta");
   const RowOutput output(operands);
   if (rows == Rows::any) {
-    return {std::make_unique<LayerNorm>(std::move(operands), output, embeds, sources, "any_layer_norm"),
+    return {std::make_unique<LayerNorm>(operands, output, embeds, sources, "any_layer_norm"),
             "a block a row, the row in registers"};
   }
   const int64_t width = operands.fixed_width(sources, "gamma");
   if (!warp_layer_norm_takes(element_of(operands.computed()), width))
     throw Refused{fmt::format("rows of {}: whole vectors of 16 bytes, at most {}", width, kWarpLayerNormWidest)};
-  return {std::make_unique<LayerNorm>(std::move(operands), output, embeds, sources, "warp_layer_norm"),
+  return {std::make_unique<LayerNorm>(operands, output, embeds, sources, "warp_layer_norm"),
           "a warp a row, the row in registers"};
 }
 
@@ -89,7 +89,7 @@ PrepareResult prepare_rows(const KernelRequest& request, size_t sources, Rows ro
     Operands operands(request);
     operands.want(0, operands.computed(), "x");
     if (sources > 1) operands.want(1, operands.computed(), "the residual");
-    return finish(std::move(operands), false, sources, rows);
+    return finish(operands, false, sources, rows);
   });
 }
 
@@ -101,7 +101,7 @@ PrepareResult prepare_embedded(const KernelRequest& request, Rows rows) {
       operands.want_as_it_is(i);
       operands.want(3 + i, operands.computed(), "a table");
     }
-    return finish(std::move(operands), true, 6, rows);
+    return finish(operands, true, 6, rows);
   });
 }
 

@@ -12,8 +12,8 @@ enum Input : size_t { kX, kWeight, kBias };
 
 class Linear final : public Step {
  public:
-  Linear(Operands&& operands, Activation activation, int algorithm)
-      : Step(std::move(operands), operands.computed()),
+  Linear(Operands& operands, Activation activation, int algorithm)
+      : Step(operands, operands.computed()),
         activation_(activation),
         algorithm_(algorithm),
         launcher_(device().launcher<ActivationParams>("activation")) {
@@ -75,7 +75,7 @@ PrepareResult prepare(const KernelRequest& request, int algorithm) {
     operands.want(kWeight, operands.computed(), "the weight");
     if (operands.has(kBias)) operands.want(kBias, operands.computed(), "the bias");
     const char* reason = operands.tf32() ? "cuBLASLt, f32 rounded to tf32" : "cuBLASLt, sums in f32";
-    return Preparation{std::make_unique<Linear>(std::move(operands), activation, algorithm), reason};
+    return Preparation{std::make_unique<Linear>(operands, activation, algorithm), reason};
   });
 }
 

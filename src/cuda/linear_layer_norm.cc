@@ -15,8 +15,8 @@ namespace {
 
 class LinearLayerNorm final : public Step {
  public:
-  LinearLayerNorm(Operands&& operands, const RowOutput& output, LinearOperands x, int64_t columns)
-      : Step(std::move(operands), operands.computed()),
+  LinearLayerNorm(Operands& operands, const RowOutput& output, LinearOperands x, int64_t columns)
+      : Step(operands, operands.computed()),
         output_(output),
         result_shape_(operands.result().shape),
         operands_(x),
@@ -151,7 +151,7 @@ PrepareResult prepare_linear_layer_norm(const KernelRequest& request) {
     const int64_t columns = weight[0].size, depth_bytes = weight[1].size * (eight_bits ? 1 : 2);
     if (!linear_layer_norm_takes(columns, depth_bytes))
       throw Refused{fmt::format("{} columns, {} bytes deep: it has no tiles for them", columns, depth_bytes)};
-    return Preparation{std::make_unique<LinearLayerNorm>(std::move(operands), output, x, columns),
+    return Preparation{std::make_unique<LinearLayerNorm>(operands, output, x, columns),
                        "sums, means and variances in registers; fewer tiles: product and layer norm one after the other"};
   });
 }

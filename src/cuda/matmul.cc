@@ -40,8 +40,8 @@ Shape result_of(const Shape& a, const Shape& b) {
 
 class Matmul final : public CopyStep {
  public:
-  explicit Matmul(Operands&& operands)
-      : CopyStep(std::move(operands), operands.computed()),
+  explicit Matmul(Operands& operands)
+      : CopyStep(operands, operands.computed()),
         element_(operands.computed()),
         tf32_(operands.tf32()),
         shapes_{operands.value(0).shape, operands.value(1).shape} {}
@@ -126,7 +126,7 @@ PrepareResult prepare_matmul(const KernelRequest& request) {
     const SymbolicShape &a = operands.value(0).shape, &b = operands.value(1).shape;
     if (a.size() < 2 || b.size() < 2) throw Refused{"a vector"};
     const char* reason = operands.tf32() ? "cuBLASLt, f32 rounded to tf32" : "cuBLASLt, sums in f32";
-    return Preparation{std::make_unique<Matmul>(std::move(operands)), reason};
+    return Preparation{std::make_unique<Matmul>(operands), reason};
   });
 }
 

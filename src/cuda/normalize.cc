@@ -8,8 +8,8 @@ namespace {
 
 class Normalize final : public Step {
  public:
-  Normalize(Operands&& operands, float epsilon)
-      : Step(std::move(operands), DType::f32), epsilon_(epsilon), launcher_(device().launcher<NormalizeParams>("normalize")) {}
+  Normalize(Operands& operands, float epsilon)
+      : Step(operands, DType::f32), epsilon_(epsilon), launcher_(device().launcher<NormalizeParams>("normalize")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -36,8 +36,7 @@ PrepareResult prepare_normalize(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     operands.want(0, operands.value(0).constant ? DType::f32 : operands.stored(0), "x");
-    return Preparation{std::make_unique<Normalize>(std::move(operands), static_cast<float>(request.node.real("epsilon"))),
-                       "a warp a row"};
+    return Preparation{std::make_unique<Normalize>(operands, static_cast<float>(request.node.real("epsilon"))), "a warp a row"};
   });
 }
 

@@ -8,8 +8,7 @@ namespace {
 
 class PackRows final : public Step {
  public:
-  PackRows(Operands&& operands, DType kept)
-      : Step(std::move(operands), kept), launcher_(device().launcher<PackRowsParams>("pack_rows")) {}
+  PackRows(Operands& operands, DType kept) : Step(operands, kept), launcher_(device().launcher<PackRowsParams>("pack_rows")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -39,7 +38,7 @@ PrepareResult prepare_pack_rows(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     const DType kept = want_kept(operands, 0, "x");
-    return Preparation{std::make_unique<PackRows>(std::move(operands), kept), "rows copied whole"};
+    return Preparation{std::make_unique<PackRows>(operands, kept), "rows copied whole"};
   });
 }
 

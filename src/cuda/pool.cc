@@ -10,8 +10,8 @@ namespace {
 
 class Pool final : public Step {
  public:
-  Pool(Operands&& operands, PoolMode mode)
-      : Step(std::move(operands), DType::f32), mode_(mode), launcher_(device().launcher<PoolParams>("pool")) {}
+  Pool(Operands& operands, PoolMode mode)
+      : Step(operands, DType::f32), mode_(mode), launcher_(device().launcher<PoolParams>("pool")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -45,7 +45,7 @@ PrepareResult prepare_pool(const KernelRequest& request) {
     const PoolMode mode = pool_mode_named<PoolMode>(request.node.text("mode"));
     if (operands.has(1)) want_number(operands, 1, "the mask");
     operands.want(0, operands.value(0).constant ? DType::f32 : operands.stored(0), "x");
-    return Preparation{std::make_unique<Pool>(std::move(operands), mode), "a warp's lanes share columns, sums in f32"};
+    return Preparation{std::make_unique<Pool>(operands, mode), "a warp's lanes share columns, sums in f32"};
   });
 }
 

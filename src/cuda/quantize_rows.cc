@@ -12,8 +12,8 @@ enum Input : size_t { kX, kQuantization };
 
 class QuantizeRows final : public Step {
  public:
-  explicit QuantizeRows(Operands&& operands)
-      : Step(std::move(operands), DType::f32),  // the scales
+  explicit QuantizeRows(Operands& operands)
+      : Step(operands, DType::f32),  // the scales
         element_(element_of(operands.computed())),
         fixed_(operands.has(kQuantization)),
         e4m3_(quantizes_to_e4m3(operands.node())),
@@ -50,7 +50,7 @@ PrepareResult prepare_quantize_rows(const KernelRequest& request) {
     Operands operands(request);
     operands.want(kX, operands.computed(), "x");
     if (operands.has(kQuantization)) operands.want(kQuantization, DType::f32, "the quantization");
-    return Preparation{std::make_unique<QuantizeRows>(std::move(operands)), "a block a row"};
+    return Preparation{std::make_unique<QuantizeRows>(operands), "a block a row"};
   });
 }
 

@@ -15,8 +15,8 @@ constexpr std::string_view kFunctions[] = {"mean", "sum", "max",        "min",  
 
 class Reduce final : public Step {
  public:
-  Reduce(Operands&& operands, ReduceFunction function, std::array<bool, kMostAxes> reduced)
-      : Step(std::move(operands), DType::f32),
+  Reduce(Operands& operands, ReduceFunction function, std::array<bool, kMostAxes> reduced)
+      : Step(operands, DType::f32),
         function_(function),
         reduced_(reduced),
         launcher_(device().launcher<ReduceParams>("reduce")) {}
@@ -71,7 +71,7 @@ PrepareResult prepare_reduce(const KernelRequest& request) {
     for (int64_t axis : axes) reduced[static_cast<size_t>(axis < 0 ? axis + rank : axis)] = true;
     if (axes.empty() && request.node.integer("noop_with_empty_axes") == 0) reduced.fill(true);
     return Preparation{
-        std::make_unique<Reduce>(std::move(operands), static_cast<ReduceFunction>(function - std::begin(kFunctions)), reduced),
+        std::make_unique<Reduce>(operands, static_cast<ReduceFunction>(function - std::begin(kFunctions)), reduced),
         "a warp or a block a result"};
   });
 }

@@ -7,7 +7,7 @@ namespace {
 
 class Reshape final : public Step {
  public:
-  Reshape(Operands&& operands, DType kept) : Step(std::move(operands), kept) {}
+  Reshape(Operands& operands, DType kept) : Step(operands, kept) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -21,7 +21,7 @@ PrepareResult prepare_reshape(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     const DType kept = want_kept(operands, 0, "x");
-    return Preparation{std::make_unique<Reshape>(std::move(operands), kept), "the bytes as they lie"};
+    return Preparation{std::make_unique<Reshape>(operands, kept), "the bytes as they lie"};
   });
 }
 

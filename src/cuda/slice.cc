@@ -14,7 +14,7 @@ struct Cut {
 
 class Slice final : public CopyStep {
  public:
-  Slice(Operands&& operands, DType kept, std::vector<Cut> cuts) : CopyStep(std::move(operands), kept), cuts_(std::move(cuts)) {}
+  Slice(Operands& operands, DType kept, std::vector<Cut> cuts) : CopyStep(operands, kept), cuts_(std::move(cuts)) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -55,7 +55,7 @@ PrepareResult prepare_slice(const KernelRequest& request) {
       cuts.push_back({static_cast<int>(axis < 0 ? axis + rank : axis), starts[i], ends[i], operands.has(4) ? numbers(4)[i] : 1});
     }
     const DType kept = want_kept(operands, 0, "x");
-    return Preparation{std::make_unique<Slice>(std::move(operands), kept, std::move(cuts)), "elements copied"};
+    return Preparation{std::make_unique<Slice>(operands, kept, std::move(cuts)), "elements copied"};
   });
 }
 

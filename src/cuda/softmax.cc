@@ -8,11 +8,8 @@ namespace {
 
 class Softmax final : public Step {
  public:
-  Softmax(Operands&& operands, int axis, bool logarithm)
-      : Step(std::move(operands), DType::f32),
-        axis_(axis),
-        logarithm_(logarithm),
-        launcher_(device().launcher<SoftmaxParams>("softmax")) {}
+  Softmax(Operands& operands, int axis, bool logarithm)
+      : Step(operands, DType::f32), axis_(axis), logarithm_(logarithm), launcher_(device().launcher<SoftmaxParams>("softmax")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -42,7 +39,7 @@ PrepareResult prepare_softmax(const KernelRequest& request) {
     Operands operands(request);
     operands.want(0, DType::f32, "x");
     const int64_t axis = request.node.integer("axis", -1), rank = static_cast<int64_t>(operands.value(0).shape.size());
-    return Preparation{std::make_unique<Softmax>(std::move(operands), static_cast<int>(axis < 0 ? axis + rank : axis),
+    return Preparation{std::make_unique<Softmax>(operands, static_cast<int>(axis < 0 ? axis + rank : axis),
                                                  request.node.integer("logarithm") != 0),
                        "a warp or a block a row"};
   });

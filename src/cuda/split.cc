@@ -6,7 +6,7 @@ namespace {
 
 class Split final : public CopyStep {
  public:
-  Split(Operands&& operands, DType kept, int axis) : CopyStep(std::move(operands), kept), axis_(axis) {}
+  Split(Operands& operands, DType kept, int axis) : CopyStep(operands, kept), axis_(axis) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -31,7 +31,7 @@ PrepareResult prepare_split(const KernelRequest& request) {
     Operands operands(request);
     const int64_t axis = request.node.integer("axis"), rank = static_cast<int64_t>(operands.value(0).shape.size());
     const DType kept = want_kept(operands, 0, "x");
-    return Preparation{std::make_unique<Split>(std::move(operands), kept, static_cast<int>(axis < 0 ? axis + rank : axis)),
+    return Preparation{std::make_unique<Split>(operands, kept, static_cast<int>(axis < 0 ? axis + rank : axis)),
                        "elements copied, a launch a part"};
   });
 }

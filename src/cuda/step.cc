@@ -70,7 +70,7 @@ void Operands::want_as_it_is(size_t input) {
   if (own.constant) constants_.push_back({input, own.dtype, device_->upload(*own.constant, own.dtype)});
 }
 
-Step::Step(Operands&& operands, DType result)
+Step::Step(Operands& operands, DType result)
     : device_(std::move(operands.device_)),
       result_(result),
       result_shape_(operands.result().shape),

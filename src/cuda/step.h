@@ -80,8 +80,8 @@ class Operands {
 // A step that puts its work on the stream.
 class Step : public Kernel {
  public:
-  // `result`: how float outputs are kept. Afterwards `operands` still tells of the node and its precision.
-  Step(Operands&& operands, DType result);
+  // Takes what `operands` holds on the device; it still tells of the node and its precision. `result`: how float outputs are kept.
+  Step(Operands& operands, DType result);
 
   void run(const KernelContext& context) const final;
   size_t workspace_bytes(const BatchLimits& limits, int threads) const final;

@@ -8,8 +8,8 @@ namespace {
 
 class TopKLogSumExp final : public Step {
  public:
-  TopKLogSumExp(Operands&& operands, int32_t k)
-      : Step(std::move(operands), DType::f32), k_(k), launcher_(device().launcher<TopKLogSumExpParams>("top_k_log_sum_exp")) {}
+  TopKLogSumExp(Operands& operands, int32_t k)
+      : Step(operands, DType::f32), k_(k), launcher_(device().launcher<TopKLogSumExpParams>("top_k_log_sum_exp")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -40,7 +40,7 @@ PrepareResult prepare_top_k_log_sum_exp(const KernelRequest& request) {
     operands.want(0, operands.value(0).constant ? DType::f32 : operands.stored(0), "x");
     const int64_t k = request.node.integer("k");
     if (k > kTopKMost) throw Refused{fmt::format("{} of a row: at most {}", k, kTopKMost)};
-    return Preparation{std::make_unique<TopKLogSumExp>(std::move(operands), static_cast<int32_t>(k)), "a block a row"};
+    return Preparation{std::make_unique<TopKLogSumExp>(operands, static_cast<int32_t>(k)), "a block a row"};
   });
 }
 

@@ -8,8 +8,8 @@ namespace {
 
 class Transpose final : public CopyStep {
  public:
-  Transpose(Operands&& operands, DType kept, std::vector<int64_t> permutation)
-      : CopyStep(std::move(operands), kept), permutation_(std::move(permutation)) {}
+  Transpose(Operands& operands, DType kept, std::vector<int64_t> permutation)
+      : CopyStep(operands, kept), permutation_(std::move(permutation)) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -36,7 +36,7 @@ PrepareResult prepare_transpose(const KernelRequest& request) {
       std::iota(permutation.rbegin(), permutation.rend(), 0);
     }
     const DType kept = want_kept(operands, 0, "x");
-    return Preparation{std::make_unique<Transpose>(std::move(operands), kept, std::move(permutation)),
+    return Preparation{std::make_unique<Transpose>(operands, kept, std::move(permutation)),
                        "elements copied, in tiles where both do not lie dense along one axis"};
   });
 }

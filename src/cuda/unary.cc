@@ -55,8 +55,8 @@ constexpr Function kFunctions[] = {{"identity"},
 
 class UnaryStep final : public Step {
  public:
-  UnaryStep(Operands&& operands, const UnaryParams& params)
-      : Step(std::move(operands), DType::f32), params_(params), launcher_(device().launcher<UnaryParams>("unary")) {}
+  UnaryStep(Operands& operands, const UnaryParams& params)
+      : Step(operands, DType::f32), params_(params), launcher_(device().launcher<UnaryParams>("unary")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -91,7 +91,7 @@ PrepareResult prepare_unary(const KernelRequest& request) {
     params.beta = static_cast<float>(node.real("beta", found->beta));
     params.positive = node.integer("detect_positive", 1) != 0;
     params.negative = node.integer("detect_negative", 1) != 0;
-    return Preparation{std::make_unique<UnaryStep>(std::move(operands), params), "one element a thread"};
+    return Preparation{std::make_unique<UnaryStep>(operands, params), "one element a thread"};
   });
 }
 

@@ -9,7 +9,7 @@ namespace {
 
 class Where final : public Step {
  public:
-  Where(Operands&& operands, DType kept) : Step(std::move(operands), kept), launcher_(device().launcher<WhereParams>("where")) {}
+  Where(Operands& operands, DType kept) : Step(operands, kept), launcher_(device().launcher<WhereParams>("where")) {}
 
  protected:
   void enqueue(const KernelContext& context) const override {
@@ -40,7 +40,7 @@ PrepareResult prepare_where(const KernelRequest& request) {
     Operands operands(request);
     operands.want_as_it_is(0);
     const DType kept = want_alike(operands, 1, 3, "a or b");
-    return Preparation{std::make_unique<Where>(std::move(operands), kept), "one element a thread"};
+    return Preparation{std::make_unique<Where>(operands, kept), "one element a thread"};
   });
 }
 
