@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "base/bytes_fuzz.h"
 #include "base/error.h"
 #include "bertie/engine.h"
 
@@ -13,25 +14,6 @@ namespace {
 using namespace bertie;
 
 constexpr int64_t kVocabulary = 30, kHidden = 16, kHeads = 2, kPositions = 12;
-
-class Bytes {
- public:
-  Bytes(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-  uint8_t take() {
-    if (size_ == 0) return 0;
-    --size_;
-    return *data_++;
-  }
-  // One of few, so that sound values are common.
-  template <typename T, size_t N>
-  T choose(const std::array<T, N>& values) {
-    return values[take() % N];
-  }
-
- private:
-  const uint8_t* data_;
-  size_t size_;
-};
 
 Tensor weight(const Shape& shape, float scale) {
   std::vector<float> values(static_cast<size_t>(shape.elements()));
@@ -72,7 +54,7 @@ Tensor any_tensor(Bytes& bytes, int64_t batch, int64_t width) {
   const DType dtype =
       bytes.choose(std::array{DType::i64, DType::i64, DType::i64, DType::i32, DType::boolean, DType::u8, DType::f32, DType::f64});
   Shape shape = {batch, width};
-  const uint8_t kind = bytes.take() % 16;
+  const uint8_t kind = bytes.take<uint8_t>() % 16;
   if (kind == 0) shape = {bytes.choose(kExtents), bytes.choose(kExtents)};
   if (kind == 1) shape = {width};
   if (kind == 2) shape = {};
@@ -82,7 +64,7 @@ Tensor any_tensor(Bytes& bytes, int64_t batch, int64_t width) {
   std::shared_ptr<std::byte[]> storage(new std::byte[count * dtype_size(dtype) + 1]());
   const uint8_t most = bytes.choose(std::array<uint8_t, 6>{1, 1, 2, 12, 30, 255});
   for (size_t i = 0; i < count; ++i) {
-    const auto number = static_cast<int64_t>(bytes.take() % (most + 1)) - (most == 255 ? 100 : 0);
+    const auto number = static_cast<int64_t>(bytes.take<uint8_t>() % (most + 1)) - (most == 255 ? 100 : 0);
     std::byte* const to = storage.get() + i * dtype_size(dtype);
     const auto put = [&](auto value) { std::memcpy(to, &value, sizeof value); };
     if (dtype == DType::i64) put(number);
@@ -116,7 +98,7 @@ void run(TensorSession& session, Bytes bytes) {
   const int64_t batch = bytes.choose(std::array<int64_t, 4>{1, 2, 3, 0}),
                 width = bytes.choose(std::array<int64_t, 4>{7, 1, 12, 0});
   std::vector<NamedTensor> inputs;
-  const uint8_t given = bytes.take();
+  const uint8_t given = bytes.take<uint8_t>();
   for (size_t i = 0; i < kNames.size(); ++i) {
     const bool usual = i == 0 || i == 1;
     if (((given >> i & 1) != 0) != usual) inputs.push_back({kNames[i], any_tensor(bytes, batch, width), ""});
@@ -153,6 +135,6 @@ void run(TensorSession& session, Bytes bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static TensorSession packed(engine(false)), padded(engine(true));
   Bytes bytes(data, size);
-  run(bytes.take() % 2 ? padded : packed, bytes);
+  run(bytes.take<uint8_t>() % 2 ? padded : packed, bytes);
   return 0;
 }

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "base/bytes_fuzz.h"
 #include "base/error.h"
 #include "bertie/plugin.h"
 #include "network/plugin_check.h"
@@ -11,28 +12,7 @@
 
 namespace {
 
-class Bytes {
- public:
-  Bytes(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-  template <typename T>
-  T take() {
-    T value = {};
-    const size_t count = std::min(sizeof(T), size_);
-    if (count) std::memcpy(&value, data_, count);
-    data_ += count;
-    size_ -= count;
-    return value;
-  }
-  // One of few, so that sound values are common.
-  template <typename T, size_t N>
-  T choose(const std::array<T, N>& values) {
-    return values[take<uint8_t>() % N];
-  }
-
- private:
-  const uint8_t* data_;
-  size_t size_;
-};
+using bertie::Bytes;
 
 int32_t infer(void*, const BertieNode*, const BertieShapes*, const BertieText*) { return BERTIE_FAILED; }
 int32_t prepare(void*, const BertieNode*, const BertieDevice*, void**, const BertieText*) { return BERTIE_REFUSED; }

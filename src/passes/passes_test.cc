@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "base/message_of_test.h"
-#include "passes/pass.h"
+#include "passes/layer_test.h"
 #include "quant/int8.h"
 
 namespace bertie {
@@ -15,65 +15,6 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
-
-Tensor constant(const Shape& shape, float start = 0) {
-  std::vector<float> values(static_cast<size_t>(shape.elements()));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = start + static_cast<float>(i);
-  return Tensor::from_floats(shape, values);
-}
-
-// Grows with i, and is no multiple of a step: rows of integers would be eight bits already.
-float uneven(float i) { return i + 1 / (i + 3); }
-
-Tensor weights(const Shape& shape, float start) {
-  std::vector<float> values(static_cast<size_t>(shape.elements()));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = uneven(start + static_cast<float>(i));
-  return Tensor::from_floats(shape, values);
-}
-
-// One encoder layer of two heads, as a model family lays it down.
-struct Layer {
-  int64_t width = 4;
-  Network network;
-  ValueId ids = network.add_input("input_ids", DType::i64, {"batch", "sequence"});
-  ValueId mask = network.add_input("attention_mask", DType::i64, {"batch", "sequence"});
-  ValueId types = network.add_input("token_type_ids", DType::i64, {"batch", "sequence"});
-  ValueId positions = network.add_input("position_ids", DType::i64, {"batch", "sequence"});
-  ValueId word_table = network.add_constant("word", constant({9, width}));
-  ValueId gamma = network.add_constant("gamma", constant({width}, 1));
-  ValueId hidden = kNone;
-  float first = 0;  // element of the next weight
-
-  ValueId linear(ValueId x, int64_t rows, const std::string& name) {
-    const int64_t columns = network.value(x).shape.back().size;
-    const float start = first++;  // no two layers alike
-    return network.add_linear(x, network.add_constant(name + ".weight", weights({rows, columns}, start)),
-                              network.add_constant(name + ".bias", constant({rows}, start)), name);
-  }
-
-  explicit Layer(int64_t of_width = 4) : width(of_width) {
-    const ValueId word = network.add_embedding(word_table, ids, "word");
-    const ValueId type = network.add_embedding(network.add_constant("type", constant({2, width})), types, "type");
-    const ValueId position = network.add_embedding(network.add_constant("position", constant({8, width})), positions, "position");
-    const ValueId sum = network.add_elementwise("add", network.add_elementwise("add", word, type), position);
-    const ValueId x = network.add_layer_norm(sum, gamma, gamma, 1e-12, "embedding_norm");
-    const ValueId q = linear(x, width, "query");
-    const ValueId k = linear(x, width, "key");
-    const ValueId v = linear(x, width, "value");
-    const ValueId context = network.add_attention(q, k, v, mask, kNone, 2, 0.7, "attention");
-    const ValueId y = network.add_layer_norm(network.add_elementwise("add", linear(context, width, "projection"), x), gamma,
-                                             gamma, 1e-12, "norm1");
-    const ValueId wide = network.add_gelu(linear(y, 4 * width, "intermediate"), "none", "act");
-    hidden =
-        network.add_layer_norm(network.add_elementwise("add", linear(wide, width, "output"), y), gamma, gamma, 1e-12, "norm2");
-  }
-
-  std::vector<std::string> ops() const {
-    std::vector<std::string> names;
-    for (NodeId id : network.order()) names.push_back(network.node(id).op);
-    return names;
-  }
-};
 
 const PassReport& report(const std::vector<PassReport>& reports, std::string_view name) {
   return *std::find_if(reports.begin(), reports.end(), [&](const PassReport& r) { return r.name == name; });
@@ -117,10 +58,6 @@ TEST(PassesTest, InInt8LinearLayersReadRowsThatTheOpBeforeQuantised) {
     EXPECT_EQ(scales.constant->view().as<float>()[row], largest / 127.0f);
     EXPECT_EQ(values.constant->view().as<int8_t>()[16 * row + 15], 127);
   }
-}
-
-TensorView constant_of(const Network& network, const Node& node, size_t input) {
-  return network.value(node.input(input)).constant->view();
 }
 
 // Of layer "output": one wide channel, all of one mean.
@@ -181,8 +118,6 @@ TEST(PassesTest, ACalibrationFixesTheScalesOfWhatItNames) {
   EXPECT_THAT(message_of([&] { run_passes(other.network, {.precision = "int8", .calibration = &calibration}); }),
               HasSubstr("calibration of layer 'output': it is of 15 columns; the layer has 16"));
 }
-
-PassOptions in_fp8() { return {.precision = "fp8", .linear_only = {"fp8"}, .float_precision = "fp16"}; }
 
 // Powers of two under which what the weights allow has its place.
 TEST(PassesTest, InFp8ScalesAreFixedByTheWeights) {
@@ -384,122 +319,6 @@ TEST(PassesTest, RowsBetweenLinearLayersInBfloat16StayInIt) {
   PassOptions reader = bf16;
   reader.layer_precision = {{"output", "fp32"}};
   EXPECT_THAT(kept(reader, false, false), ElementsAre());
-}
-
-bool fuses_all(int64_t, int64_t) { return true; }
-
-std::vector<std::string> ops_with(const PassOptions& options, const std::function<void(Layer&)>& change = {}) {
-  Layer layer;
-  layer.network.add_output("last_hidden_state", layer.hidden);
-  if (change) change(layer);
-  run_passes(layer.network, options);
-  return layer.ops();
-}
-
-constexpr const char* kFusedOp = "linear_skip_layer_norm";
-
-TEST(PassesTest, ALinearLayerBeforeALayerNormBecomesOneWithIt) {
-  for (const char* precision : {"fp16", "bf16"}) {
-    Layer layer;
-    layer.network.add_output("last_hidden_state", layer.hidden);
-    std::vector<std::pair<int64_t, int64_t>> asked;
-    const auto fuses = [&](int64_t columns, int64_t depth_bytes) {
-      asked.emplace_back(columns, depth_bytes);
-      return true;
-    };
-    run_passes(layer.network, {.precision = precision, .fuses_linear_layer_norm = fuses});
-    EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "linear", "attention", kFusedOp, "linear", kFusedOp));
-    EXPECT_THAT(asked, ElementsAre(std::pair(4, 8), std::pair(4, 32)));
-    const Node& fused = layer.network.node(layer.network.order()[3]);
-    EXPECT_EQ(fused.text("precision", "fp32"), precision);
-    EXPECT_EQ(fused.real("epsilon"), 1e-12);
-    EXPECT_EQ(fused.name, "norm1.skip");
-    EXPECT_EQ(layer.network.value(fused.input(4)).name, "projection.bias");
-    EXPECT_EQ(layer.network.value(fused.input(6)).name, "gamma");
-  }
-}
-
-TEST(PassesTest, ALinearLayerStaysBesideALayerNorm) {
-  const auto fused = [](const PassOptions& options, const std::function<void(Layer&)>& change = {}) {
-    const std::vector<std::string> ops = ops_with(options, change);
-    return std::count(ops.begin(), ops.end(), kFusedOp);
-  };
-  const PassOptions options{.precision = "fp16", .fuses_linear_layer_norm = fuses_all};
-  EXPECT_EQ(fused({.precision = "fp16"}), 0) << "no kernels";
-  EXPECT_EQ(fused({.fuses_linear_layer_norm = fuses_all}), 0) << "in fp32";
-  EXPECT_EQ(fused({.precision = "tf32", .fuses_linear_layer_norm = fuses_all}), 0);
-  EXPECT_EQ(fused({.precision = "fp16", .fuses_linear_layer_norm = [](int64_t, int64_t depth) { return depth == 32; }}), 1);
-  EXPECT_EQ(fused({.precision = "fp16", .layer_precision = {{"projection", "fp32"}}, .fuses_linear_layer_norm = fuses_all}), 1);
-  const auto product = [](Layer& layer, std::string_view name) {
-    for (NodeId id : layer.network.order())
-      if (layer.network.node(id).name == name) return layer.network.node(id).outputs[0];
-    return kNone;
-  };
-  EXPECT_EQ(fused(options, [&](Layer& layer) { layer.network.add_output("read_too", product(layer, "projection")); }), 1);
-  EXPECT_EQ(fused(options,
-                  [&](Layer& layer) {
-                    const NodeId id = layer.network.value(product(layer, "output")).producer;
-                    layer.network.mutable_node(id).attributes["activation"] = std::string("relu");
-                  }),
-            1);
-}
-
-TEST(PassesTest, EightBitLayersBeforeLayerNormsTooWhereScalesAreFixed) {
-  Layer layer(16);
-  layer.network.add_output("last_hidden_state", layer.hidden);
-  PassOptions options = in_fp8();
-  options.fuses_linear_layer_norm = fuses_all;
-  run_passes(layer.network, options);
-  EXPECT_THAT(layer.ops(), ElementsAre("embedding_layer_norm", "fp8_linear", "attention", kFusedOp, "fp8_linear", kFusedOp));
-  const Node& first = layer.network.node(layer.network.order()[3]);
-  EXPECT_EQ(first.text("quantize_output", "none") + " " + first.text("quantize_element", "int8"), "fixed_both e4m3");
-  EXPECT_EQ(first.text("precision", "fp32"), "fp16");
-  EXPECT_EQ(constant_of(layer.network, first, 8).shape, (Shape{2, 16}));
-  // The first norm's rows have scales of their own.
-  EXPECT_THAT(
-      ops_with({.precision = "int8", .float_precision = "fp16", .fuses_linear_layer_norm = fuses_all}),
-      ElementsAre("embedding_layer_norm", "int8_linear", "attention", "int8_linear", "skip_layer_norm", "int8_linear", kFusedOp));
-  Calibration calibration;
-  calibration.layers["intermediate"].scale = 0.25f;
-  const std::vector<std::string> ops = ops_with(
-      {.precision = "int8", .calibration = &calibration, .float_precision = "fp16", .fuses_linear_layer_norm = fuses_all});
-  EXPECT_EQ(std::count(ops.begin(), ops.end(), kFusedOp), 2);
-}
-
-// A layer with a linear layer and a layer norm in one node behind it, and a head.
-Layer layer_with_fused(int64_t head_width) {
-  Layer layer(16);
-  const ValueId weight = layer.network.add_constant("fused.weight", weights({16, 16}, 3));
-  const ValueId fused = layer.network.add_node(
-      kFusedOp, {layer.hidden, kNone, weight, kNone, kNone, layer.hidden, layer.gamma, layer.gamma}, {{"epsilon", 1e-12}})[0];
-  layer.network.add_output("logits", layer.linear(fused, head_width, "decoder"));
-  return layer;
-}
-
-const Node& only(const Network& network, std::string_view op) {
-  const auto order = network.order();
-  return network.node(*std::find_if(order.begin(), order.end(), [&](NodeId id) { return network.node(id).op == op; }));
-}
-
-TEST(PassesTest, RowsOfALayerNormWithItsLinearLayerArePackedAndSelected) {
-  Layer packed = layer_with_fused(9);
-  run_passes(packed.network, {});
-  EXPECT_EQ(to_string(packed.network.value(only(packed.network, kFusedOp).outputs[0]).shape), "[tokens, 16]");
-  Layer selected = layer_with_fused(9);
-  run_passes(selected.network, {.select_rows = {"logits"}});
-  EXPECT_EQ(to_string(selected.network.value(only(selected.network, kFusedOp).outputs[0]).shape), "[rows, 16]");
-  EXPECT_EQ(to_string(selected.network.value(only(selected.network, "attention").outputs[0]).shape), "[rows, 16]");
-}
-
-TEST(PassesTest, InFp8RowsOfALayerNormWithItsLinearLayerAreBound) {
-  Layer layer = layer_with_fused(32);
-  run_passes(layer.network, in_fp8());
-  const Node& head = layer.network.node(layer.network.order().back());
-  ASSERT_EQ(head.op, "fp8_linear");
-  // gamma and beta are 1 to 16.
-  const double scale = constant_of(layer.network, head, 1).as<float>()[0], bound = 1.125 * (4 * 16 + 16);
-  EXPECT_GE(scale * 448, bound);
-  EXPECT_LT(scale * 224, bound);
 }
 
 TEST(PassesTest, InInt8AnEmbeddingsTableStaysAsItIs) {
