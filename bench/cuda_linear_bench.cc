@@ -13,7 +13,6 @@
 #include "cuda/cuda_device.h"
 #include "cuda/kernels/cluster_linear.h"
 #include "cuda/kernels/linear_layer_norm.h"
-#include "cuda/kernels/warp_layer_norm.h"
 #include "cuda/kernels/wgmma_linear.h"
 
 namespace {
@@ -221,36 +220,12 @@ void run_layer_norms(Bench& bench) {
           params.mailboxes = bench.stream->mailboxes();
           const auto next_weight = [&] { return bench.next_weight(columns * depth * (eight_bits ? 1 : 2)); };
           const auto multiply = [&] {
-            cuda::WgmmaLinearParams own{};
-            own.x = params.x;
-            own.weight = next_weight();
-            own.bias = params.bias;
-            own.y = bench.product.data();
-            own.operands = operands;
-            own.element = Element::f16;
-            own.x_scale = params.x_scale;
-            own.one_scale = 1;
-            own.w_scale = params.w_scale;
-            own.rows = rows;
-            own.columns = columns;
-            own.depth = depth;
-            bench.device->launch(linear, own, *bench.stream);
+            params.weight = next_weight();
+            bench.device->launch(linear, cuda::linear_of(params, bench.product.data()), *bench.stream);
           };
           const auto apart = [&] {
             multiply();
-            cuda::AnyLayerNormParams own{};
-            own.x = bench.product.data();
-            own.residual = params.residual;
-            own.gamma = params.gamma;
-            own.beta = params.beta;
-            own.y = params.y;
-            own.element = Element::f16;
-            own.quantized = params.quantized;
-            own.constant = 1;
-            own.epsilon = params.epsilon;
-            own.rows = rows;
-            own.width = columns;
-            bench.device->launch(norm, own, *bench.stream);
+            bench.device->launch(norm, cuda::layer_norm_of(params, bench.product.data()), *bench.stream);
           };
           const auto together = [&] {
             params.weight = next_weight();

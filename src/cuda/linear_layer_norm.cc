@@ -5,7 +5,6 @@
 #include "backend/batch_shape.h"
 #include "cuda/eight_bit_linear.h"
 #include "cuda/hopper_linear.h"
-#include "cuda/kernels/warp_layer_norm.h"
 #include "cuda/ops.h"
 #include "cuda/quantized_rows.h"
 #include "network/linear_skip_layer_norm.h"
@@ -53,51 +52,18 @@ class LinearLayerNorm final : public Step {
     params.overflow = overflow(context);
     params.step = context.device->step;
     params.mailboxes = context.device->stream.mailboxes();
-    if (params.mailboxes && linear_layer_norm_pays(params.rows, columns_, operands_, device().properties().multiprocessors))
-      device().launch(launcher_, params, context.device->stream);
-    else if (params.rows > 0)
-      run_apart(params, context.workspace.data(), context.device->stream);
+    const Stream& stream = context.device->stream;
+    if (params.mailboxes && linear_layer_norm_pays(params.rows, columns_, operands_, device().properties().multiprocessors)) {
+      device().launch(launcher_, params, stream);
+    } else if (params.rows > 0) {
+      void* const product = context.workspace.data();
+      linear_.launch(linear_of(params, product), stream);
+      device().launch(norm_, layer_norm_of(params, product), stream);
+    }
   }
 
  private:
   size_t bytes_of(int64_t rows) const { return static_cast<size_t>(rows * columns_) * sizeof(uint16_t); }
-
-  void run_apart(const LinearLayerNormParams& params, void* product, const Stream& stream) const {
-    WgmmaLinearParams linear{};
-    linear.x = params.x;
-    linear.weight = params.weight;
-    linear.bias = params.bias;
-    linear.y = product;
-    linear.operands = params.operands;
-    linear.element = params.element;
-    linear.x_scale = params.x_scale;
-    linear.one_scale = params.one_scale;
-    linear.w_scale = params.w_scale;
-    linear.activation = Activation::none;
-    linear.rows = params.rows;
-    linear.columns = params.columns;
-    linear.depth = params.depth;
-    linear.live_rows = params.live_rows;
-    linear.overflow = params.overflow;
-    linear.step = params.step;
-    linear_.launch(linear, stream);
-    AnyLayerNormParams norm{};
-    norm.x = product;
-    norm.residual = params.residual;
-    norm.gamma = params.gamma;
-    norm.beta = params.beta;
-    norm.y = params.y;
-    norm.element = params.element;
-    norm.quantized = params.quantized;
-    norm.constant = true;
-    norm.epsilon = params.epsilon;
-    norm.rows = params.rows;
-    norm.width = params.columns;
-    norm.live_rows = params.live_rows;
-    norm.overflow = params.overflow;
-    norm.step = params.step;
-    device().launch(norm_, norm, stream);
-  }
 
   RowOutput output_;
   SymbolicShape result_shape_;

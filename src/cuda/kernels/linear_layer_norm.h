@@ -3,6 +3,7 @@
 // warp_layer_norm's.
 #pragma once
 
+#include "cuda/kernels/any_layer_norm.h"
 #include "cuda/kernels/wgmma_linear.h"
 
 namespace bertie::cuda {
@@ -29,6 +30,46 @@ struct LinearLayerNormParams {
   void*
       mailboxes;  // linear_layer_norm_mailbox_bytes, zeros before the first launch; launches that share them stand in one stream
 };
+
+// The two launches that one stands for, the rows between them at `product`, [rows, columns].
+inline WgmmaLinearParams linear_of(const LinearLayerNormParams& params, void* product) {
+  WgmmaLinearParams linear{};
+  linear.x = params.x;
+  linear.weight = params.weight;
+  linear.bias = params.bias;
+  linear.y = product;
+  linear.operands = params.operands;
+  linear.element = params.element;
+  linear.x_scale = params.x_scale;
+  linear.one_scale = params.one_scale;
+  linear.w_scale = params.w_scale;
+  linear.activation = Activation::none;
+  linear.rows = params.rows;
+  linear.columns = params.columns;
+  linear.depth = params.depth;
+  linear.live_rows = params.live_rows;
+  linear.overflow = params.overflow;
+  linear.step = params.step;
+  return linear;
+}
+inline AnyLayerNormParams layer_norm_of(const LinearLayerNormParams& params, const void* product) {
+  AnyLayerNormParams norm{};
+  norm.x = product;
+  norm.residual = params.residual;
+  norm.gamma = params.gamma;
+  norm.beta = params.beta;
+  norm.y = params.y;
+  norm.element = params.element;
+  norm.quantized = params.quantized;
+  norm.constant = true;
+  norm.epsilon = params.epsilon;
+  norm.rows = params.rows;
+  norm.width = params.columns;
+  norm.live_rows = params.live_rows;
+  norm.overflow = params.overflow;
+  norm.step = params.step;
+  return norm;
+}
 
 constexpr int64_t linear_layer_norm_mailbox_bytes(int multiprocessors) { return (1 + int64_t{multiprocessors} * 1024) * 16; }
 // Whose launches may run at a time: blocks that wait for others of their group, at most three of a launch, leave these multiprocessors to run on.
