@@ -8,21 +8,18 @@
 #include <cstring>
 #include <numeric>
 
-#include "network/op.h"
-#include "tests/support/eight_bits.h"
-
 namespace bertie::test {
+
+std::mt19937 generator(const std::string& name) {
+  std::seed_seq seed(name.begin(), name.end());
+  return std::mt19937(seed);
+}
+
 namespace {
 
 constexpr double kEpsilon = 0x1p-24;  // half an ulp of 1
 
 double bound(int64_t terms, double magnitude) { return 8 * kEpsilon * (4 + std::sqrt(static_cast<double>(terms))) * magnitude; }
-
-// Different values for each case, the same ones in every run.
-std::mt19937 generator(const std::string& name) {
-  std::seed_seq seed(name.begin(), name.end());
-  return std::mt19937(seed);
-}
 
 int64_t total(const std::vector<int64_t>& lengths) { return std::accumulate(lengths.begin(), lengths.end(), int64_t{0}); }
 
@@ -142,38 +139,6 @@ ConformanceCase linear_case(int64_t rows, int64_t depth, int64_t columns, DType 
   result.op.inputs = {{random_tensor(random, {rows, depth})}, {random_tensor(random, {columns, depth}, dtype), true}, {}};
   if (bias) result.op.inputs[2] = {random_tensor(random, {columns}, dtype), true};
   result.element_bound = bound(depth, 4 * (1 + std::sqrt(static_cast<double>(depth))));
-  return result;
-}
-
-// `dtype`: of the weight, and of x where it has eight bits.
-ConformanceCase linear_skip_layer_norm_case(int64_t rows, int64_t depth, int64_t columns, DType dtype, bool bias,
-                                            bool one_scale) {
-  ConformanceCase result;
-  result.name = fmt::format("linear_skip_layer_norm [{}, {}] x {} {}{}{}", rows, depth, columns, dtype_name(dtype),
-                            bias ? " bias" : "", one_scale ? " one scale" : "");
-  auto random = generator(result.name);
-  result.op.op = "linear_skip_layer_norm";
-  result.op.attributes = {{"epsilon", 1e-5}};
-  std::vector<Operand>& inputs = result.op.inputs;
-  inputs.resize(8);
-  if (is_float(dtype)) {
-    inputs[0] = {random_tensor(random, {rows, depth})};
-    inputs[2] = {random_tensor(random, {columns, depth}, dtype, 0.06f), true};
-  } else {
-    const auto eight_bits = [&](const Shape& shape) {
-      return dtype == DType::i8 ? random_integers(random, shape) : random_codes(random, shape, 8);
-    };
-    const float scale = dtype == DType::i8 ? 0.01f : 0.1f;  // of x; of the weight a tenth
-    inputs[0] = {eight_bits({rows, depth})};
-    inputs[1] = one_scale ? Operand{tensor_of({}, {scale}), true}
-                          : Operand{random_tensor(random, {rows}, DType::f32, 0.1f * scale, scale)};
-    inputs[2] = {eight_bits({columns, depth}), true};
-    inputs[3] = {random_tensor(random, {columns}, DType::f32, 0.01f * scale, 0.1f * scale), true};
-  }
-  if (bias) inputs[4] = {random_tensor(random, {columns}), true};
-  inputs[5] = {random_tensor(random, {rows, columns})};
-  inputs[6] = {random_tensor(random, {columns}, DType::f32, 0.2f, 1), true};
-  inputs[7] = {random_tensor(random, {columns}), true};
   return result;
 }
 
@@ -378,24 +343,6 @@ std::vector<ConformanceCase> linear_cases() {
   for (int64_t rows : {0, 1, 127, 128, 129}) cases.push_back(linear_case(rows, 384, 264, DType::f32, "gelu", true));
   for (int64_t columns : {8, 32, 40, 512}) cases.push_back(linear_case(130, 520, columns, DType::f32, "gelu", columns != 40));
   return cases;
-}
-
-std::vector<ConformanceCase> linear_skip_layer_norm_cases(bool eight_bits) {
-  std::vector<ConformanceCase> cases;
-  const std::vector<DType> dtypes =
-      eight_bits ? std::vector{DType::i8, DType::u8} : std::vector{DType::f32, DType::f16, DType::bf16};
-  for (const DType dtype : dtypes) {
-    for (int64_t rows : {0, 1, 127, 130}) cases.push_back(linear_skip_layer_norm_case(rows, 768, 768, dtype, true, rows == 130));
-    for (int64_t columns : {768, 1024})
-      cases.push_back(linear_skip_layer_norm_case(9, 784, columns, dtype, columns != 768, columns == 1024));
-  }
-  return cases;
-}
-
-std::vector<ConformanceCase> large_linear_skip_layer_norm_cases(bool eight_bits) {
-  if (!eight_bits) return {linear_skip_layer_norm_case(8500, 384, 1024, DType::f32, true, false)};
-  return {linear_skip_layer_norm_case(17000, 768, 1024, DType::i8, true, false),
-          linear_skip_layer_norm_case(17000, 768, 1024, DType::u8, true, false)};
 }
 
 namespace {

@@ -1,6 +1,7 @@
 // The case lists that every backend is held to: op, shapes, dtypes and the error allowed against the reference.
 #pragma once
 
+#include <random>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,10 +15,13 @@ struct ConformanceCase {
   OpCase op;
   // Largest absolute error of an element: a few float32 epsilons, times the square root of the number of terms summed, times the size
   // of what is summed.
-  double element_bound;
+  double element_bound = 0;
   // Largest relative error of the whole (Frobenius norm).
   double whole_bound = 2e-6;
 };
+
+// Of a case by its name: different values for each, the same ones in every run.
+std::mt19937 generator(const std::string& name);
 
 // Attention over packed sequences; the reference bound is for standard normal q, k and v.
 struct AttentionShape {
