@@ -131,16 +131,17 @@ class Attention final : public Step {
   Launcher<QuantizeRowsParams> quantize_;
 };
 
-// `refuse`: throws Refused for what this kernel in particular does not take.
-template <typename Refuse>
-PrepareResult prepare(const KernelRequest& request, const char* launcher, int64_t queries, const char* reason, Refuse refuse) {
+// `queries`: of a tile, by the head's width. `refuse`: throws Refused for what this kernel in particular does not take.
+template <typename Queries, typename Refuse>
+PrepareResult prepare(const KernelRequest& request, const char* launcher, Queries queries, const char* reason, Refuse refuse) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     const AttentionShape shape = shape_of(operands);
     want_operands(operands, shape);
     refuse(operands, shape);
     const RowOutput output(operands);
-    return Preparation{std::make_unique<Attention>(operands, output, shape, launcher, queries), reason};
+    return Preparation{std::make_unique<Attention>(operands, output, shape, launcher, queries(static_cast<int>(shape.head_dim))),
+                       reason};
   });
 }
 
@@ -154,20 +155,22 @@ void refuse_what_matrix_units_do_not_take(const Operands& operands, const Attent
 }  // namespace
 
 PrepareResult prepare_any_attention(const KernelRequest& request) {
-  return prepare(request, "any_attention", kAnyAttentionQueries, "any head width, arithmetic in f32",
-                 [](const Operands&, const AttentionShape& shape) {
-                   if (shape.head_dim > kAnyAttentionWidest)
-                     throw Refused{fmt::format("heads of {}: at most {}", shape.head_dim, kAnyAttentionWidest)};
-                 });
+  return prepare(
+      request, "any_attention", [](int) { return kAnyAttentionQueries; }, "any head width, arithmetic in f32",
+      [](const Operands&, const AttentionShape& shape) {
+        if (shape.head_dim > kAnyAttentionWidest)
+          throw Refused{fmt::format("heads of {}: at most {}", shape.head_dim, kAnyAttentionWidest)};
+      });
 }
 
 PrepareResult prepare_tile_attention(const KernelRequest& request) {
-  return prepare(request, "tile_attention", kTileAttentionQueries, "16-bit products on matrix units, softmax in f32",
-                 refuse_what_matrix_units_do_not_take);
+  return prepare(
+      request, "tile_attention", [](int) { return kTileAttentionQueries; }, "16-bit products on matrix units, softmax in f32",
+      refuse_what_matrix_units_do_not_take);
 }
 
 PrepareResult prepare_wgmma_attention(const KernelRequest& request) {
-  return prepare(request, "wgmma_attention", kWgmmaAttentionQueries,
+  return prepare(request, "wgmma_attention", wgmma_attention_queries,
                  "16-bit products by warpgroups, K and V by the copy engine, softmax in f32",
                  [](const Operands& operands, const AttentionShape& shape) {
                    refuse_what_matrix_units_do_not_take(operands, shape);

@@ -23,6 +23,12 @@ __device__ inline float power_of_two(float x) {  // the special function unit's:
   return y;
 }
 
+__device__ inline float inverse(float x) {  // likewise
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // Two neighbours in memory.
 template <typename T>
 __device__ inline uint32_t pair(float low, float high) {

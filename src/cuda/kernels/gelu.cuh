@@ -6,12 +6,6 @@
 
 namespace bertie::cuda {
 
-__device__ inline float inverse(float x) {  // the special function unit's
-  float y;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 // As a stage for each of kCount values after the other: special functions take long to answer, so that many must be asked at a time.
 template <int kCount>
 __device__ inline void gelu_exponents(const float (&x)[kCount], float (&exponents)[kCount]) {  // -q(x)

@@ -39,7 +39,8 @@ struct Layout {
   static constexpr int kXBytes = kRows * kLine, kStageBytes = kXBytes + kColumns * kLine;
   static constexpr int kLists = kScaled ? 6 : 3;
   static constexpr int kBoxesAt = kStages * kStageBytes, kListsAt = kBoxesAt + kWarps * kBoxes * kBoxBytes;
-  static constexpr int kBarriersAt = kListsAt + kLists * kColumns * 4, kBytes = kBarriersAt + (2 * kStages + kWarps * kBoxes) * 8;
+  static constexpr int kBarriersAt = kListsAt + kLists * kColumns * 4,
+                       kBytes = kBarriersAt + (2 * kStages + kWarps * kBoxes + 1) * 8;
   static_assert(kColumns % kBoxColumns == 0 && kBoxes <= 4 && kBlocks <= 4);
 };
 
@@ -135,6 +136,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   uint64_t* const arrived = reinterpret_cast<uint64_t*>(base + L::kBarriersAt);
   uint64_t* const released = arrived + L::kStages;
   uint64_t* const residual_arrived = released + L::kStages;
+  uint64_t* const lists_arrived = residual_arrived + kWarps * L::kBoxes;
 
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
   const int tiles = static_cast<int>((rows + kRows - 1) / kRows);
@@ -148,14 +150,11 @@ __global__ void __launch_bounds__(kThreads, 1)
       init_barrier(&released[stage], kWarps);
     }
     for (int i = 0; i < kWarps * L::kBoxes; ++i) init_barrier(&residual_arrived[i], 1);
+    init_barrier(lists_arrived, 1);
     fence_barriers();
   }
-  const float* const sources[] = {
-      p.bias, p.gamma, p.beta, p.w_scale, p.quantized.quantization, kQuantizes ? p.quantized.quantization + p.columns : nullptr};
-#pragma unroll
-  for (int list = 0; list < L::kLists; ++list) {
-    for (int i = threadIdx.x; i < kColumns; i += kThreads)
-      lists[list * kColumns + i] = sources[list] ? sources[list][column + i] : 0.0f;
+  if (!p.bias) {
+    for (int i = threadIdx.x; i < kColumns; i += kThreads) lists[kBiases * kColumns + i] = 0;
   }
   __syncthreads();
 
@@ -168,6 +167,23 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int piece = 0; piece < early; ++piece) {
         arrive_expecting(&arrived[piece], L::kStageBytes);
         copy_box(base + piece * L::kStageBytes + L::kXBytes, &weight_map, piece * kDepth, column, &arrived[piece]);
+      }
+      if (first < tiles) {
+        const float* const sources[] = {p.bias,
+                                        p.gamma,
+                                        p.beta,
+                                        p.w_scale,
+                                        p.quantized.quantization,
+                                        kQuantizes ? p.quantized.quantization + p.columns : nullptr};
+        constexpr int kListBytes = kColumns * static_cast<int>(sizeof(float));
+        int sent = 0;
+#pragma unroll
+        for (int list = 0; list < L::kLists; ++list) sent += sources[list] ? kListBytes : 0;
+        arrive_expecting(lists_arrived, sent);
+#pragma unroll
+        for (int list = 0; list < L::kLists; ++list) {
+          if (sources[list]) copy_bytes(lists + list * kColumns, sources[list] + column, kListBytes, lists_arrived);
+        }
       }
       begin_dependent();
       for (int tile = first; tile < tiles; tile += step) {
@@ -433,6 +449,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       release(before);
       held_row = row;
       holds = true;
+      wait(lists_arrived, 0);
       const float* const bias = lists + kBiases * kColumns + lane % 4 * 2;
 #pragma unroll
       for (int i = 0; i < kColumns / 8; ++i) {

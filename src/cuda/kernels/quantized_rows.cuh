@@ -47,6 +47,23 @@ __device__ inline uint32_t pair_of_e4m3(float low, float high) {
   return __nv_cvt_float2_to_fp8x2(float2{low, high}, __NV_SATFINITE, __NV_E4M3);
 }
 
+// From value `place` on, scaled and moved already.
+template <int kWidth>
+__device__ inline void store_scaled(const QuantizedRows& q, int64_t place, const float (&scaled)[kWidth]) {
+  if constexpr (kWidth % 2 == 0) {
+    Neighbours<uint16_t, kWidth / 2> to;
+#pragma unroll
+    for (int i = 0; i < kWidth / 2; ++i)
+      to.values[i] = static_cast<uint16_t>(q.e4m3 ? pair_of_e4m3(scaled[2 * i], scaled[2 * i + 1])
+                                                  : pair_of_int8(scaled[2 * i], scaled[2 * i + 1]));
+    *reinterpret_cast<Neighbours<uint16_t, kWidth / 2>*>(q.values + place) = to;
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i)
+      q.values[place + i] = static_cast<int8_t>(q.e4m3 ? pair_of_e4m3(scaled[i], 0) : held_int8(scaled[i]));
+  }
+}
+
 // Columns `column` and on of a row. `inverse`: eight_bit_inverse of the row; not looked at where scales are fixed.
 template <int kWidth>
 __device__ inline void store_eight_bits(const QuantizedRows& q, int64_t row, int64_t width, int64_t column,
@@ -62,18 +79,7 @@ __device__ inline void store_eight_bits(const QuantizedRows& q, int64_t row, int
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) scaled[i] = fmaf(x[i], inverses[i], offsets[i]);
   }
-  if constexpr (kWidth % 2 == 0) {
-    Neighbours<uint16_t, kWidth / 2> to;
-#pragma unroll
-    for (int i = 0; i < kWidth / 2; ++i)
-      to.values[i] = static_cast<uint16_t>(q.e4m3 ? pair_of_e4m3(scaled[2 * i], scaled[2 * i + 1])
-                                                  : pair_of_int8(scaled[2 * i], scaled[2 * i + 1]));
-    *reinterpret_cast<Neighbours<uint16_t, kWidth / 2>*>(q.values + row * width + column) = to;
-  } else {
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i)
-      q.values[row * width + column + i] = static_cast<int8_t>(q.e4m3 ? pair_of_e4m3(scaled[i], 0) : held_int8(scaled[i]));
-  }
+  store_scaled(q, row * width + column, scaled);
 }
 
 }  // namespace bertie::cuda

@@ -20,19 +20,25 @@ constexpr int kRows = 128, kLine = 128;  // of a tile; bytes of a piece's line a
 constexpr int kGroups = 2, kWarps = kGroups * 4,
               kThreads = (1 + kGroups) * 128;  // a warpgroup that sends, and those that multiply
 constexpr int kWarpRows = 16;
-constexpr int kChunk = 32;  // columns whose activation is one of the turns beside products
+constexpr int kChunk = 16;  // columns that are finished at a time
 
 // What a column brings besides its weights.
 enum ColumnList { kBiases, kScales, kInverses, kOffsets };
 
-// X: of x and weight, Y: of y.
-template <typename X, typename Y, int kColumns>
+// Turns beside the products of a tile's first pieces in which the tile before is finished: few, so that shallow products have them too.
+template <typename X>
+constexpr int few_turns(int columns) {
+  return std::max(columns / (sizeof(X) == 1 ? 64 : 32), 1);
+}
+
+// X: of x and weight, Y: of y. kTurns: of few_turns, or more for deep products, so that less stands beside each.
+template <typename X, typename Y, int kColumns, int kOwnTurns>
 struct Layout {
   static constexpr bool kScaled = sizeof(X) == 1, kQuantizes = sizeof(Y) == 1;
   static constexpr int kDepth = kLine / static_cast<int>(sizeof(X));
   static constexpr int kStages = kColumns > 128 ? 4 : 6, kChunks = kColumns / kChunk;
-  static constexpr int kBeside = kScaled && kChunks > 1 ? 2 : 1;  // chunks beside one piece's products
-  static constexpr int kTurns = kChunks / kBeside;                // pieces that a tile has at least
+  static constexpr int kTurns = kOwnTurns;  // pieces that a tile has at least
+  static constexpr __host__ __device__ int first_chunk(int turn) { return turn * kChunks / kTurns; }
   static constexpr int kGroupBytes = 8 * kLine;
   static constexpr int kXBytes = kRows * kLine, kStageBytes = kXBytes + kColumns * kLine;
   static constexpr int kStoreLine = kScaled || kColumns < 64 ? 64 : 128;  // bytes of a row of a warp's box
@@ -73,12 +79,12 @@ __device__ inline void apply_coarse_gelu(uint32_t (&pairs)[4]) {
 }
 
 // T: what sums are rounded to.
-template <typename X, typename T, typename Y, int kColumns, bool kGelu>
+template <typename X, typename T, typename Y, int kColumns, bool kGelu, int kTurns>
 __global__ void __launch_bounds__(kThreads, 1)
     wgmma_linear(const WgmmaLinearParams p, const __grid_constant__ TensorMap x_map, const __grid_constant__ TensorMap weight_map,
                  const __grid_constant__ TensorMap y_map) {
 #ifdef BERTIE_HOPPER
-  using L = Layout<X, Y, kColumns>;
+  using L = Layout<X, Y, kColumns, kTurns>;
   constexpr int kDepth = L::kDepth;
   constexpr bool kOverflows = std::is_same_v<T, __half>;
   extern __shared__ __align__(1024) unsigned char base[];
@@ -187,37 +193,34 @@ __global__ void __launch_bounds__(kThreads, 1)
         if (lane == 0) wait_stores<L::kStores - 1>();
         __syncwarp();
       }
+      uint32_t four[4];
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        uint32_t four[4];
+      for (int k = 0; k < 4; ++k) {
+        four[k] = held[chunk * 4 + k];
+        if constexpr (kOverflows) poison[k % 2] = __hfma2(pair_in<T>(four[k]), __half2{}, poison[k % 2]);
+      }
+      if constexpr (kGelu && L::kQuantizes)
+        apply_coarse_gelu(four);
+      else if constexpr (kGelu)
+        apply_gelu<T>(four);
+      // Swizzled over a row of the box, as the copy engine reads it.
+      if constexpr (L::kQuantizes) {
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
-          four[k] = held[chunk * 8 + i * 4 + k];
-          if constexpr (kOverflows) poison[k % 2] = __hfma2(pair_in<T>(four[k]), __half2{}, poison[k % 2]);
+          const int column = chunk * kChunk + k / 2 * 8 + lane % 4 * 2, row = lane / 4 + k % 2 * 8;
+          const int within = chunk % kBoxChunks * kChunk + k / 2 * 8 + lane % 4 * 2;  // bytes
+          const float2 inverse = *reinterpret_cast<const float2*>(held_lists + kInverses * kColumns + column),
+                       offset = *reinterpret_cast<const float2*>(held_lists + kOffsets * kColumns + column);
+          const float2 x = floats(pair_in<T>(four[k]));
+          const float low = fmaf(x.x, inverse.x, offset.x), high = fmaf(x.y, inverse.y, offset.y);
+          const uint32_t both = std::is_same_v<Y, int8_t> ? pair_of_int8(low, high) : pair_of_e4m3(low, high);
+          *reinterpret_cast<uint16_t*>(box + row * kLineBytes + ((within / 16) ^ (row / 2 % 4)) * 16 + within % 16) =
+              static_cast<uint16_t>(both);
         }
-        if constexpr (kGelu && L::kQuantizes)
-          apply_coarse_gelu(four);
-        else if constexpr (kGelu)
-          apply_gelu<T>(four);
-        // Swizzled over a row of the box, as the copy engine reads it.
-        if constexpr (L::kQuantizes) {
-#pragma unroll
-          for (int k = 0; k < 4; ++k) {
-            const int column = chunk * kChunk + i * 16 + k / 2 * 8 + lane % 4 * 2, row = lane / 4 + k % 2 * 8;
-            const int within = chunk % kBoxChunks * kChunk + i * 16 + k / 2 * 8 + lane % 4 * 2;  // bytes
-            const float2 inverse = *reinterpret_cast<const float2*>(held_lists + kInverses * kColumns + column),
-                         offset = *reinterpret_cast<const float2*>(held_lists + kOffsets * kColumns + column);
-            const float2 x = floats(pair_in<T>(four[k]));
-            const float low = fmaf(x.x, inverse.x, offset.x), high = fmaf(x.y, inverse.y, offset.y);
-            const uint32_t both = std::is_same_v<Y, int8_t> ? pair_of_int8(low, high) : pair_of_e4m3(low, high);
-            *reinterpret_cast<uint16_t*>(box + row * kLineBytes + ((within / 16) ^ (row / 2 % 4)) * 16 + within % 16) =
-                static_cast<uint16_t>(both);
-          }
-        } else {
-          const int row = lane % 8 + lane / 8 % 2 * 8, within = chunk % kBoxChunks * 4 + i * 2 + lane / 16;
-          const int place = kBoxChunks == 2 ? within ^ row % 8 : within ^ row / 2 % 4;
-          store_matrices(box + row * kLineBytes + place * 16, four);
-        }
+      } else {
+        const int row = lane % 8 + lane / 8 % 2 * 8, within = chunk % kBoxChunks * 2 + lane / 16;
+        const int place = kLineBytes == 128 ? within ^ row % 8 : within ^ row / 2 % 4;
+        store_matrices(box + row * kLineBytes + place * 16, four);
       }
       if (chunk % kBoxChunks == kBoxChunks - 1) {
         fence_shared();
@@ -247,12 +250,14 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll
       for (int turn = 0; turn < L::kTurns; ++turn) {
         multiply(turn > 0);
+        // Part of it before the products before are waited for: they need not be done yet.
+        finish(L::first_chunk(turn));
         if (turn > 0) {
           wait_products<1>();
           release(before);
         }
 #pragma unroll
-        for (int i = 0; i < L::kBeside; ++i) finish(turn * L::kBeside + i);
+        for (int chunk = L::first_chunk(turn) + 1; chunk < L::first_chunk(turn + 1); ++chunk) finish(chunk);
         before = stage;
         next_stage();
       }
@@ -295,11 +300,11 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
-template <typename X, typename T, typename Y, int kColumns, bool kGelu>
-cudaError_t launch(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t stream) {
-  using L = Layout<X, Y, kColumns>;
+template <typename X, typename T, typename Y, int kColumns, bool kGelu, int kTurns>
+cudaError_t launch_kernel(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t stream) {
+  using L = Layout<X, Y, kColumns, kTurns>;
   static_assert(L::kBytes <= 227 * 1024);
-  const auto kernel = wgmma_linear<X, T, Y, kColumns, kGelu>;
+  const auto kernel = wgmma_linear<X, T, Y, kColumns, kGelu, kTurns>;
   cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, L::kBytes);
   TensorMap x{}, weight{}, y{};
   const auto map = [&](auto element, const void* matrix, int64_t rows, int64_t columns, int box_rows, int box_columns,
@@ -315,6 +320,16 @@ cudaError_t launch(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t
   const int64_t tiles = (p.rows + kRows - 1) / kRows * ((p.columns + kColumns - 1) / kColumns);
   return launch_dependent(kernel, static_cast<unsigned>(std::min<int64_t>(tiles, multiprocessors)), kThreads, L::kBytes, stream,
                           p, x, weight, y);
+}
+
+template <typename X, typename T, typename Y, int kColumns, bool kGelu>
+cudaError_t launch(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t stream) {
+  if constexpr (kGelu && kColumns >= 192) {
+    constexpr int kManyTurns = sizeof(X) == 1 ? 6 : 12;  // 768 deep
+    if (p.depth * static_cast<int64_t>(sizeof(X)) > (kManyTurns - 1) * kLine)
+      return launch_kernel<X, T, Y, kColumns, kGelu, kManyTurns>(p, multiprocessors, stream);
+  }
+  return launch_kernel<X, T, Y, kColumns, kGelu, few_turns<X>(kColumns)>(p, multiprocessors, stream);
 }
 
 // Turns of all multiprocessors times what a piece of a tile moves through shared memory, which is what products wait for; where tiles
@@ -341,7 +356,7 @@ cudaError_t launch_wgmma_linear(const WgmmaLinearParams& p, cudaStream_t stream)
   if (error != cudaSuccess) return error;
   int columns = p.tile_columns;
   for (const int offer : {32, 64, 128, 192, 256}) {
-    if (p.tile_columns || (!scaled && offer / kChunk * 64 > p.depth) || (quantizes && offer < 64)) continue;
+    if (p.tile_columns || (!scaled && few_turns<__half>(offer) * 64 > p.depth) || (quantizes && offer < 64)) continue;
     if (!columns || cost(p, multiprocessors, offer) <= cost(p, multiprocessors, columns)) columns = offer;
   }
   const auto with_tile = [&](auto x, auto rounded, auto y, auto activation) {
