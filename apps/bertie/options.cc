@@ -40,8 +40,10 @@ void CommonOptions::add_device(CLI::App& command) {
         return std::regex_match(value, known) ? "" : "unknown device " + value;
       });
   command
-      .add_option("--precision", precision,
-                  "fp32 (default, but of a quantised file or beside a calibration int8), tf32, fp16, bf16, int8, fp8 or auto")
+      .add_option(
+          "--precision", precision,
+          "fp32 (default, but of a quantised file or beside a calibration int8, of an engine file what its layers are held in), "
+          "tf32, fp16, bf16, int8, fp8 or auto")
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
   command.add_option("--calibration", calibration,
                      "What activations are, from `bertie calibrate`: scales of int8, which finds them at run time without it, "

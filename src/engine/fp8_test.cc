@@ -93,8 +93,9 @@ TEST(Fp8Engine, AgreesWithFp32) {
   EXPECT_GT(plain, 0.005) << "was anything rounded?";
 
   // Channels far from zero are what a calibration is for: their means are taken out before e4m3 rounds them.
-  const double calibrated = relative_error(run(build(model.network(), "fp8", calibration_of(*engine)))->output("last_hidden_state"),
-                                           expected->output("last_hidden_state"));
+  const double calibrated =
+      relative_error(run(build(model.network(), "fp8", calibration_of(*engine)))->output("last_hidden_state"),
+                     expected->output("last_hidden_state"));
   EXPECT_LT(calibrated, 0.1);
   EXPECT_NE(calibrated, plain);
 }
@@ -182,7 +183,7 @@ TEST_F(Fp8File, HoldsAQuarterOfFloat32) {
   save_engine(model, path("x"), on_reference());
   constexpr double kWeights = 2 * (4 * 64 * 64 + 2 * 64 * 128);
   const double saved = static_cast<double>(fs::file_size(path("whole"))) - static_cast<double>(fs::file_size(path("x")));
-  EXPECT_GT(saved, (3 - 0.4) * kWeights);  // scales, and a few more nodes
+  EXPECT_GT(saved, (3 - 0.25) * kWeights);  // scales, and a few more nodes
   EXPECT_LT(saved, 3 * kWeights);
   save_engine(Model::load(path("x")), path("again"), on_reference());
   EXPECT_TRUE(read_text_file(path("again")) == read_text_file(path("x")));
@@ -194,7 +195,9 @@ TEST_F(Fp8File, RunsInFp8Alone) {
   calibrated.calibration = calibration_of(*Engine::build(model.network(), on_reference()));
   save_engine(model, path("x"), calibrated);
   const Model loaded = Model::load(path("x"));
-  const auto refusal = [&](const EngineOptions& options) { return message_of([&] { Engine::build(loaded.network(), options); }); };
+  const auto refusal = [&](const EngineOptions& options) {
+    return message_of([&] { Engine::build(loaded.network(), options); });
+  };
   for (const char* precision : {"fp32", "fp8"}) {
     EXPECT_THAT(refusal({.device = "cpu", .precision = precision}),
                 AllOf(HasSubstr("attention.self.qkv' is held in fp8"), HasSubstr("device cpu has fp32, int8")));
@@ -203,7 +206,8 @@ TEST_F(Fp8File, RunsInFp8Alone) {
   EXPECT_THAT(refusal(calibrated), HasSubstr("in eight bits already"));
   EXPECT_THAT(message_of([&] { export_onnx(loaded, path("x.onnx"), {}); }), HasSubstr("cannot be exported: layers held in fp8"));
   save_engine(model, path("y"), on_reference());
-  EXPECT_THAT(message_of([&] { save_engine(Model::load(path("y")), path("z"), calibrated); }), HasSubstr("in eight bits already"));
+  EXPECT_THAT(message_of([&] { save_engine(Model::load(path("y")), path("z"), calibrated); }),
+              HasSubstr("in eight bits already"));
 }
 
 TEST_F(Fp8File, DamagedCodesAreRefused) {

@@ -180,6 +180,23 @@ TEST(PassesTest, InFp8RowsOfUnknownSizeHaveTheirOwnScales) {
   EXPECT_THAT(nodes, ElementsAre("quantize_rows none", "fp8_linear rows", "fp8_linear none"));
 }
 
+// Rows that stay padded for another reader are no larger where they are packed.
+TEST(PassesTest, InFp8PackedRowsAreBoundedAsThePaddedAre) {
+  Layer layer(16);
+  Network& network = layer.network;
+  const int64_t sequence = 1;
+  network.add_output("sums", network.add_reduce("sum", layer.hidden, {&sequence, 1}, false));
+  network.add_output("y", layer.linear(layer.hidden, 16, "head"));
+  run_passes(network, in_fp8());
+  const auto order = network.order();
+  const auto head = std::find_if(order.begin(), order.end(), [&](NodeId id) { return network.node(id).name == "head"; });
+  ASSERT_NE(head, order.end());
+  const Node* quantize = producer(network, network.node(*head).input(kLinearX));
+  ASSERT_EQ(quantize->op, "quantize_rows");
+  EXPECT_EQ(producer(network, quantize->input(0))->op, "pack_rows");
+  EXPECT_NE(quantize->input(1), kNone);
+}
+
 TEST(PassesTest, InFp8ChannelsAreMovedToTheirMean) {
   Layer layer(16);
   layer.network.add_output("last_hidden_state", layer.hidden);

@@ -355,9 +355,10 @@ void quantize_linear_layers(Network& network, const PassOptions& options, PassLo
 }
 
 size_t hold_precisions(Network& network, const PassOptions& options) {
-  for (const char* pass : {"assign_precision", "quantize_linear_layers"}) {
-    if (std::find(options.disabled.begin(), options.disabled.end(), pass) != options.disabled.end()) return 0;
-  }
+  const auto is_disabled = [&](std::string_view pass) {
+    return std::find(options.disabled.begin(), options.disabled.end(), pass) != options.disabled.end();
+  };
+  if (is_disabled("assign_precision") || is_disabled("quantize_linear_layers")) return 0;
   PassReport report;
   PassLog log(report);
   assign_precision(network, options, log);
@@ -377,6 +378,8 @@ size_t hold_precisions(Network& network, const PassOptions& options) {
     // Beside layers that are held the others stay in float32, also where a run asks otherwise.
     if (held > 0 && node.op == "linear") node.attributes["precision"] = std::string(bf16 ? "bf16" : "fp32");
   }
+  // Powers of two for all columns of many layers are the same quantization.
+  if (held > 0 && !is_disabled("merge_duplicates")) merge_duplicates(network, options, log);
   network.verify();
   return static_cast<size_t>(held);
 }
