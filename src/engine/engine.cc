@@ -158,8 +158,7 @@ void check_held_layers(const Network& network, const std::string& device, const 
     if (network.node(id).op != "fp8_linear") continue;
     fail(ErrorCode::unsupported,
          "linear layer '{}' is held in fp8: device {} has {}; run the file on a device that has fp8 (`bertie devices` lists "
-         "them), or build "
-         "it again in one of these",
+         "them), or build it again in one of these",
          network.node(id).name, device, fmt::join(names, ", "));
   }
 }
