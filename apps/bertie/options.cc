@@ -5,6 +5,7 @@
 #include <regex>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -39,8 +40,10 @@ void CommonOptions::add_device(CLI::App& command) {
         return std::regex_match(value, known) ? "" : "unknown device " + value;
       });
   command
-      .add_option("--precision", precision,
-                  "fp32 (default, but of a quantised file or beside a calibration int8), tf32, fp16, bf16, int8, fp8 or auto")
+      .add_option(
+          "--precision", precision,
+          "fp32 (default, but of a quantised file or beside a calibration int8, of an engine file what its layers are held in), "
+          "tf32, fp16, bf16, int8, fp8 or auto")
       ->check(CLI::IsMember({"fp32", "tf32", "fp16", "bf16", "int8", "fp8", "auto"}));
   command.add_option("--calibration", calibration,
                      "What activations are, from `bertie calibrate`: scales of int8, which finds them at run time without it, "
@@ -108,21 +111,26 @@ std::shared_ptr<KernelTimings> CommonOptions::timings() const {
 }
 
 std::string used_precision(const std::string& given, const std::string& calibration, const Model& model) {
-  std::string_view held;
+  std::vector<std::string> held;  // the precisions in eight bits, or else bf16
+  const auto note = [&](const char* precision) {
+    if (std::find(held.begin(), held.end(), precision) == held.end()) held.emplace_back(precision);
+  };
+  bool bf16 = false;
   for (const NodeId id : model.network().order()) {
     const Node& node = model.network().node(id);
-    if (node.op == "int8_linear") held = "int8";
-    if (held.empty() && node.op == "linear" && node.text("precision") == "bf16") held = "bf16";
+    if (node.op == "int8_linear") note("int8");
+    if (node.op == "fp8_linear") note("fp8");
+    bf16 = bf16 || (node.op == "linear" && node.text("precision") == "bf16");
   }
-  const bool other = !given.empty() && given != held;
-  if (held == "int8" && other) {
-    fail(ErrorCode::invalid_argument, "{}: its linear layers are held in eight bits, and run in int8 alone", model.info().source);
-  }
-  if (held == "bf16" && (other || !calibration.empty())) {
-    fail(ErrorCode::invalid_argument, "{}: its linear layers are held in bfloat16, and run in bf16 alone", model.info().source);
+  bf16 = bf16 && held.empty();
+  if (bf16) note("bf16");
+  const bool other = !held.empty() && !given.empty() && std::find(held.begin(), held.end(), given) == held.end();
+  if (other || (bf16 && !calibration.empty())) {
+    fail(ErrorCode::invalid_argument, "{}: its linear layers are held in {}, and run in {} alone", model.info().source,
+         bf16 ? "bfloat16" : "eight bits", fmt::join(held, " and "));
   }
   if (!given.empty()) return given;
-  if (!held.empty()) return std::string(held);
+  if (!held.empty()) return held.front();
   return says_eight_bits(model.network()) || !calibration.empty() ? "int8" : "fp32";
 }
 

@@ -149,6 +149,20 @@ void check_precisions(const EngineOptions& options, const std::vector<LayerPreci
   for (size_t i = 0; i < layers.size(); ++i) check(layers[i].precision, "layer precision", options.layer_precision[i]);
 }
 
+// Layers that an engine file holds in fp8 run in nothing else; those in int8 run on every device.
+void check_held_layers(const Network& network, const std::string& device, const Target& target) {
+  std::vector<std::string_view> names;
+  for (const Precision& offered : target.precisions) names.push_back(offered.name);
+  if (std::find(names.begin(), names.end(), "fp8") != names.end()) return;
+  for (const NodeId id : network.order()) {
+    if (network.node(id).op != "fp8_linear") continue;
+    fail(ErrorCode::unsupported,
+         "linear layer '{}' is held in fp8: device {} has {}; run the file on a device that has fp8 (`bertie devices` lists "
+         "them), or build it again in one of these",
+         network.node(id).name, device, fmt::join(names, ", "));
+  }
+}
+
 // Opens the device, and chooses a kernel for each node of the network.
 void choose_kernels(Engine::Impl& impl, const Target& target, const std::string& device, const Tuning& tuning,
                     ThreadPool& packing) {
@@ -211,6 +225,7 @@ std::shared_ptr<const Engine> Engine::Impl::build(const Network& source, const E
   auto impl = std::make_unique<Impl>();
   impl->options = options;
   PassOptions passes = pass_options(options);
+  check_held_layers(source, options.device, target);
   check_precisions(options, passes.layer_precision, target);
   if (options.threads < 0) fail(ErrorCode::invalid_argument, "threads {}: 0 or more", options.threads);
 

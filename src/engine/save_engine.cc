@@ -166,7 +166,8 @@ class WeightTable {
 void hold_precisions(Network& network, const EngineOptions& options, EngineOptions& of_file) {
   const bool automatic = options.precision == "auto";
   if (automatic && !options.calibration) return;  // which building refuses
-  if (options.precision != "int8" && options.precision != "bf16" && !automatic && options.layer_precision.empty()) return;
+  const bool held = options.precision == "int8" || options.precision == "fp8" || options.precision == "bf16";
+  if (!held && !automatic && options.layer_precision.empty()) return;
   PassOptions passes = pass_options(options);
   passes.linear_only = target_of(options.device).linear_only();
   if (bertie::hold_precisions(network, passes) == 0) return;
@@ -252,13 +253,6 @@ std::string dumped(const Json& json, const std::string& path, std::string_view s
 void save_engine(const Model& model, const std::string& path, const EngineOptions& options, const SaveProgress& progress) {
   if (!options.outputs.empty() || !options.select_rows.empty()) {
     fail(ErrorCode::invalid_argument, "{}: an engine file keeps every output and every row; tasks choose among them", path);
-  }
-  const std::vector<LayerPrecision> by_name = pass_options(options).layer_precision;
-  const bool fp8 = options.precision == "fp8" || std::any_of(by_name.begin(), by_name.end(), [](const LayerPrecision& layers) {
-                     return layers.precision == "fp8";
-                   });
-  if (options.calibration && fp8) {
-    fail(ErrorCode::unsupported, "{}: an engine file holds no scales of fp8: give it the calibration when it runs", path);
   }
   Network network = model.network();
   const std::vector<PassReport> passes = run_logical_passes(network, {{}, options.disabled_passes});

@@ -123,6 +123,7 @@ ValueId scale_of_readers(OnnxExport& e, ValueId values) {
 // What migration and shift do to a column comes before the pair, where it does anything: QuantizeLinear divides by the scale alone.
 std::vector<OnnxName> export_quantize_rows(OnnxExport& e) {
   OnnxGraph& g = e.graph;
+  if (quantizes_to_e4m3(*e.node)) e.refuse("layers held in fp8: export the model that the engine file was built from");
   e.require_opset(13, "eight-bit linear layers");
   if (!e.has(1)) e.refuse("a range for each row, found at run time: ONNX has it for whole tensors; calibrate the layer");
   const ValueId scale_id = scale_of_readers(e, e.node->outputs[0]);

@@ -36,7 +36,8 @@ std::string no_layer(const Network& network, const Node& node, const PassOptions
                      const std::set<const void*>& tables, bool named) {
   if (node.op == "attention" && precision == "int8" && named)
     return options.int8_attention ? "" : "the device has no attention in eight bits";
-  if (is_eight_bit_linear(node)) return precision == "int8" ? "" : "its weight is held in eight bits";
+  if (node.op == "int8_linear") return precision == "int8" ? "" : "its weight is held in eight bits";
+  if (node.op == "fp8_linear") return precision == "fp8" ? "" : "its weight is held in fp8";
   if (held_in_bf16(node)) return precision == "bf16" ? "" : "its weight is held in bfloat16";
   if (!options.is_linear_only(precision)) return "";
   const std::string_view refusal = no_linear(network, node);

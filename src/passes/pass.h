@@ -79,9 +79,9 @@ std::vector<PassReport> run_passes(Network& network, const PassOptions& options)
 // through the passes again. This is what an engine file keeps.
 std::vector<PassReport> run_logical_passes(Network& network, const PassOptions& options);
 
-// After run_logical_passes: the linear layers that the options compute in eight bits are int8_linear from here on, their weights integers;
-// those in bfloat16 say so, where that is a precision of linear layers alone; and the others stay in float32. What else the options ask
-// for is left to the engine. Returns how many layers are in eight bits or bfloat16.
+// After run_logical_passes: the linear layers that the options compute in eight bits are int8_linear or fp8_linear from here on, and so are
+// their weights; those in bfloat16 say so, where that is a precision of linear layers alone; and the others stay in float32. What else the
+// options ask for is left to the engine. Returns how many layers are in eight bits or bfloat16.
 size_t hold_precisions(Network& network, const PassOptions& options);
 
 // One definition each, in the pass's file.

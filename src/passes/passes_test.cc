@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/message_of_test.h"
+#include "network/eight_bit_linear.h"
 #include "passes/layer_test.h"
 #include "quant/int8.h"
 
@@ -179,6 +180,23 @@ TEST(PassesTest, InFp8RowsOfUnknownSizeHaveTheirOwnScales) {
   EXPECT_THAT(nodes, ElementsAre("quantize_rows none", "fp8_linear rows", "fp8_linear none"));
 }
 
+// Rows that stay padded for another reader are no larger where they are packed.
+TEST(PassesTest, InFp8PackedRowsAreBoundedAsThePaddedAre) {
+  Layer layer(16);
+  Network& network = layer.network;
+  const int64_t sequence = 1;
+  network.add_output("sums", network.add_reduce("sum", layer.hidden, {&sequence, 1}, false));
+  network.add_output("y", layer.linear(layer.hidden, 16, "head"));
+  run_passes(network, in_fp8());
+  const auto order = network.order();
+  const auto head = std::find_if(order.begin(), order.end(), [&](NodeId id) { return network.node(id).name == "head"; });
+  ASSERT_NE(head, order.end());
+  const Node* quantize = producer(network, network.node(*head).input(kLinearX));
+  ASSERT_EQ(quantize->op, "quantize_rows");
+  EXPECT_EQ(producer(network, quantize->input(0))->op, "pack_rows");
+  EXPECT_NE(quantize->input(1), kNone);
+}
+
 TEST(PassesTest, InFp8ChannelsAreMovedToTheirMean) {
   Layer layer(16);
   layer.network.add_output("last_hidden_state", layer.hidden);
@@ -219,25 +237,33 @@ TEST(PassesTest, ShapesThatFp8ProductsDoNotTakeStayAsTheFloatsAre) {
 // What an engine file holds ends in the plan of the network that it was made from.
 TEST(PassesTest, EightBitsThatAreHeldEndInTheSamePlan) {
   const auto plan = [](const PassOptions& options, bool held) {
-    Layer layer;
+    Layer layer(16);
     layer.network.add_output("last_hidden_state", layer.hidden);
+    PassOptions of_run = options;
+    of_run.select_rows = {"last_hidden_state"};
     if (held) {
       run_logical_passes(layer.network, {});
       EXPECT_EQ(hold_precisions(layer.network, options), 3u);
+      of_run.layer_precision.clear();
     }
-    run_passes(layer.network, {.precision = options.precision,
-                               .layer_precision = held ? std::vector<LayerPrecision>() : options.layer_precision,
-                               .float_precision = options.float_precision});
+    run_passes(layer.network, of_run);
     std::vector<std::string> nodes;
     for (NodeId id : layer.network.order()) {
       const Node& node = layer.network.node(id);
       nodes.push_back(node.op + " " + node.text("quantize_output", "none") + " " + node.text("precision", "fp32"));
+      if (is_eight_bit_linear(node) && layer.network.value(node.input(kLinearXScale)).constant)
+        nodes.back() += fmt::format(" {}", constant_of(layer.network, node, kLinearXScale).as<float>()[0]);
     }
     return nodes;
   };
   for (const char* between : {"fp32", "fp16"}) {
-    const PassOptions options = {.precision = "int8", .layer_precision = {{"intermediate", "fp32"}}, .float_precision = between};
-    EXPECT_EQ(plan(options, true), plan(options, false)) << between;
+    for (const char* precision : {"int8", "fp8"}) {
+      const PassOptions options = {.precision = precision,
+                                   .layer_precision = {{"intermediate", "fp32"}},
+                                   .linear_only = {"int8", "fp8"},
+                                   .float_precision = between};
+      EXPECT_EQ(plan(options, true), plan(options, false)) << precision << " " << between;
+    }
   }
 }
 
@@ -282,12 +308,38 @@ TEST(PassesTest, LayersInBfloat16AreHeldAsSuch) {
   }
 }
 
-// Scales of fp8 are found as the engine is built, for an engine file's layers too.
-TEST(PassesTest, LayersInFp8AreNotHeld) {
+TEST(PassesTest, LayersInFp8AreHeldWithTheScalesThatTheWeightsAllow) {
   Layer layer(16);
   layer.network.add_output("last_hidden_state", layer.hidden);
   run_logical_passes(layer.network, {});
-  EXPECT_EQ(hold_precisions(layer.network, {.layer_precision = {{"output", "fp8"}}, .linear_only = {"int8", "fp8"}}), 0u);
+  const PassOptions options = {.layer_precision = {{"output", "fp8"}}, .linear_only = {"int8", "fp8"}};
+  EXPECT_EQ(hold_precisions(layer.network, options), 1u);
+  const auto order = layer.network.order();
+  const auto at = std::find_if(order.begin(), order.end(), [&](NodeId id) { return layer.network.node(id).op == "fp8_linear"; });
+  ASSERT_NE(at, order.end());
+  EXPECT_EQ(layer.network.node(*at).name, "output");
+  const Node& quantize = layer.network.node(layer.network.value(layer.network.node(*at).input(kLinearX)).producer);
+  EXPECT_EQ(quantize.op, "quantize_rows");
+  EXPECT_EQ(constant_of(layer.network, quantize, 1).shape, (Shape{2, 64}));
+  for (const NodeId id : order) {
+    const Node& node = layer.network.node(id);
+    if (node.op == "linear") {
+      EXPECT_EQ(node.text("precision"), "fp32") << node.name;
+    }
+  }
+  EXPECT_EQ(hold_precisions(layer.network, options), 1u);  // a file that is built again
+  EXPECT_THAT(message_of([&] {
+                run_passes(layer.network, {.layer_precision = {{"output", "int8"}}, .linear_only = options.linear_only});
+              }),
+              HasSubstr("fp8_linear 'output': its weight is held in fp8"));
+}
+
+// A device without it leaves them in floats; building the engine refuses the precision.
+TEST(PassesTest, LayersInFp8AreNotHeldForADeviceWithoutIt) {
+  Layer layer(16);
+  layer.network.add_output("last_hidden_state", layer.hidden);
+  run_logical_passes(layer.network, {});
+  EXPECT_EQ(hold_precisions(layer.network, {.precision = "fp8"}), 0u);
   EXPECT_THAT(layer.ops(), testing::Not(testing::Contains("fp8_linear")));
 }
 

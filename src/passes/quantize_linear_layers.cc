@@ -354,29 +354,32 @@ void quantize_linear_layers(Network& network, const PassOptions& options, PassLo
   network.remove_dead_nodes();
 }
 
-size_t hold_precisions(Network& network, const PassOptions& asked) {
-  for (const char* pass : {"assign_precision", "quantize_linear_layers"}) {
-    if (std::find(asked.disabled.begin(), asked.disabled.end(), pass) != asked.disabled.end()) return 0;
-  }
-  PassOptions options = asked;
-  std::erase(options.linear_only, "fp8");  // left to the engine
+size_t hold_precisions(Network& network, const PassOptions& options) {
+  const auto is_disabled = [&](std::string_view pass) {
+    return std::find(options.disabled.begin(), options.disabled.end(), pass) != options.disabled.end();
+  };
+  if (is_disabled("assign_precision") || is_disabled("quantize_linear_layers")) return 0;
   PassReport report;
   PassLog log(report);
   assign_precision(network, options, log);
-  const auto in_bf16 = [&](const Node& node) { return options.is_linear_only("bf16") && is_linear_in(node, "bf16"); };
+  const auto linear_in = [&](const Node& node, std::string_view precision) {
+    return options.is_linear_only(precision) && is_linear_in(node, precision);
+  };
   const auto order = network.order();
   const auto held = std::count_if(order.begin(), order.end(), [&](NodeId id) {
     const Node& node = network.node(id);
-    return node.op == "int8_linear" || is_linear_in(node, "int8") || in_bf16(node);
+    return is_eight_bit_linear(node) || linear_in(node, "int8") || linear_in(node, "fp8") || linear_in(node, "bf16");
   });
   if (held > 0) quantize_linear_layers(network, options, log);
   for (const NodeId id : network.order()) {
     Node& node = network.mutable_node(id);
-    const bool bf16 = in_bf16(node);
+    const bool bf16 = linear_in(node, "bf16");
     if (node.op != "attention" || node.text("precision", "fp32") != "int8") node.attributes.erase("precision");
     // Beside layers that are held the others stay in float32, also where a run asks otherwise.
     if (held > 0 && node.op == "linear") node.attributes["precision"] = std::string(bf16 ? "bf16" : "fp32");
   }
+  // Powers of two for all columns of many layers are the same quantization.
+  if (held > 0 && !is_disabled("merge_duplicates")) merge_duplicates(network, options, log);
   network.verify();
   return static_cast<size_t>(held);
 }

@@ -35,8 +35,8 @@ std::optional<std::vector<double>> ValueBounds::of(ValueId value) {
   if (!node || node->outputs[0] != value) return std::nullopt;
   std::optional<std::vector<double>> bounds = of_layer_norm(*node);
   if (!bounds) bounds = of_linear(*node);
-  const bool within =
-      node->op == "gather_rows" || node->op == "gelu" || (node->op == "pool" && node->text("mode") != "mean_sqrt_length");
+  const bool within = node->op == "gather_rows" || node->op == "pack_rows" || node->op == "gelu" ||
+                      (node->op == "pool" && node->text("mode") != "mean_sqrt_length");
   if (!bounds && within) bounds = of(node->input(0));
   if (!bounds && node->op == "attention") {
     const bool packed = node->integer("packed_qkv") != 0;

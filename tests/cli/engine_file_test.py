@@ -138,6 +138,25 @@ class EngineFiles(Case):
         self.assertEqual((provenance["options"]["precision"], provenance["calibration"]["texts"]), ("int8", 10))
         self.fails(1, "run", eight, *text, "--calibration", cache, says="in eight bits already")
 
+    def test_fp8_lies_in_the_file_and_runs_on_devices_that_have_it(self):
+        reference = ["--device", "reference"]
+        flags = ["--precision", "fp8", "--layer-precision", "*.layer.1.*=fp32", *reference]
+        whole, held = self.build(BUNDLED), self.build(BUNDLED, *flags, name="held.bertie")
+        self.assertLess(held.stat().st_size, 0.85 * whole.stat().st_size)
+        text = ["--task", "fill-mask", "--text", "The capital of France, [MASK], contains the Eiffel Tower.", "--json"]
+        expected = run("run", BUNDLED, *text, *flags)
+        self.assertEqual(expected[0], 0, expected[2])
+        for given in [], flags[:2]:
+            self.assertEqual(run("run", held, *text, *given, *reference), expected)
+        found = json.loads(run("inspect", held, *reference, "--json")[1])
+        self.assertEqual(found["precision"], "fp8")
+        self.assertEqual({step["precision"] for step in found["steps"] if step["op"] == "fp8_linear"}, {"fp8"})
+        self.assertEqual(sum(step["op"] == "linear" for step in found["steps"]), 5)  # four of layer 1, and the decoder
+        for command in ["run", held, *text], ["inspect", held], ["build", held, "-o", self.folder / "again.bertie"]:
+            self.fails(1, *command, says=["is held in fp8", "device cpu has fp32, int8"])
+        self.fails(1, "run", held, *text, *reference, "--precision", "int8", says=["held.bertie", "run in fp8 alone"])
+        self.fails(1, "export", held, "-o", self.folder / "held.onnx", says="layers held in fp8")
+
     def test_inspect_shows_where_it_came_from(self):
         built = self.build(MASKED)
         code, output, error = run("inspect", built, "--json")
