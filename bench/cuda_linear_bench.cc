@@ -1,6 +1,6 @@
 // Linear kernels of the cuda backend beside cuBLASLt's, at the shapes of BERT-base: microseconds a product, medians of interleaved turns, each a
 // graph of several on random numbers, each with weights that the L2 does not hold, as those of a network. "activation" is cuBLASLt and GELU as a kernel of its own; "i8" is wgmma_linear on eight-bit integers, its result in f16.
-// Then linear layers with the residual and layer norm behind them: as two kernels, and as linear_layer_norm.
+// Then those in eight bits of few tokens, results of GELU in eight bits too. Then linear layers with the residual and layer norm behind them: as two kernels, and as linear_layer_norm.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -187,6 +187,51 @@ void run_linear(Bench& bench) {
   }
 }
 
+void run_few_eight_bits(Bench& bench) {
+  const auto linear = bench.device->launcher<cuda::WgmmaLinearParams>("wgmma_linear");
+  const auto clusters = bench.device->launcher<cuda::ClusterLinearParams>("cluster_linear");
+  fmt::print("eight bits\n{:>29} {:>9}   cluster_linear: 64x64 by 1, 2, 4, 128x64, 128x128\n", "rows x columns x depth", "wgmma");
+  for (const auto operands : {cuda::LinearOperands::fp8, cuda::LinearOperands::int8}) {
+    const bool fp8 = operands == cuda::LinearOperands::fp8;
+    for (const int64_t rows : {16, 128, 256, 384, 512, 1024}) {
+      for (const Shape2& shape : kShapes) {
+        const auto launch = [&](const auto& launcher, auto params) {
+          params.x = bench.x.data();
+          params.weight = bench.next_weight(shape.columns * shape.depth);
+          params.bias = params.x_scale = params.w_scale = bench.floats();
+          params.y = bench.y.data();
+          params.operands = operands;
+          params.element = Element::f16;
+          params.one_scale = 1;
+          if (shape.activation == Activation::gelu) {
+            params.quantized.values = reinterpret_cast<int8_t*>(bench.y.data());
+            params.quantized.e4m3 = fp8;
+            params.quantized.quantization = bench.floats();
+          }
+          params.activation = shape.activation;
+          params.rows = rows;
+          params.columns = shape.columns;
+          params.depth = shape.depth;
+          bench.device->launch(launcher, params, *bench.stream);
+        };
+        std::vector<std::function<void()>> works = {[&] { launch(linear, cuda::WgmmaLinearParams{}); }};
+        for (const auto& tile : kClusters) {
+          works.push_back([&] {
+            cuda::ClusterLinearParams params{};
+            params.tile = tile;
+            launch(clusters, params);
+          });
+        }
+        const std::vector<double> times = microseconds(*bench.stream, works, 20);
+        fmt::print("{:>4} {:>24} {:>9.2f}  ", fp8 ? "e4m3" : "i8", fmt::format("{} x {} x {}", rows, shape.columns, shape.depth),
+                   times[0]);
+        for (size_t i = 1; i < times.size(); ++i) fmt::print(" {:.2f}", times[i]);
+        fmt::print("\n");
+      }
+    }
+  }
+}
+
 void run_layer_norms(Bench& bench) {
   const auto linear = bench.device->launcher<cuda::WgmmaLinearParams>("wgmma_linear");
   const auto norm = bench.device->launcher<cuda::AnyLayerNormParams>("warp_layer_norm");
@@ -246,6 +291,7 @@ int main() {
   try {
     Bench bench;
     run_linear(bench);
+    run_few_eight_bits(bench);
     run_layer_norms(bench);
   } catch (const Error& error) {
     fmt::print(stderr, "{}\n", error.what());

@@ -1,4 +1,4 @@
-// int8_linear and fp8_linear by wgmma_linear. Behind it run, where they are needed, an activation that it does not know, and quantize_rows of rows
+// int8_linear and fp8_linear by wgmma_linear, few tiles by cluster_linear. Behind it run, where they are needed, an activation that it does not know, and quantize_rows of rows
 // with scales of their own.
 #include "cuda/eight_bit_linear.h"
 
@@ -110,8 +110,8 @@ Preparation prepare(const KernelRequest& request, LinearOperands element) {
   if (output.integers && output.e4m3 == integers) throw Refused{"eight bits of another kind as its result"};
   const int64_t columns = weight[0].size;
   return Preparation{std::make_unique<WgmmaEightBits>(operands, output, element, activation, columns),
-                     integers ? "sums in 32-bit integers, scales and GELU beside products"
-                              : "e4m3, sums in f32, scales and GELU beside products"};
+                     integers ? "sums in 32-bit integers, scales and GELU beside products; few tiles: cluster_linear"
+                              : "e4m3, sums in f32, scales and GELU beside products; few tiles: cluster_linear"};
 }
 
 }  // namespace

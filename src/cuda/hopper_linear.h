@@ -1,5 +1,4 @@
-// Linear layers on Hopper, as the steps that have one launch them: by cluster_linear for few tiles of 16-bit elements, and by wgmma_linear for
-// more and for eight bits.
+// Linear layers on Hopper, as the steps that have one launch them: by cluster_linear for few tiles, and by wgmma_linear for more.
 #pragma once
 
 #include "cuda/cuda_device.h"
@@ -18,15 +17,20 @@ class HopperLinear {
 
   void launch(const WgmmaLinearParams& params, const Stream& stream) const {
     ClusterLinearParams cluster{};
-    if (params.operands == LinearOperands::elements)
-      cluster.tile = cluster_linear_tile(params.rows, params.columns, params.depth, params.activation == Activation::gelu,
-                                         device_.properties().multiprocessors);
+    cluster.tile =
+        cluster_linear_tile(params.rows, params.columns, params.depth * (params.operands == LinearOperands::elements ? 2 : 1),
+                            params.activation == Activation::gelu, device_.properties().multiprocessors);
     if (cluster.tile.rows == 0) return device_.launch(many_tiles_, params, stream);
     cluster.x = params.x;
     cluster.weight = params.weight;
     cluster.bias = params.bias;
     cluster.y = params.y;
+    cluster.operands = params.operands;
     cluster.element = params.element;
+    cluster.x_scale = params.x_scale;
+    cluster.one_scale = params.one_scale;
+    cluster.w_scale = params.w_scale;
+    cluster.quantized = params.quantized;
     cluster.activation = params.activation;
     cluster.rows = params.rows;
     cluster.columns = params.columns;

@@ -170,8 +170,8 @@ TEST_F(CudaLinear, ClustersRefuse) {
 }
 
 TEST(ClusterLinearTile, IsChosenWhereThereAreFewTiles) {
-  const auto tile = [](int64_t rows, int64_t columns, int64_t depth, bool gelu = false) {
-    const ClusterLinearTile chosen = cuda::cluster_linear_tile(rows, columns, depth, gelu, 132);
+  const auto tile = [](int64_t rows, int64_t columns, int64_t depth, bool gelu = false, int64_t element_bytes = 2) {
+    const ClusterLinearTile chosen = cuda::cluster_linear_tile(rows, columns, depth * element_bytes, gelu, 132);
     return fmt::format("{}x{} by {}", chosen.rows, chosen.columns, chosen.blocks);
   };
   EXPECT_EQ(tile(1, 2304, 768), "64x64 by 1");
@@ -184,6 +184,10 @@ TEST(ClusterLinearTile, IsChosenWhereThereAreFewTiles) {
   EXPECT_EQ(tile(528, 3072, 768, true), "128x128 by 1");
   EXPECT_EQ(tile(512, 2304, 768), "0x0 by 0");
   EXPECT_EQ(tile(1024, 768, 3072), "0x0 by 0");
+  EXPECT_EQ(tile(128, 2304, 768, false, 1), "64x64 by 1");
+  EXPECT_EQ(tile(128, 1024, 1536, false, 1), "64x64 by 1");
+  EXPECT_EQ(tile(128, 768, 3072, false, 1), "64x64 by 4");
+  EXPECT_EQ(tile(512, 2304, 768, false, 1), "0x0 by 0");
 }
 
 // `given` holds what tells launches apart.

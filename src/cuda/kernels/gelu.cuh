@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cuda/kernels/elements.cuh"
+#include "cuda/kernels/pairs.cuh"
 
 namespace bertie::cuda {
 
@@ -63,6 +64,29 @@ __device__ inline void gelu_in_16_bits(float (&x)[kCount]) {
   for (int i = 0; i < kCount; i += 2) e[i] = inverse(e[i]);
 #pragma unroll
   for (int i = 0; i < kCount; ++i) x[i] *= e[i / 2 * 2];
+}
+
+// Of pairs in 16 bits: a pair's two share the division, so that it has the same bits in any company.
+template <typename T, int kPairs>
+__device__ inline void apply_gelu(uint32_t (&pairs)[kPairs]) {
+  const Pair<T> least{T(-6.0f), T(-6.0f)};
+  float x[2 * kPairs];
+#pragma unroll
+  for (int i = 0; i < kPairs; ++i) {
+    const float2 two = floats(__hmax2_nan(pair_in<T>(pairs[i]), least));
+    x[2 * i] = two.x;
+    x[2 * i + 1] = two.y;
+  }
+  gelu_in_16_bits(x);
+#pragma unroll
+  for (int i = 0; i < kPairs; ++i) pairs[i] = pair<T>(x[2 * i], x[2 * i + 1]);
+}
+
+// Of pairs in f16, where what comes of it is rounded to eight bits.
+template <int kPairs>
+__device__ inline void apply_coarse_gelu(uint32_t (&pairs)[kPairs]) {
+#pragma unroll
+  for (int i = 0; i < kPairs; ++i) pairs[i] = coarse_gelu(pairs[i]);
 }
 
 }  // namespace bertie::cuda

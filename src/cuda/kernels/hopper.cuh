@@ -47,6 +47,10 @@ __device__ inline void copy_bytes(void* to, const void* from, int bytes, uint64_
       "l"(from), "r"(bytes), "r"(shared_address(barrier))
       : "memory");
 }
+// Into the L2, where it is the memory's own, so that it may be another kernel's result; `bytes` and address as of copy_bytes.
+__device__ inline void prefetch_bytes(const void* from, int bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
 // From shared memory to the map's box there; a group of stores is read out of shared memory once wait_stores says so, in order.
 __device__ inline void store_box(const void* map, int column, int row, const void* from) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
@@ -67,12 +71,17 @@ __device__ inline void arrive(uint64_t* barrier) {
 __device__ inline void arrive_at_cluster() { asm volatile("barrier.cluster.arrive.aligned;" ::: "memory"); }
 __device__ inline void wait_for_cluster() { asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); }
 // Four numbers to where `to` is in the shared memory of another block of the cluster.
-__device__ inline void store_in_cluster(float* to, int block, float4 numbers) {
+__device__ inline void store_in_cluster(int32_t* to, int block, int4 numbers) {
   asm volatile(
-      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\nst.shared::cluster.v4.f32 [there], {%2, %3, %4, %5};\n}" ::
+      "{\n.reg .b32 there;\nmapa.shared::cluster.u32 there, %0, %1;\nst.shared::cluster.v4.b32 [there], {%2, %3, %4, %5};\n}" ::
           "r"(shared_address(to)),
-      "r"(block), "f"(numbers.x), "f"(numbers.y), "f"(numbers.z), "f"(numbers.w)
+      "r"(block), "r"(numbers.x), "r"(numbers.y), "r"(numbers.z), "r"(numbers.w)
       : "memory");
+}
+__device__ inline void store_in_cluster(float* to, int block, float4 numbers) {
+  store_in_cluster(
+      reinterpret_cast<int32_t*>(to), block,
+      int4{__float_as_int(numbers.x), __float_as_int(numbers.y), __float_as_int(numbers.z), __float_as_int(numbers.w)});
 }
 
 // Registers of each of the warpgroup's threads from here on: a multiple of 8.

@@ -108,18 +108,6 @@ __device__ inline uint32_t take_numbers(Mailbox* mailboxes, int count) {
   return __shfl_sync(0xffffffffu, before, 0);
 }
 
-// Four lanes that have two bytes each of four runs of eight: each gets a whole run.
-__device__ inline uint2 transposed(const uint32_t (&pairs)[4], int lane) {
-  const bool high = lane & 2, odd = lane & 1;
-  const uint32_t low_pairs = __byte_perm(pairs[0], pairs[1], 0x5410), high_pairs = __byte_perm(pairs[2], pairs[3], 0x5410);
-  const uint32_t other = __shfl_xor_sync(0xffffffffu, high ? low_pairs : high_pairs, 2);
-  const uint32_t from_low = high ? other : low_pairs, from_high = high ? high_pairs : other;  // of lanes lane & 1, and that + 2
-  const uint32_t own = __byte_perm(from_low, from_high, odd ? 0x7632 : 0x5410);
-  const uint32_t given = __shfl_xor_sync(0xffffffffu, __byte_perm(from_low, from_high, odd ? 0x5410 : 0x7632), 1);
-  return odd ? uint2{__byte_perm(given, own, 0x5410), __byte_perm(given, own, 0x7632)}
-             : uint2{__byte_perm(own, given, 0x5410), __byte_perm(own, given, 0x7632)};
-}
-
 #endif
 
 template <typename X, typename T, int kColumns, int kBlocks, bool kQuantizes, bool kRelaxed>

@@ -64,6 +64,24 @@ __device__ inline void store_scaled(const QuantizedRows& q, int64_t place, const
   }
 }
 
+// Four lanes that have two bytes each of four runs of eight: each gets a whole run.
+__device__ inline uint2 transposed(const uint32_t (&pairs)[4], int lane) {
+  const bool high = lane & 2, odd = lane & 1;
+  const uint32_t low_pairs = __byte_perm(pairs[0], pairs[1], 0x5410), high_pairs = __byte_perm(pairs[2], pairs[3], 0x5410);
+  const uint32_t other = __shfl_xor_sync(0xffffffffu, high ? low_pairs : high_pairs, 2);
+  const uint32_t from_low = high ? other : low_pairs, from_high = high ? high_pairs : other;  // of lanes lane & 1, and that + 2
+  const uint32_t own = __byte_perm(from_low, from_high, odd ? 0x7632 : 0x5410);
+  const uint32_t given = __shfl_xor_sync(0xffffffffu, __byte_perm(from_low, from_high, odd ? 0x5410 : 0x7632), 1);
+  return odd ? uint2{__byte_perm(given, own, 0x5410), __byte_perm(given, own, 0x7632)}
+             : uint2{__byte_perm(own, given, 0x5410), __byte_perm(own, given, 0x7632)};
+}
+// The same of two runs: each lane gets half of one, run lane & 1's from byte lane % 4 / 2 * 4 on.
+__device__ inline uint32_t transposed(const uint32_t (&pairs)[2], int lane) {
+  const bool odd = lane & 1;
+  const uint32_t given = __shfl_xor_sync(0xffffffffu, odd ? pairs[0] : pairs[1], 1);
+  return odd ? __byte_perm(given, pairs[1], 0x5410) : __byte_perm(pairs[0], given, 0x5410);
+}
+
 // Columns `column` and on of a row. `inverse`: eight_bit_inverse of the row; not looked at where scales are fixed.
 template <int kWidth>
 __device__ inline void store_eight_bits(const QuantizedRows& q, int64_t row, int64_t width, int64_t column,

@@ -56,28 +56,6 @@ struct Layout {
   static constexpr int kBytes = kBarriersAt + 2 * kStages * 8;
 };
 
-// GELU of pairs in 16 bits; see gelu.cuh for what lies below -6.
-template <typename T>
-__device__ inline void apply_gelu(uint32_t (&pairs)[4]) {
-  const Pair<T> least{T(-6.0f), T(-6.0f)};
-  float x[8];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 two = floats(__hmax2_nan(pair_in<T>(pairs[i]), least));
-    x[2 * i] = two.x;
-    x[2 * i + 1] = two.y;
-  }
-  gelu_in_16_bits(x);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) pairs[i] = pair<T>(x[2 * i], x[2 * i + 1]);
-}
-
-// The same where what comes of it is rounded to eight bits.
-__device__ inline void apply_coarse_gelu(uint32_t (&pairs)[4]) {
-#pragma unroll
-  for (int i = 0; i < 4; ++i) pairs[i] = coarse_gelu(pairs[i]);
-}
-
 // T: what sums are rounded to.
 template <typename X, typename T, typename Y, int kColumns, bool kGelu, int kTurns>
 __global__ void __launch_bounds__(kThreads, 1)
