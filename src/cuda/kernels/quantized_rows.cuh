@@ -46,6 +46,7 @@ __device__ inline uint32_t pair_of_int8(float low, float high) { return __byte_p
 __device__ inline uint32_t pair_of_e4m3(float low, float high) {
   return __nv_cvt_float2_to_fp8x2(float2{low, high}, __NV_SATFINITE, __NV_E4M3);
 }
+__device__ inline uint32_t pair_of_e4m3(__half2 both) { return __nv_cvt_halfraw2_to_fp8x2(both, __NV_SATFINITE, __NV_E4M3); }
 
 // From value `place` on, scaled and moved already.
 template <int kWidth>

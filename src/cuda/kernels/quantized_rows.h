@@ -10,6 +10,7 @@ struct QuantizedRows {
   int32_t e4m3;               // else integers
   float* scales;              // [rows], of each row's largest magnitude; nullptr: by `quantization`
   const float* quantization;  // [2, width]: inverse scales and offsets of the columns
+  float inverse;              // of all columns where it is a power of two from 1 to 2^15, offsets being 0; else 0
 };
 
 // From row `row` on.

@@ -17,8 +17,8 @@
 namespace bertie::cuda {
 namespace {
 
-constexpr int kKeys = 64;  // of a piece
-constexpr int kSenderRegisters = 32;
+constexpr int kKeys = 64;             // of a piece
+constexpr int kSenderRegisters = 32;  // of a thread
 constexpr float kLog2E = 1.4426950408889634f;
 constexpr float kSlack = 8;  // weights are at most two to the power of it, which 16 bits hold as well as 1
 
@@ -26,9 +26,13 @@ template <int D, int kGroups>
 struct Layout {
   static constexpr int kQueries = std::min(kGroups * 64, wgmma_attention_queries(D));  // of the block
   static constexpr int kParts = wgmma_attention_queries(D) / kQueries;
-  static constexpr int kThreads = (1 + kGroups) * 128, kRegisters = kGroups == 3 ? 160 : 240;
-  static constexpr int kTiles = kGroups == 3 ? 3 : 2;                   // whose queries are there at a time
-  static constexpr int kStages = D == 128 ? 4 : 8;                      // pieces of K and V
+  static constexpr int kThreads = (1 + kGroups) * 128, kRegisters = kGroups == 3 ? 160 : 232;
+  // What warps take beyond what the block began with they wait for until others have left as much.
+  static_assert(kSenderRegisters + kGroups * kRegisters <= (1 + kGroups) * (std::min(65536 / kThreads, 255) / 8 * 8));
+  // Tiles whose queries are there at a time, and pieces of K and V: of a block that takes one tile little, so that it finds room beside those of
+  // the kernel before.
+  static constexpr int kTiles = kGroups == 1 ? 1 : kGroups == 3 ? 3 : 2;
+  static constexpr int kStages = (kGroups == 1 ? 256 : 512) / std::max(D, 64);
   static constexpr int kWidth = D < 64 ? D : 64, kPanels = D / kWidth;  // a panel: [rows, kWidth], lines of 64 or 128 bytes
   static constexpr int kChunks = kWidth / 8, kSwizzle = kWidth == 64 ? 1 : 2, kGroup = 8 * kWidth * 2;
   static constexpr int kPiece = kKeys * D, kTile = kQueries * D;  // elements
@@ -66,6 +70,10 @@ __global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), 1)
     if (first == 0) begin_dependent();
     return;
   }
+  // Of a tile and its head, `part`: of the tile's queries those that the block takes.
+  const auto tile_of = [&](int n) { return p.tiles + n % parts / kParts; };
+  // A part of a tile beyond its queries; such a block has no other.
+  if (kParts > 1 && tile_of(first)->query_count <= first % kParts * kRows) return;
   extern __shared__ __align__(1024) unsigned char base[];
   T* const queries = reinterpret_cast<T*>(base);
   T* const keys = reinterpret_cast<T*>(base + L::kKeysAt);
@@ -88,8 +96,6 @@ __global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), 1)
   }
   __syncthreads();
 
-  // Of a tile and its head, `part`: of the tile's queries those that the block takes.
-  const auto tile_of = [&](int n) { return p.tiles + n % parts / kParts; };
   const auto pieces_of = [](int keys) { return max((keys + kKeys - 1) / kKeys, 1); };
   int slot = 0, slot_parity = 0, stage = 0, parity = 0;
   const auto next_tile = [&] {

@@ -32,7 +32,8 @@ constexpr int few_turns(int columns) {
 }
 
 // X: of x and weight, Y: of y. kTurns: of few_turns, or more for deep products, so that less stands beside each.
-template <typename X, typename Y, int kColumns, int kOwnTurns>
+// kOneInverse: results of eight bits have one inverse scale, and no offsets.
+template <typename X, typename Y, int kColumns, int kOwnTurns, bool kOneInverse>
 struct Layout {
   static constexpr bool kScaled = sizeof(X) == 1, kQuantizes = sizeof(Y) == 1;
   static constexpr int kDepth = kLine / static_cast<int>(sizeof(X));
@@ -44,7 +45,7 @@ struct Layout {
   static constexpr int kStoreLine = kScaled || kColumns < 64 ? 64 : 128;  // bytes of a row of a warp's box
   static constexpr int kStoreColumns = kStoreLine / static_cast<int>(sizeof(Y)), kStoreBytes = kWarpRows * kStoreLine;
   static constexpr int kStores = 2;  // boxes of a warp: one is filled while the one before is read
-  static constexpr int kLists = kQuantizes ? 4 : kScaled ? 2 : 1;
+  static constexpr int kLists = kQuantizes && !kOneInverse ? 4 : kScaled ? 2 : 1;
   // Tiles whose lists are kept. What is sent is at most kStages pieces ahead of the slowest warp, which reads lists of a tile until its
   // results are finished, in turn kTurns - 1 of the next: (kListTiles - 1) * pieces >= kStages + kTurns - 1, of kLeastPieces and more where x
   // is of eight bits; else of six, and biases are not read so long.
@@ -57,12 +58,12 @@ struct Layout {
 };
 
 // T: what sums are rounded to.
-template <typename X, typename T, typename Y, int kColumns, bool kGelu, int kTurns>
+template <typename X, typename T, typename Y, int kColumns, bool kGelu, int kTurns, bool kOneInverse>
 __global__ void __launch_bounds__(kThreads, 1)
     wgmma_linear(const WgmmaLinearParams p, const __grid_constant__ TensorMap x_map, const __grid_constant__ TensorMap weight_map,
                  const __grid_constant__ TensorMap y_map) {
 #ifdef BERTIE_HOPPER
-  using L = Layout<X, Y, kColumns, kTurns>;
+  using L = Layout<X, Y, kColumns, kTurns, kOneInverse>;
   constexpr int kDepth = L::kDepth;
   constexpr bool kOverflows = std::is_same_v<T, __half>;
   extern __shared__ __align__(1024) unsigned char base[];
@@ -113,7 +114,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       for (int tile = first; tile < tiles; tile += step, buffer = (buffer + 1) % L::kListTiles) {
         const int row = tile / across * kRows, column = tile % across * kColumns;
         const float* const sources[] = {p.bias, p.w_scale, p.quantized.quantization,
-                                        L::kQuantizes ? p.quantized.quantization + p.columns : nullptr};
+                                        L::kLists > 2 ? p.quantized.quantization + p.columns : nullptr};
         for (int piece = 0; piece < pieces; ++piece, next_stage()) {
           unsigned char* const x = base + stage * L::kStageBytes;
           unsigned char* const weight = x + L::kXBytes;
@@ -187,11 +188,17 @@ __global__ void __launch_bounds__(kThreads, 1)
         for (int k = 0; k < 4; ++k) {
           const int column = chunk * kChunk + k / 2 * 8 + lane % 4 * 2, row = lane / 4 + k % 2 * 8;
           const int within = chunk % kBoxChunks * kChunk + k / 2 * 8 + lane % 4 * 2;  // bytes
-          const float2 inverse = *reinterpret_cast<const float2*>(held_lists + kInverses * kColumns + column),
-                       offset = *reinterpret_cast<const float2*>(held_lists + kOffsets * kColumns + column);
-          const float2 x = floats(pair_in<T>(four[k]));
-          const float low = fmaf(x.x, inverse.x, offset.x), high = fmaf(x.y, inverse.y, offset.y);
-          const uint32_t both = std::is_same_v<Y, int8_t> ? pair_of_int8(low, high) : pair_of_e4m3(low, high);
+          uint32_t both;
+          if constexpr (kOneInverse) {
+            both = pair_of_e4m3(
+                __hfma2(pair_in<__half>(four[k]), __float2half2_rn(p.quantized.inverse), __half2{}));  // no zero but 0
+          } else {
+            const float2 inverse = *reinterpret_cast<const float2*>(held_lists + kInverses * kColumns + column),
+                         offset = *reinterpret_cast<const float2*>(held_lists + kOffsets * kColumns + column);
+            const float2 x = floats(pair_in<T>(four[k]));
+            const float low = fmaf(x.x, inverse.x, offset.x), high = fmaf(x.y, inverse.y, offset.y);
+            both = std::is_same_v<Y, int8_t> ? pair_of_int8(low, high) : pair_of_e4m3(low, high);
+          }
           *reinterpret_cast<uint16_t*>(box + row * kLineBytes + ((within / 16) ^ (row / 2 % 4)) * 16 + within % 16) =
               static_cast<uint16_t>(both);
         }
@@ -254,22 +261,36 @@ __global__ void __launch_bounds__(kThreads, 1)
       holds = true;
       held_lists = lists + buffer * L::kLists * kColumns;
       const float* const bias = held_lists + kBiases * kColumns + lane % 4 * 2;
+      const auto round = [&](auto one_scale) {
 #pragma unroll
-      for (int i = 0; i < kColumns / 8; ++i) {
-        const float2 add = *reinterpret_cast<const float2*>(bias + i * 8);
-        if constexpr (L::kScaled) {
-          const float2 scale = *reinterpret_cast<const float2*>(bias + kScales * kColumns + i * 8);
+        for (int i = 0; i < kColumns / 8; ++i) {
+          const float2 add = *reinterpret_cast<const float2*>(bias + i * 8);
+          float2 scales[2] = {};
+          if constexpr (L::kScaled) {
+            const float2 scale = *reinterpret_cast<const float2*>(bias + kScales * kColumns + i * 8);
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              scales[half] = half == 1 && one_scale.value
+                                 ? scales[0]
+                                 : float2{__fmul_rn(x_scales[half], scale.x), __fmul_rn(x_scales[half], scale.y)};
+            }
+          }
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
-            held[i * 2 + half] =
-                pair<T>(fmaf(static_cast<float>(sums[i * 4 + half * 2]), __fmul_rn(x_scales[half], scale.x), add.x),
-                        fmaf(static_cast<float>(sums[i * 4 + half * 2 + 1]), __fmul_rn(x_scales[half], scale.y), add.y));
+            const auto low = sums[i * 4 + half * 2], high = sums[i * 4 + half * 2 + 1];
+            if constexpr (L::kScaled) {
+              held[i * 2 + half] = pair<T>(fmaf(static_cast<float>(low), scales[half].x, add.x),
+                                           fmaf(static_cast<float>(high), scales[half].y, add.y));
+            } else {
+              held[i * 2 + half] = pair<T>(low + add.x, high + add.y);
+            }
           }
-        } else {
-          held[i * 2] = pair<T>(sums[i * 4] + add.x, sums[i * 4 + 1] + add.y);
-          held[i * 2 + 1] = pair<T>(sums[i * 4 + 2] + add.x, sums[i * 4 + 3] + add.y);
         }
-      }
+      };
+      if (L::kScaled && !p.one_scale)
+        round(std::false_type{});
+      else
+        round(std::true_type{});
     }
 #pragma unroll
     for (int chunk = 0; chunk < L::kChunks; ++chunk) finish(chunk);
@@ -278,11 +299,11 @@ __global__ void __launch_bounds__(kThreads, 1)
 #endif
 }
 
-template <typename X, typename T, typename Y, int kColumns, bool kGelu, int kTurns>
+template <typename X, typename T, typename Y, int kColumns, bool kGelu, int kTurns, bool kOneInverse>
 cudaError_t launch_kernel(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t stream) {
-  using L = Layout<X, Y, kColumns, kTurns>;
+  using L = Layout<X, Y, kColumns, kTurns, kOneInverse>;
   static_assert(L::kBytes <= 227 * 1024);
-  const auto kernel = wgmma_linear<X, T, Y, kColumns, kGelu, kTurns>;
+  const auto kernel = wgmma_linear<X, T, Y, kColumns, kGelu, kTurns, kOneInverse>;
   cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, L::kBytes);
   TensorMap x{}, weight{}, y{};
   const auto map = [&](auto element, const void* matrix, int64_t rows, int64_t columns, int box_rows, int box_columns,
@@ -302,12 +323,18 @@ cudaError_t launch_kernel(const WgmmaLinearParams& p, int multiprocessors, cudaS
 
 template <typename X, typename T, typename Y, int kColumns, bool kGelu>
 cudaError_t launch(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t stream) {
+  constexpr int kFewTurns = few_turns<X>(kColumns);
   if constexpr (kGelu && kColumns >= 192) {
     constexpr int kManyTurns = sizeof(X) == 1 ? 6 : 12;  // 768 deep
-    if (p.depth * static_cast<int64_t>(sizeof(X)) > (kManyTurns - 1) * kLine)
-      return launch_kernel<X, T, Y, kColumns, kGelu, kManyTurns>(p, multiprocessors, stream);
+    if (p.depth * static_cast<int64_t>(sizeof(X)) > (kManyTurns - 1) * kLine) {
+      if constexpr (std::is_same_v<Y, __nv_fp8_e4m3>) {
+        if (p.quantized.inverse != 0)
+          return launch_kernel<X, T, Y, kColumns, kGelu, kManyTurns, true>(p, multiprocessors, stream);
+      }
+      return launch_kernel<X, T, Y, kColumns, kGelu, kManyTurns, false>(p, multiprocessors, stream);
+    }
   }
-  return launch_kernel<X, T, Y, kColumns, kGelu, few_turns<X>(kColumns)>(p, multiprocessors, stream);
+  return launch_kernel<X, T, Y, kColumns, kGelu, kFewTurns, false>(p, multiprocessors, stream);
 }
 
 // Turns of all multiprocessors times what a piece of a tile moves through shared memory, which is what products wait for; where tiles
