@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 // Raised with every change of what stands here. Launchers' params are told apart by their size.
-#define BERTIE_CUDA_ABI 2
+#define BERTIE_CUDA_ABI 3
 #define BERTIE_CUDA_ENTRY "bertie_cuda_api"
 
 // Statuses that the program tells apart; any other is just an error. They are CUDA's own numbers.
@@ -38,8 +38,11 @@ typedef struct BertieCudaLauncher {
 } BertieCudaLauncher;
 
 enum { BERTIE_CUDA_F32 = 0, BERTIE_CUDA_F16 = 1, BERTIE_CUDA_BF16 = 2 };  // as enum Element
-// Of a and b alone: the result is 32-bit integers, and there is neither bias nor addend.
-enum { BERTIE_CUDA_I8 = 3 };
+// Of a and b alone, and there is neither bias nor addend.
+enum {
+  BERTIE_CUDA_I8 = 3,    // the result is 32-bit integers
+  BERTIE_CUDA_E4M3 = 4,  // codes: b is transposed, n and k are multiples of 16, the result is F32
+};
 
 // Row-major d [m, n] = a [m, k] times b + bias + addend, `batch` of them; sums are float32, of I8 exact.
 typedef struct BertieCudaProduct {

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "cuda/cuda_device.h"
+#include "cuda/eight_bit_linear.h"
 #include "cuda/kernels/linear_layer_norm.h"
 #include "cuda/library.h"
 #include "cuda/ops.h"
@@ -25,7 +26,8 @@ constexpr KernelEntry kTable[] = {
     {"embedding_layer_norm", "cuda_warp_embedding_layer_norm", cuda::prepare_warp_embedding_layer_norm},
     {"embedding_layer_norm", "cuda_any_embedding_layer_norm", cuda::prepare_any_embedding_layer_norm},
     {"expand", "cuda_expand", cuda::prepare_expand},
-    {"fp8_linear", "cuda_wgmma_fp8_linear", cuda::prepare_fp8_linear},
+    {"fp8_linear", "cuda_wgmma_fp8_linear", cuda::prepare_wgmma_fp8_linear},
+    {"fp8_linear", "cuda_cublaslt_fp8_linear", cuda::prepare_cublaslt_fp8_linear},
     {"gather", "cuda_gather", cuda::prepare_gather},
     {"gather_rows", "cuda_gather_rows", cuda::prepare_gather_rows},
     {"gelu", "cuda_gelu", cuda::prepare_gelu},
@@ -120,6 +122,15 @@ std::vector<std::string> cuda_devices() {
   if (cuda::library().device_count(&count) != BERTIE_CUDA_OK || count == 0) count = 1;  // opening it says why
   std::vector<std::string> names;
   for (int index = 0; index < count; ++index) names.push_back(fmt::format("cuda:{}", index));
+  return names;
+}
+
+std::vector<std::string> cuda_precisions(const Device& device) {
+  const bool fp8 = static_cast<const cuda::CudaDevice&>(device).capability() >= cuda::kFp8Capability;
+  std::vector<std::string> names;
+  for (const Precision& precision : precisions()) {
+    if (fp8 || precision.name != "fp8") names.emplace_back(precision.name);
+  }
   return names;
 }
 

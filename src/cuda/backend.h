@@ -17,6 +17,9 @@ bool is_cuda_device(std::string_view name);
 // The GPUs that the driver shows, by name; why there are none is what opening "cuda:0" throws.
 std::vector<std::string> cuda_devices();
 
+// Names of Backend::precisions: those that this device has.
+std::vector<std::string> cuda_precisions(const Device& device);
+
 // Measured: operations a second by precision, bytes a second of its memory. 0: there was no memory to measure in.
 struct CudaPeaks {
   double fp32 = 0, tf32 = 0, fp16 = 0, bf16 = 0, bandwidth = 0;

@@ -3,7 +3,6 @@
 #include "cuda/eight_bit_linear.h"
 
 #include "backend/batch_shape.h"
-#include "base/error.h"
 #include "cuda/hopper_linear.h"
 #include "cuda/kernels/activation.h"
 #include "cuda/kernels/quantize_rows.h"
@@ -114,6 +113,13 @@ Preparation prepare(const KernelRequest& request, LinearOperands element) {
                               : "e4m3, sums in f32, scales and GELU beside products; few tiles: cluster_linear"};
 }
 
+PrepareResult prepare_on_hopper(const KernelRequest& request, LinearOperands element) {
+  return prepare_or_refuse([&] {
+    refuse_without_wgmma(*Operands(request).device());
+    return prepare(request, element);
+  });
+}
+
 }  // namespace
 
 void want_eight_bit_operands(Operands& operands) {
@@ -127,22 +133,7 @@ void want_eight_bit_operands(Operands& operands) {
   if (!weight[0].is_fixed() || !weight[1].is_fixed()) throw Refused{"the weight's shape is not fixed"};
 }
 
-PrepareResult prepare_wgmma_int8_linear(const KernelRequest& request) {
-  return prepare_or_refuse([&] {
-    refuse_without_wgmma(*Operands(request).device());
-    return prepare(request, LinearOperands::int8);
-  });
-}
-
-PrepareResult prepare_fp8_linear(const KernelRequest& request) {
-  return prepare_or_refuse([&] {
-    const CudaDevice& device = *Operands(request).device();
-    if (const int capability = device.capability(); capability != 90) {
-      fail(ErrorCode::unsupported, "precision 'fp8': device {} has compute capability {}.{}: there are kernels for 9.0 alone",
-           device.name(), capability / 10, capability % 10);
-    }
-    return prepare(request, LinearOperands::fp8);
-  });
-}
+PrepareResult prepare_wgmma_fp8_linear(const KernelRequest& request) { return prepare_on_hopper(request, LinearOperands::fp8); }
+PrepareResult prepare_wgmma_int8_linear(const KernelRequest& request) { return prepare_on_hopper(request, LinearOperands::int8); }
 
 }  // namespace bertie::cuda

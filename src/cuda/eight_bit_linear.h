@@ -6,6 +6,8 @@
 
 namespace bertie::cuda {
 
+inline constexpr int kFp8Capability = 89;  // the least compute capability whose matrix units take e4m3
+
 // Throws Refused for what no kernel takes.
 void want_eight_bit_operands(Operands& operands);
 

@@ -71,6 +71,7 @@ DeviceInfo cuda_info(std::string_view name) {
   info.peak_fp16_gflops = peaks.fp16 / 1e9;
   info.peak_bf16_gflops = peaks.bf16 / 1e9;
   info.bandwidth_gbs = peaks.bandwidth / 1e9;
+  info.precisions = cuda_precisions(*device);
   return info;
 }
 
@@ -78,9 +79,8 @@ DeviceInfo cuda_info(std::string_view name) {
 
 DeviceInfo device_info(std::string_view name, int threads) {
   const Target target = target_of(name);
-  DeviceInfo info = name == "cpu"         ? cpu_info(threads)
-                    : name == "reference" ? reference_info()
-                                          : cuda_info(target.devices.front());
+  if (name != "cpu" && name != "reference") return cuda_info(target.devices.front());
+  DeviceInfo info = name == "cpu" ? cpu_info(threads) : reference_info();
   info.precisions = names_of(target.precisions);
   return info;
 }

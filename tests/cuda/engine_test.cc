@@ -74,12 +74,20 @@ std::vector<int> random_lengths(std::mt19937& random, int most_tokens, int longe
 
 class CudaEngine : public GpuTest {
  protected:
+  // Of the precisions that the device has.
+  std::vector<Bound> bounds() const {
+    const std::vector<std::string> own = cuda_precisions(*device);
+    std::vector<Bound> bounds(std::begin(kBounds), std::end(kBounds));
+    std::erase_if(bounds, [&](const Bound& bound) { return std::find(own.begin(), own.end(), bound.precision) == own.end(); });
+    return bounds;
+  }
+
   // Batches of several cuts, each three times: as the first of its bucket, recorded, and replayed.
   void check_parity(const Model& model) {
     const std::vector<std::vector<int>> cuts = {
         {1}, {7}, {128}, {1, 2, 3, 0, 150, 64}, {384, 1, 129, 128}, {33, 31, 32, 65, 63, 17}};
     Session expected(build(model, "cpu", "fp32"), {2048, 64, 512, 0});
-    for (const Bound& bound : kBounds) {
+    for (const Bound& bound : bounds()) {
       Session session(build(model, "cuda", bound.precision), {2048, 64, 512, 0});
       double worst = 0;
       for (int round = 0; round < 3; ++round) {
@@ -108,7 +116,7 @@ TEST_F(CudaEngine, HeadRowsAloneAgreeWithFp32) {
   options.outputs = options.select_rows = {"logits"};
   Session expected(Engine::build(model.network(), options), {1024, 64, 512, 64});
   options.device = "cuda";
-  for (const Bound& bound : kBounds) {
+  for (const Bound& bound : bounds()) {
     options.precision = bound.precision;
     Session session(Engine::build(model.network(), options), {1024, 64, 512, 64});
     for (uint32_t round = 0; round < 4; ++round) {
@@ -133,13 +141,13 @@ TEST_F(CudaEngine, FillMaskAnswersAsTheCpu) {
     return FillMask(model, options).run(texts).at(0).value().masks.at(0).candidates.at(0).token;
   };
   const std::string expected = best("cpu", "fp32");
-  for (const Bound& bound : kBounds) EXPECT_EQ(best("cuda", bound.precision), expected) << bound.precision;
+  for (const Bound& bound : bounds()) EXPECT_EQ(best("cuda", bound.precision), expected) << bound.precision;
 }
 
 // A sequence's result within the precision's bound, whatever its neighbours.
 TEST_F(CudaEngine, NeighboursMatterLittle) {
   const Model model = Model::load(kBundled);
-  for (const Bound& bound : kBounds) {
+  for (const Bound& bound : bounds()) {
     Session session(build(model, "cuda", bound.precision), {2048, 64, 512, 0});
     const std::vector<int> lengths = {5, 150, 1, 16, 300, 12};
     const OwnBatch together(lengths, 3);
@@ -395,7 +403,7 @@ TEST_F(CudaEngine, WhatRunsPaddedAgreesWithFp32AndStaysOnTheDevice) {
   options.disabled_passes = {"remove_padding"};
   TensorSession reference(Engine::build(network, options));
   const std::vector<NamedTensor> expected = reference.run(given);
-  for (const Bound& bound : kBounds) {
+  for (const Bound& bound : bounds()) {
     options.device = "cuda";
     options.precision = bound.precision;
     const auto engine = Engine::build(network, options);
@@ -430,7 +438,7 @@ TEST_F(CudaEngine, PaddedEncodersAgreeWithPacked) {
                                           {"attention_mask", Tensor::from_int64s({batch, columns}, mask), {}}};
   TensorSession expected(build(model, "cpu", "fp32"));
   const Tensor want = expected.run(given)[0].tensor;
-  for (const Bound& bound : kBounds) {
+  for (const Bound& bound : bounds()) {
     for (std::vector<std::string> disabled :
          {std::vector<std::string>{"remove_padding"}, std::vector<std::string>{"remove_padding", "fuse_attention"}}) {
       EngineOptions options;

@@ -1,7 +1,10 @@
-// The ops in e4m3 of the cuda backend against quant/fp8.h and sums in double. The matrix units' own sums keep about fourteen bits.
+// The ops in e4m3 of the cuda backend against quant/fp8.h and sums in double. The matrix units' own sums keep about fourteen bits. Products are
+// taken by each kernel that the device has, cuBLASLt's on Hopper too.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <span>
 
 #include "cuda/cuda_device.h"
 #include "network/quantized_output.h"
@@ -33,20 +36,47 @@ Operand quantization(std::mt19937& random, int64_t extent) {
   return {tensor_of({2, extent}, numbers), true};
 }
 
+// cuda_backend() with no other kernel than this.
+template <const char* kName>
+Backend backend_of() {
+  Backend alone = cuda_backend();
+  alone.kernels = [] {
+    const std::span<const KernelEntry> all = cuda_backend().kernels();
+    const auto own = std::find_if(all.begin(), all.end(), [](const KernelEntry& entry) { return entry.name == kName; });
+    return all.subspan(static_cast<size_t>(own - all.begin()), own == all.end() ? 0 : 1);
+  };
+  return alone;
+}
+constexpr char kWgmma[] = "cuda_wgmma_fp8_linear", kCublaslt[] = "cuda_cublaslt_fp8_linear";
+
 class CudaFp8 : public GpuTest {
  protected:
   void SetUp() override {
     GpuTest::SetUp();
-    if (IsSkipped()) return;
-    hopper_ = std::static_pointer_cast<cuda::CudaDevice>(device)->capability() == 90;
+    if (!IsSkipped()) capability_ = std::static_pointer_cast<cuda::CudaDevice>(device)->capability();
   }
-  bool needs_hopper() const { return !hopper_; }
+  bool needs_hopper() const { return capability_ != 90; }
+  bool needs_fp8() const { return capability_ < 89; }
 
   OpResult run(const OpCase& op_case, const std::string& precision = "fp16") {
-    OpResult result = run_device_op(cuda_backend(), device, op_case, precision);
+    OpResult result = run_device_op(backend_, device, op_case, precision);
     EXPECT_NE(result.kernel, "") << op_case.op << ": " << result.refusal;
     return result;
   }
+
+  // Calls body(name) for each kernel of fp8_linear that the device has; run() has that alone meanwhile.
+  template <typename Body>
+  void for_each_linear(Body body) {
+    if (!needs_hopper()) {
+      backend_ = backend_of<kWgmma>();
+      body(kWgmma);
+    }
+    backend_ = backend_of<kCublaslt>();
+    body(kCublaslt);
+    backend_ = cuda_backend();
+  }
+
+  void expect_the_product_scaled(const OpCase& c, const std::string& precision, std::string_view kernel);
 
   // What the op gives in eight bits, in every mode, against what fp8.h makes of its floats, which may have been quantised before they were
   // rounded to 16 bits. `slack`: of values, beside rounding.
@@ -69,7 +99,7 @@ class CudaFp8 : public GpuTest {
       const QuantizedOutput quantized(node);
       if (quantized.floats && !both) continue;
       const std::string where =
-          c.op + " " + precision + " " + mode + " of " + std::to_string(rows) + " x " + std::to_string(extent);
+          plain.kernel + " " + precision + " " + mode + " of " + std::to_string(rows) + " x " + std::to_string(extent);
       c.inputs.resize(floats_inputs);
       if (quantized.fixed) {
         c.inputs.resize(quantization_input(node));
@@ -112,69 +142,144 @@ class CudaFp8 : public GpuTest {
   }
 
  private:
-  bool hopper_ = false;
+  int capability_ = 0;
+  Backend backend_ = cuda_backend();
 };
 
-OpCase linear_case(std::mt19937& random, int64_t rows, int64_t k, int64_t n, const std::string& activation, bool one_scale) {
+OpCase linear_case(std::mt19937& random, int64_t rows, int64_t k, int64_t n, const std::string& activation, bool one_scale,
+                   bool bias = true, bool residual = false) {
   return {"fp8_linear",
           {{"activation", activation}},
           {{random_codes(random, {rows, k}, 8)},
            {one_scale ? tensor_of({}, {0.125f}) : random_tensor(random, {rows}, DType::f32, 0.02f, 0.125f), one_scale},
            {random_codes(random, {n, k}, 60), true},
            {random_tensor(random, {n}, DType::f32, 0.0002f, 0.001f), true},
-           {random_tensor(random, {n}), true}},
+           bias ? Operand{random_tensor(random, {n}), true} : Operand{},
+           residual ? Operand{random_tensor(random, {rows, n})} : Operand{}},
           {},
           {}};
+}
+
+double activated(double x, const std::string& activation) {
+  if (activation == "gelu") return 0.5 * x * (1 + std::erf(x * std::sqrt(0.5)));
+  if (activation == "gelu_tanh") return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x)));
+  if (activation == "relu") return std::max(x, 0.0);
+  if (activation == "silu") return x / (1 + std::exp(-x));
+  if (activation == "tanh") return std::tanh(x);
+  return x;
+}
+
+void CudaFp8::expect_the_product_scaled(const OpCase& c, const std::string& precision, std::string_view kernel) {
+  const OpResult result = run(c, precision);
+  ASSERT_EQ(result.kernel, kernel) << result.refusal;
+  const int64_t rows = c.inputs[0].tensor.shape[0], depth = c.inputs[0].tensor.shape[1], columns = c.inputs[2].tensor.shape[0];
+  const std::string activation = std::get<std::string>(c.attributes.at("activation"));
+  const std::string what = result.kernel + " " + precision + " " + std::to_string(rows) + "x" + std::to_string(depth) + "x" +
+                           std::to_string(columns) + " " + activation;
+  const auto numbers = [&](size_t input) {
+    const Tensor& tensor = c.inputs[input].tensor;
+    return tensor.data ? std::span(tensor.view().as<float>(), static_cast<size_t>(tensor.shape.elements()))
+                       : std::span<const float>();
+  };
+  const auto decoded = [&](size_t input) {
+    const Tensor& tensor = c.inputs[input].tensor;
+    std::vector<double> codes;
+    for (int64_t i = 0; i < tensor.shape.elements(); ++i) codes.push_back(fp8_to_float(tensor.view().as<uint8_t>()[i]));
+    return codes;
+  };
+  const std::span<const float> x_scale = numbers(1), w_scale = numbers(3), bias = numbers(4), residual = numbers(5);
+  const std::vector<double> x = decoded(0), weight = decoded(2);
+  const double epsilon = precision == "bf16" ? 0x1p-7 : precision == "fp16" ? 0x1p-10 : 2e-6;
+  ASSERT_EQ(result.values.size(), static_cast<size_t>(rows * columns)) << what;
+  const int64_t step = rows > 300 ? 37 : 1;
+  for (int64_t row = 0; row < rows; row += step)
+    for (int64_t column = 0; column < columns; ++column) {
+      const auto n = static_cast<size_t>(column), at = static_cast<size_t>(row * columns + column);
+      const double scale = static_cast<double>(x_scale[x_scale.size() == 1 ? 0 : static_cast<size_t>(row)]) * w_scale[n];
+      double sum = bias.empty() ? 0.0 : bias[n], terms = 1;
+      for (int64_t k = 0; k < depth; ++k) {
+        const double term = x[static_cast<size_t>(row * depth + k)] * weight[static_cast<size_t>(column * depth + k)] * scale;
+        sum += term;
+        terms += std::abs(term);
+      }
+      const double added = residual.empty() ? 0.0 : residual[at], y = activated(sum, activation) + added;
+      ASSERT_NEAR(result.values[at], y, 0x1p-11 * terms + epsilon * (std::abs(y) + std::abs(added)))
+          << what << ", row " << row << ", column " << column;
+    }
 }
 
 struct Size {
   int64_t rows, k, n;
 };
 
+constexpr const char* kNoFp8 = "no products of e4m3 below compute capability 8.9";
+
 TEST_F(CudaFp8, LinearIsTheProductScaled) {
-  if (needs_hopper()) GTEST_SKIP() << "kernels for 9.0 alone";
-  std::mt19937 random(1);
-  for (const Size& size : {Size{0, 384, 16}, Size{1, 16, 16}, Size{5, 64, 256}, Size{130, 272, 512}, Size{129, 400, 48},
-                           Size{300, 3072, 96}, Size{1000, 512, 272}, Size{6000, 384, 320}})
-    for (const char* activation : {"none", "gelu", "relu"}) {
-      const OpCase c = linear_case(random, size.rows, size.k, size.n, activation, size.k == 512);
-      const OpResult result = run(c);
-      const std::string what = result.kernel + " " + std::to_string(size.rows) + "x" + std::to_string(size.k) + "x" +
-                               std::to_string(size.n) + " " + activation;
-      ASSERT_EQ(result.kernel, "cuda_wgmma_fp8_linear") << result.refusal;
-      const auto number = [&](size_t input, int64_t i) {
-        return static_cast<double>(c.inputs[input].tensor.view().as<float>()[i]);
-      };
-      const auto code = [&](size_t input, int64_t i) {
-        return static_cast<double>(fp8_to_float(c.inputs[input].tensor.view().as<uint8_t>()[i]));
-      };
-      for (int64_t row = 0; row<size.rows; row += size.rows> 300 ? 37 : 1)
-        for (int64_t column = 0; column < size.n; ++column) {
-          const double scale = number(1, size.k == 512 ? 0 : row) * number(3, column);
-          double sum = number(4, column), terms = 1;
-          for (int64_t k = 0; k < size.k; ++k) {
-            const double term = code(0, row * size.k + k) * code(2, column * size.k + k) * scale;
-            sum += term;
-            terms += std::abs(term);
-          }
-          const double y = activation == std::string("gelu")   ? 0.5 * sum * (1 + std::erf(sum * std::sqrt(0.5)))
-                           : activation == std::string("relu") ? std::max(sum, 0.0)
-                                                               : sum;
-          ASSERT_NEAR(result.values[static_cast<size_t>(row * size.n + column)], y, 0x1p-11 * terms + 0x1p-10 * std::abs(y))
-              << what << ", row " << row << ", column " << column;
-        }
-    }
+  if (needs_fp8()) GTEST_SKIP() << kNoFp8;
+  for_each_linear([&](std::string_view kernel) {
+    std::mt19937 random(1);
+    for (const Size& size : {Size{0, 384, 16}, Size{1, 16, 16}, Size{5, 64, 256}, Size{130, 272, 512}, Size{129, 400, 48},
+                             Size{300, 3072, 96}, Size{1000, 512, 272}, Size{6000, 384, 320}})
+      for (const char* activation : {"none", "gelu", "relu"})
+        expect_the_product_scaled(linear_case(random, size.rows, size.k, size.n, activation, size.k == 512), "fp16", kernel);
+  });
+}
+
+// On Hopper the first kernel takes f16 without a residual alone, and the one behind it the rest.
+TEST_F(CudaFp8, LinearInEveryPrecisionWithEveryActivationAndResidual) {
+  if (needs_fp8()) GTEST_SKIP() << kNoFp8;
+  std::mt19937 random(2);
+  for (const char* activation : {"none", "gelu", "gelu_tanh", "relu", "silu", "tanh"})
+    for (const char* precision : {"fp32", "fp16", "bf16"})
+      for (const bool residual : {false, true}) {
+        const bool wgmma = !needs_hopper() && !residual && precision == std::string("fp16");
+        for (const Size& size : {Size{35, 384, 48}, Size{17, 16, 16}})
+          expect_the_product_scaled(linear_case(random, size.rows, size.k, size.n, activation, residual, size.k == 384, residual),
+                                    precision, wgmma ? kWgmma : kCublaslt);
+      }
+}
+
+TEST_F(CudaFp8, LinearSaysWhichExtentsItDoesNotTake) {
+  if (needs_fp8()) GTEST_SKIP() << kNoFp8;
+  std::mt19937 random(5);
+  for (const Size& size : {Size{3, 24, 16}, Size{3, 16, 40}}) {
+    const OpResult result =
+        run_device_op(cuda_backend(), device, linear_case(random, size.rows, size.k, size.n, "none", false), "fp16");
+    EXPECT_EQ(result.kernel, "");
+    EXPECT_NE(result.refusal.find("multiples of 16"), std::string::npos) << result.refusal;
+  }
+}
+
+// More rows than are taken at a time by cuBLASLt.
+TEST_F(CudaFp8, LinearOfManyRows) {
+  if (needs_fp8()) GTEST_SKIP() << kNoFp8;
+  std::mt19937 random(6);
+  expect_the_product_scaled(linear_case(random, 2500, 16, 4096, "none", false, true, true), "fp32", kCublaslt);
+  expect_own_floats_quantised(linear_case(random, 2500, 32, 8192, "none", false), "fp32", false);
 }
 
 // Its own results in 16 bits, quantised; GELU is then coarser by what gelu.cuh says, and what f16 makes of that.
 TEST_F(CudaFp8, LinearQuantisesItsRows) {
-  if (needs_hopper()) GTEST_SKIP() << "kernels for 9.0 alone";
-  std::mt19937 random(4);
-  for (const Size& size : {Size{0, 384, 64}, Size{1, 16, 16}, Size{127, 128, 64}, Size{129, 400, 48}, Size{300, 768, 3072},
-                           Size{5000, 384, 1152}, Size{20000, 384, 192}, Size{9000, 512, 1024}})
-    for (const char* activation : {"none", "gelu", "tanh"})
-      expect_own_floats_quantised(linear_case(random, size.rows, size.k, size.n, activation, size.k == 512), "fp16", false,
-                                  activation == std::string("gelu") ? 8e-3 : 0);
+  if (needs_fp8()) GTEST_SKIP() << kNoFp8;
+  for_each_linear([&](std::string_view kernel) {
+    std::mt19937 random(4);
+    for (const Size& size : {Size{0, 384, 64}, Size{1, 16, 16}, Size{127, 128, 64}, Size{129, 400, 48}, Size{300, 768, 3072},
+                             Size{5000, 384, 1152}, Size{20000, 384, 192}, Size{9000, 512, 1024}})
+      for (const char* activation : {"none", "gelu", "tanh"})
+        expect_own_floats_quantised(linear_case(random, size.rows, size.k, size.n, activation, size.k == 512), "fp16", false,
+                                    kernel == kWgmma && activation == std::string("gelu") ? 8e-3 : 0);
+  });
+}
+
+// Nothing is rounded in between. Rows of 4112 columns are more than a block holds in registers.
+TEST_F(CudaFp8, LinearQuantisesItsRowsInFloat32) {
+  if (needs_fp8()) GTEST_SKIP() << kNoFp8;
+  std::mt19937 random(7);
+  for (const int64_t rows : {0, 1, 17, 70})
+    for (const int64_t n : {48, 768, 4112})
+      for (const bool residual : {false, true})
+        expect_own_floats_quantised(linear_case(random, rows, 96, n, residual ? "gelu" : "none", n == 768, n != 48, residual),
+                                    "fp32", false);
 }
 
 // Where one power of two is the inverse scale of all columns, and no offset moves them, the kernel has a shorter way: a last column of its own
@@ -207,15 +312,17 @@ TEST_F(CudaFp8, OneInverseGivesTheBitsOfOneAColumn) {
 }
 
 TEST_F(CudaFp8, ScalesThatAreNotFiniteShow) {
-  if (needs_hopper()) GTEST_SKIP() << "kernels for 9.0 alone";
-  std::mt19937 random(3);
-  OpCase c = linear_case(random, 2, 384, 16, "none", false);
-  c.inputs[1].tensor = tensor_of({2}, {kInfinity, 0.1f});
-  const OpResult result = run(c);
-  for (size_t i = 0; i < 16; ++i) {
-    EXPECT_FALSE(std::isfinite(result.values[i]));
-    EXPECT_TRUE(std::isfinite(result.values[16 + i]));
-  }
+  if (needs_fp8()) GTEST_SKIP() << kNoFp8;
+  for_each_linear([&](std::string_view kernel) {
+    std::mt19937 random(3);
+    OpCase c = linear_case(random, 2, 384, 16, "none", false);
+    c.inputs[1].tensor = tensor_of({2}, {kInfinity, 0.1f});
+    const OpResult result = run(c);
+    for (size_t i = 0; i < 16; ++i) {
+      EXPECT_FALSE(std::isfinite(result.values[i])) << kernel;
+      EXPECT_TRUE(std::isfinite(result.values[16 + i])) << kernel;
+    }
+  });
 }
 
 TEST_F(CudaFp8, QuantizeRowsHasTheRulesBits) {

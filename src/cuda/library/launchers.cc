@@ -7,10 +7,10 @@
 #include "cuda/kernels/cast.h"
 #include "cuda/kernels/cluster_linear.h"
 #include "cuda/kernels/convert.h"
+#include "cuda/kernels/eight_bit_sums.h"
 #include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/gather.h"
 #include "cuda/kernels/gather_rows.h"
-#include "cuda/kernels/int8_linear.h"
 #include "cuda/kernels/linear_layer_norm.h"
 #include "cuda/kernels/normalize.h"
 #include "cuda/kernels/pack_rows.h"
@@ -47,10 +47,10 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<CastParams, launch_cast>("cast"),
     launcher<ClusterLinearParams, launch_cluster_linear>("cluster_linear"),
     launcher<ConvertParams, launch_convert>("convert"),
+    launcher<EightBitResultsParams, launch_eight_bit_results>("eight_bit_results"),
     launcher<ElementwiseParams, launch_elementwise>("elementwise"),
     launcher<GatherParams, launch_gather>("gather"),
     launcher<GatherRowsParams, launch_gather_rows>("gather_rows"),
-    launcher<Int8ResultsParams, launch_int8_results>("int8_results"),
     launcher<Int8SumsParams, launch_int8_sums>("int8_sums"),
     launcher<LinearLayerNormParams, launch_linear_layer_norm>("linear_layer_norm"),
     launcher<NormalizeParams, launch_normalize>("normalize"),

@@ -41,6 +41,7 @@ cudaDataType type_of(int32_t element) {
     case BERTIE_CUDA_F16: return CUDA_R_16F;
     case BERTIE_CUDA_BF16: return CUDA_R_16BF;
     case BERTIE_CUDA_I8: return CUDA_R_8I;
+    case BERTIE_CUDA_E4M3: return CUDA_R_8F_E4M3;
     default: return CUDA_R_32F;
   }
 }
@@ -86,6 +87,8 @@ void describe(const BertieCudaProduct& product, Description& description) {
                                                      : CUBLAS_COMPUTE_32F;
   check(cublasLtMatmulDescCreate(&description.operation.handle, compute, integers ? CUDA_R_32I : CUDA_R_32F));
   set(description.operation, CUBLASLT_MATMUL_DESC_TRANSA, product.transposed ? CUBLAS_OP_T : CUBLAS_OP_N);
+  // Fast sums stay on matrix units, which keep fewer bits than float32; scales of operands are left out: one.
+  if (product.element == BERTIE_CUDA_E4M3) set(description.operation, CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t{0});
   if (product.has_bias) {
     set(description.operation, CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
     set(description.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, result);

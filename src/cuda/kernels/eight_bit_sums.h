@@ -1,5 +1,5 @@
-// int8_linear's two halves beside cuBLASLt's product of integers: int8_sums, that product in plain loops for the shapes that matrix units
-// do not take, and int8_results, what becomes of the sums (quant/int8.h):
+// What is beside cuBLASLt's products in eight bits: eight_bit_results, what becomes of their sums (quant/int8.h, quant/fp8.h), and int8_sums,
+// that product of integers in plain loops, for the shapes that matrix units do not take:
 //
 //   y = activation(fma(float(sum), x_scale * w_scale, bias)) + residual
 #pragma once
@@ -19,8 +19,9 @@ struct Int8SumsParams {
 cudaError_t launch_int8_sums(const Int8SumsParams& params, cudaStream_t stream);
 
 // Addresses are 16-byte aligned.
-struct Int8ResultsParams {
-  const int32_t* sums;  // [rows, width]
+struct EightBitResultsParams {
+  const void* sums;    // [rows, width]
+  int32_t float_sums;  // float32, of e4m3; else 32-bit integers
   const float* x_scale;
   int32_t one_scale;     // x_scale is one number, else [rows]
   const float* w_scale;  // [width]
@@ -37,6 +38,6 @@ struct Int8ResultsParams {
   int32_t step;
 };
 
-cudaError_t launch_int8_results(const Int8ResultsParams& params, cudaStream_t stream);
+cudaError_t launch_eight_bit_results(const EightBitResultsParams& params, cudaStream_t stream);
 
 }  // namespace bertie::cuda

@@ -1,7 +1,7 @@
-// int8_sums: a warp an element, its lanes along the depth. int8_results: a block takes a row, eight neighbours a thread and turn where the
+// int8_sums: a warp an element, its lanes along the depth. eight_bit_results: a block takes a row, eight neighbours a thread and turn where the
 // width allows it; results are held in registers between a row's largest magnitude and its integers (kHeld turns; wider rows are worked
 // out again). Bound by memory: sums are meant to lie in the L2 cache, where the product has just put them.
-#include "cuda/kernels/int8_linear.h"
+#include "cuda/kernels/eight_bit_sums.h"
 
 #include "cuda/kernels/activation.cuh"
 #include "cuda/kernels/quantized_rows.cuh"
@@ -25,14 +25,15 @@ __global__ void __launch_bounds__(kThreads) int8_sums(Int8SumsParams p) {
   }
 }
 
-template <typename T, int kWidth>
+// Of sums of this type.
+template <typename T, typename Sum, int kWidth>
 struct Results {
-  const Int8ResultsParams& p;
+  const EightBitResultsParams& p;
   bool bad = false;
 
   __device__ void compute(int64_t row, int64_t column, float x_scale, float (&y)[kWidth]) const {
     float w_scale[kWidth], bias[kWidth] = {}, residual[kWidth] = {};
-    const auto sums = *reinterpret_cast<const Neighbours<int32_t, kWidth>*>(p.sums + row * p.width + column);
+    const auto sums = *reinterpret_cast<const Neighbours<Sum, kWidth>*>(static_cast<const Sum*>(p.sums) + row * p.width + column);
     load_neighbours(p.w_scale + column, w_scale);
     if (p.bias) load_neighbours(p.bias + column, bias);
     if (p.residual) load_neighbours(static_cast<const T*>(p.residual) + row * p.width + column, residual);
@@ -61,11 +62,11 @@ struct Results {
   }
 };
 
-template <typename T, int kWidth>
-__global__ void __launch_bounds__(kThreads) int8_results(Int8ResultsParams p) {
+template <typename T, typename Sum, int kWidth>
+__global__ void __launch_bounds__(kThreads) eight_bit_results(EightBitResultsParams p) {
   constexpr int64_t kTurn = kThreads * kWidth;
   const int64_t rows = p.live_rows ? min(p.rows, *p.live_rows - p.first_row) : p.rows;
-  Results<T, kWidth> results{p};
+  Results<T, Sum, kWidth> results{p};
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const float x_scale = p.x_scale[p.one_scale ? 0 : row];
     const int64_t own = threadIdx.x * kWidth;
@@ -110,6 +111,19 @@ __global__ void __launch_bounds__(kThreads) int8_results(Int8ResultsParams p) {
   if (p.overflow && results.bad) atomicMin(p.overflow, p.step);
 }
 
+template <typename Sum>
+cudaError_t launch_results(const EightBitResultsParams& p, cudaStream_t stream) {
+  return with_element(p.element, [&](auto element) {
+    using T = decltype(element);
+    const unsigned blocks = blocks_for(p.rows, 1);
+    if (p.width % 8 == 0)
+      eight_bit_results<T, Sum, 8><<<blocks, kThreads, 0, stream>>>(p);
+    else
+      eight_bit_results<T, Sum, 1><<<blocks, kThreads, 0, stream>>>(p);
+    return cudaGetLastError();
+  });
+}
+
 }  // namespace
 
 cudaError_t launch_int8_sums(const Int8SumsParams& p, cudaStream_t stream) {
@@ -117,16 +131,8 @@ cudaError_t launch_int8_sums(const Int8SumsParams& p, cudaStream_t stream) {
   return cudaGetLastError();
 }
 
-cudaError_t launch_int8_results(const Int8ResultsParams& p, cudaStream_t stream) {
-  return with_element(p.element, [&](auto element) {
-    using T = decltype(element);
-    const unsigned blocks = blocks_for(p.rows, 1);
-    if (p.width % 8 == 0)
-      int8_results<T, 8><<<blocks, kThreads, 0, stream>>>(p);
-    else
-      int8_results<T, 1><<<blocks, kThreads, 0, stream>>>(p);
-    return cudaGetLastError();
-  });
+cudaError_t launch_eight_bit_results(const EightBitResultsParams& p, cudaStream_t stream) {
+  return p.float_sums ? launch_results<float>(p, stream) : launch_results<int32_t>(p, stream);
 }
 
 }  // namespace bertie::cuda

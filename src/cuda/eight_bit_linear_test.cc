@@ -1,0 +1,236 @@
+// Which kernel takes fp8_linear on which GPU, and what that of cuBLASLt asks the library for, without a GPU: the library here has memory
+// of the host's and only notes products and launches.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+
+#include "base/message_of_test.h"
+#include "base/thread_pool.h"
+#include "bertie/base.h"
+#include "cuda/backend.h"
+#include "cuda/cuda_device.h"
+#include "cuda/kernels/cluster_linear.h"
+#include "cuda/kernels/convert.h"
+#include "cuda/kernels/eight_bit_sums.h"
+#include "cuda/kernels/quantize_rows.h"
+#include "cuda/kernels/wgmma_linear.h"
+
+namespace bertie::cuda {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+struct FakeLibrary {
+  int32_t major = 0, minor = 0, candidates = 1;
+  std::vector<BertieCudaProduct> asked, run;
+  std::vector<EightBitResultsParams> results;
+};
+FakeLibrary library_seen;
+
+template <typename Params>
+BertieCudaLauncher launcher(const char* name) {
+  return {name, sizeof(Params), [](const void*, int32_t, void*) { return 0; }};
+}
+
+BertieCudaApi fake_api() {
+  static const BertieCudaLauncher launchers[] = {
+      launcher<ActivationParams>("activation"),
+      launcher<ClusterLinearParams>("cluster_linear"),
+      launcher<ConvertParams>("convert"),
+      launcher<Int8SumsParams>("int8_sums"),
+      launcher<QuantizeRowsParams>("quantize_rows"),
+      launcher<WgmmaLinearParams>("wgmma_linear"),
+      {"eight_bit_results", sizeof(EightBitResultsParams), [](const void* params, int32_t, void*) {
+         library_seen.results.push_back(*static_cast<const EightBitResultsParams*>(params));
+         return 0;
+       }}};
+  BertieCudaApi api{};
+  api.error_text = [](int32_t) { return "the library's words"; };
+  api.versions = [](int32_t* driver, int32_t* toolkit) {
+    *driver = *toolkit = 13000;
+    return 0;
+  };
+  api.device_count = [](int32_t* count) {
+    *count = 1;
+    return 0;
+  };
+  api.open_device = [](int32_t, BertieCudaProperties* properties) {
+    properties->major = library_seen.major;
+    properties->minor = library_seen.minor;
+    properties->multiprocessors = 100;
+    return 0;
+  };
+  api.allocate = [](int32_t, size_t bytes, void** memory) {
+    *memory = std::malloc(bytes);
+    return 0;
+  };
+  api.release = [](int32_t, void* memory) { std::free(memory); };
+  api.make_stream = [](int32_t, void**) { return 0; };
+  api.release_stream = [](int32_t, void*) {};
+  api.copy = [](void* to, const void* from, size_t bytes, int32_t, void*) {
+    std::memcpy(to, from, bytes);
+    return 0;
+  };
+  api.synchronize = [](void*) { return 0; };
+  api.product_candidates = [](int32_t, const BertieCudaProduct* product, size_t, int32_t, int32_t* count) {
+    library_seen.asked.push_back(*product);
+    *count = library_seen.candidates;
+    return 0;
+  };
+  api.run_product = [](int32_t, const BertieCudaProduct* product, const BertieCudaOperands*, void*) {
+    library_seen.run.push_back(*product);
+    return 0;
+  };
+  api.launchers = launchers;
+  api.launcher_count = static_cast<int32_t>(std::size(launchers));
+  return api;
+}
+
+struct Layer {
+  int64_t columns = 48, depth = 64;
+  const char* precision = "fp16";
+  bool residual = false;
+};
+
+struct Choice {
+  std::string kernel, reason, refusals;
+  std::unique_ptr<Kernel> step;
+};
+
+std::shared_ptr<CudaDevice> device_of(int capability) {
+  library_seen = {.major = capability / 10, .minor = capability % 10};
+  static const BertieCudaApi api = fake_api();
+  return CudaDevice::open(api, 0);
+}
+
+Tensor zeros(DType dtype, const Shape& shape) {
+  const auto bytes = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(shape.elements()) * dtype_size(dtype));
+  return {dtype, shape, std::shared_ptr<const void>(bytes, bytes->data())};
+}
+
+// What the table's entries say in their order.
+Choice choose(const std::shared_ptr<CudaDevice>& device, const Layer& layer = {}) {
+  Network network;
+  const ValueId x = network.add_input("x", DType::u8, {"tokens", layer.depth}),
+                scale = network.add_constant("x.scale", zeros(DType::f32, {})),
+                weight = network.add_constant("w", zeros(DType::u8, {layer.columns, layer.depth})),
+                scales = network.add_constant("w.scale", zeros(DType::f32, {layer.columns})),
+                residual = layer.residual ? network.add_input("residual", DType::f32, {"tokens", layer.columns}) : kNone;
+  const ValueId y = network.add_node("fp8_linear", {x, scale, weight, scales, kNone, residual}, {}, "layer")[0];
+  const NodeId node = network.value(y).producer;
+  network.mutable_node(node).attributes["precision"] = std::string(layer.precision);
+  std::vector<DType> stored;
+  for (size_t i = 0; i < network.value_count(); ++i) stored.push_back(network.value(static_cast<ValueId>(i)).dtype);
+  ThreadPool pool(1);
+  Choice choice;
+  for (const KernelEntry& entry : cuda_backend().kernels()) {
+    if (entry.op != "fp8_linear") continue;
+    PrepareResult prepared = entry.prepare({network, network.node(node), pool, {}, false, device, stored});
+    if (const auto* refusal = std::get_if<Refusal>(&prepared)) {
+      choice.refusals += refusal->reason + "; ";
+      continue;
+    }
+    auto& preparation = std::get<Preparation>(prepared);
+    choice.kernel = entry.name;
+    choice.reason = preparation.reason;
+    choice.step = std::move(preparation.kernel);
+    break;
+  }
+  return choice;
+}
+
+TEST(Fp8Linear, BelowAdaTheErrorSaysWhatThereIs) {
+  for (const int capability : {80, 86}) {
+    const auto device = device_of(capability);
+    EXPECT_THAT(cuda_precisions(*device), ElementsAre("fp32", "tf32", "fp16", "bf16", "int8"));
+    EXPECT_EQ(
+        message_of([&] { choose(device); }),
+        fmt::format("linear layer 'layer' in fp8: that is for compute capability 8.9 and above; device cuda:0 has 8.{}, and "
+                    "the precisions fp32, tf32, fp16, bf16, int8",
+                    capability % 10));
+  }
+}
+
+TEST(Fp8Linear, IsCublasltsOnAdaAndBlackwell) {
+  for (const int capability : {89, 100, 103, 120}) {
+    const auto device = device_of(capability);
+    EXPECT_THAT(cuda_precisions(*device), ElementsAre("fp32", "tf32", "fp16", "bf16", "int8", "fp8"));
+    for (const char* precision : {"fp16", "bf16", "fp32"}) {
+      library_seen.asked.clear();
+      const Choice choice = choose(device, {.precision = precision});
+      EXPECT_EQ(choice.kernel, "cuda_cublaslt_fp8_linear") << choice.refusals;
+      EXPECT_EQ(choice.reason, "cuBLASLt, e4m3, sums in f32");
+      EXPECT_THAT(choice.refusals, HasSubstr("9.0 alone has wgmma"));
+      ASSERT_EQ(library_seen.asked.size(), 1u);
+      const BertieCudaProduct& product = library_seen.asked[0];
+      EXPECT_EQ(product.element, BERTIE_CUDA_E4M3);
+      EXPECT_EQ(product.result, BERTIE_CUDA_F32);
+      EXPECT_EQ(product.transposed, 1);
+      EXPECT_EQ(product.has_bias + product.has_addend, 0);
+      EXPECT_EQ(product.n, 48);
+      EXPECT_EQ(product.k, 64);
+    }
+  }
+}
+
+TEST(Fp8Linear, OnHopperCublasltTakesWhatWgmmaDoesNot) {
+  const auto device = device_of(90);
+  EXPECT_EQ(choose(device).kernel, "cuda_wgmma_fp8_linear");
+  EXPECT_TRUE(library_seen.asked.empty());
+  EXPECT_EQ(choose(device, {.precision = "fp32"}).kernel, "cuda_cublaslt_fp8_linear");
+  EXPECT_EQ(choose(device, {.residual = true}).kernel, "cuda_cublaslt_fp8_linear");
+}
+
+TEST(Fp8Linear, IsRefusedWithoutAProductOfTheseExtents) {
+  const auto device = device_of(89);
+  for (const Layer& layer : {Layer{.columns = 40}, Layer{.depth = 24}}) {
+    const Choice choice = choose(device, layer);
+    EXPECT_EQ(choice.kernel, "");
+    EXPECT_THAT(choice.refusals, HasSubstr("multiples of 16"));
+    EXPECT_TRUE(library_seen.asked.empty());
+  }
+  library_seen.candidates = 0;
+  EXPECT_THAT(choose(device).refusals, HasSubstr("48 columns, 64 deep: cuBLASLt has no product of e4m3"));
+}
+
+// The fake has no L2 cache, so that the least rows are taken at a time.
+TEST(Fp8Linear, RowsAreTakenSoManyAtATime) {
+  const auto device = device_of(89);
+  const Choice choice = choose(device);
+  ASSERT_TRUE(choice.step);
+  constexpr int64_t kRows = 2500, kColumns = 48;
+  std::vector<uint8_t> x(kRows * 64);
+  std::vector<uint16_t> y(kRows * kColumns);
+  std::vector<std::byte> workspace(choice.step->workspace_bytes({kRows, 1, kRows, 0}, 1));
+  const auto stream = std::static_pointer_cast<Device>(device)->make_stream();
+  int32_t overflow = 0;
+  const int32_t live = 2000;
+  const DeviceBatch batch{*stream, &live, &live, &live, nullptr, 0, nullptr, &overflow, 3};
+  const TensorView none;
+  const TensorView inputs[] = {{x.data(), DType::u8, {kRows, 64}}, none, none, none, none, none};
+  const MutableTensorView outputs[] = {{y.data(), DType::f16, {kRows, kColumns}}};
+  ThreadPool pool(1);
+  choice.step->run({inputs, outputs, PackedBatch{}, workspace, pool, &batch});
+  ASSERT_EQ(library_seen.run.size(), 3u);
+  ASSERT_EQ(library_seen.results.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    const EightBitResultsParams& params = library_seen.results[i];
+    const int64_t first = static_cast<int64_t>(i) * 1024, rows = std::min<int64_t>(kRows - first, 1024);
+    EXPECT_EQ(library_seen.run[i].m, rows);
+    EXPECT_EQ(params.rows, rows);
+    EXPECT_EQ(params.first_row, first);
+    EXPECT_EQ(params.sums, workspace.data());
+    EXPECT_TRUE(params.float_sums);
+    EXPECT_TRUE(params.one_scale);
+    EXPECT_EQ(params.y, y.data() + first * kColumns);
+    EXPECT_EQ(params.live_rows, &live);
+    EXPECT_EQ(params.step, 3);
+  }
+}
+
+}  // namespace
+}  // namespace bertie::cuda
