@@ -11,6 +11,7 @@
 #include "cuda/kernels/hopper.cuh"
 #include "cuda/kernels/pairs.cuh"
 #include "cuda/kernels/quantized_rows.cuh"
+#include "cuda/kernels/rounded_sums.cuh"
 #include "cuda/kernels/tensor_map.h"
 
 namespace bertie::cuda {
@@ -22,8 +23,11 @@ constexpr int kWarpRows = 16, kBoxColumns = 64, kBoxBytes = kWarpRows * kBoxColu
 
 enum ColumnList { kBiases, kGammas, kBetas, kScales, kInverses, kOffsets };
 
+// How rows are given in eight bits beside y: not, by columns, or by one inverse scale and no offsets.
+enum class EightBits { none, by_columns, by_one };
+
 // X: of x and weight. kColumns: of a block. kRelaxed: there are as many pieces as finishing a tile box by box takes turns beside them.
-template <typename X, int kColumns, int kBlocks, bool kRelaxed>
+template <typename X, int kColumns, int kBlocks, EightBits kGives, bool kRelaxed>
 struct Layout {
   static constexpr bool kScaled = sizeof(X) == 1;
   static constexpr int kDepth = kLine / static_cast<int>(sizeof(X)), kStages = kColumns > 192 ? 3 : 4;
@@ -37,7 +41,7 @@ struct Layout {
     return (turn - kNormalize) * kBoxes / (kTurns - kNormalize);
   }
   static constexpr int kXBytes = kRows * kLine, kStageBytes = kXBytes + kColumns * kLine;
-  static constexpr int kLists = kScaled ? 6 : 3;
+  static constexpr int kLists = kGives == EightBits::by_columns ? 6 : kScaled ? 4 : 3;
   static constexpr int kBoxesAt = kStages * kStageBytes, kListsAt = kBoxesAt + kWarps * kBoxes * kBoxBytes;
   static constexpr int kBarriersAt = kListsAt + kLists * kColumns * 4,
                        kBytes = kBarriersAt + (2 * kStages + kWarps * kBoxes + 1) * 8;
@@ -110,13 +114,13 @@ __device__ inline uint32_t take_numbers(Mailbox* mailboxes, int count) {
 
 #endif
 
-template <typename X, typename T, int kColumns, int kBlocks, bool kQuantizes, bool kRelaxed>
+template <typename X, typename T, int kColumns, int kBlocks, EightBits kGives, bool kRelaxed>
 __global__ void __launch_bounds__(kThreads, 1)
     linear_layer_norm(const LinearLayerNormParams p, const __grid_constant__ TensorMap x_map,
                       const __grid_constant__ TensorMap weight_map, const __grid_constant__ TensorMap residual_map,
                       const __grid_constant__ TensorMap y_map) {
 #ifdef BERTIE_HOPPER
-  using L = Layout<X, kColumns, kBlocks, kRelaxed>;
+  using L = Layout<X, kColumns, kBlocks, kGives, kRelaxed>;
   constexpr int kDepth = L::kDepth;
   constexpr bool kOverflows = std::is_same_v<T, __half>;
   extern __shared__ __align__(1024) unsigned char base[];
@@ -162,7 +166,7 @@ __global__ void __launch_bounds__(kThreads, 1)
                                         p.beta,
                                         p.w_scale,
                                         p.quantized.quantization,
-                                        kQuantizes ? p.quantized.quantization + p.columns : nullptr};
+                                        kGives == EightBits::by_columns ? p.quantized.quantization + p.columns : nullptr};
         constexpr int kListBytes = kColumns * static_cast<int>(sizeof(float));
         int sent = 0;
 #pragma unroll
@@ -332,16 +336,19 @@ __global__ void __launch_bounds__(kThreads, 1)
                     fmaf((s[k].y - mean[k % 2]) * scale[k % 2], gamma.y, beta.y)};
             y[k] = pair<T>(s[k].x, s[k].y);
             if constexpr (kOverflows) poison[k % 2] = __hfma2(pair_in<T>(y[k]), __half2{}, poison[k % 2]);
-            if constexpr (kQuantizes) {
-              const float2 inverse = *reinterpret_cast<const float2*>(own + kInverses * kColumns),
-                           offset = *reinterpret_cast<const float2*>(own + kOffsets * kColumns);
+            if constexpr (kGives != EightBits::none) {
+              float2 inverse{p.quantized.inverse, p.quantized.inverse}, offset{};
+              if constexpr (kGives == EightBits::by_columns) {
+                inverse = *reinterpret_cast<const float2*>(own + kInverses * kColumns);
+                offset = *reinterpret_cast<const float2*>(own + kOffsets * kColumns);
+              }
               const float low = fmaf(s[k].x, inverse.x, offset.x), high = fmaf(s[k].y, inverse.y, offset.y);
               codes[k % 2][i % 2 * 2 + k / 2] = std::is_same_v<X, int8_t> ? pair_of_int8(low, high) : pair_of_e4m3(low, high);
             }
           }
           store_matrices(place(box, i), y);
         }
-        if constexpr (kQuantizes) {
+        if constexpr (kGives != EightBits::none) {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const uint2 run = transposed(codes[half], lane);
@@ -438,23 +445,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       held_row = row;
       holds = true;
       wait(lists_arrived, 0);
-      const float* const bias = lists + kBiases * kColumns + lane % 4 * 2;
-#pragma unroll
-      for (int i = 0; i < kColumns / 8; ++i) {
-        const float2 add = *reinterpret_cast<const float2*>(bias + i * 8);
-        if constexpr (L::kScaled) {
-          const float2 scales = *reinterpret_cast<const float2*>(bias + (kScales - kBiases) * kColumns + i * 8);
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            held[i * 2 + half] =
-                pair<T>(fmaf(static_cast<float>(sums[i * 4 + half * 2]), __fmul_rn(x_scales[half], scales.x), add.x),
-                        fmaf(static_cast<float>(sums[i * 4 + half * 2 + 1]), __fmul_rn(x_scales[half], scales.y), add.y));
-          }
-        } else {
-          held[i * 2] = pair<T>(sums[i * 4] + add.x, sums[i * 4 + 1] + add.y);
-          held[i * 2 + 1] = pair<T>(sums[i * 4 + 2] + add.x, sums[i * 4 + 3] + add.y);
-        }
-      }
+      const float* const own = lists + lane % 4 * 2;
+      round_sums<T, L::kScaled>(sums, own + kBiases * kColumns, own + kScales * kColumns, x_scales, p.one_scale != 0, held);
     }
     if (holds) {
 #pragma unroll
@@ -473,11 +465,11 @@ int64_t turns(int64_t rows, int blocks, int multiprocessors) {
 // What a piece of a tile moves through shared memory, which is what products wait for.
 int64_t cost(int64_t columns) { return 256 + 3 * columns; }
 
-template <typename X, typename T, int kColumns, int kBlocks, bool kQuantizes, bool kRelaxed>
+template <typename X, typename T, int kColumns, int kBlocks, EightBits kGives, bool kRelaxed>
 cudaError_t launch_kernel(const LinearLayerNormParams& p, int multiprocessors, cudaStream_t stream) {
-  using L = Layout<X, kColumns, kBlocks, kRelaxed>;
+  using L = Layout<X, kColumns, kBlocks, kGives, kRelaxed>;
   static_assert(L::kBytes <= 227 * 1024);
-  const auto kernel = linear_layer_norm<X, T, kColumns, kBlocks, kQuantizes, kRelaxed>;
+  const auto kernel = linear_layer_norm<X, T, kColumns, kBlocks, kGives, kRelaxed>;
   cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, L::kBytes);
   TensorMap x{}, weight{}, residual{}, y{};
   const auto map_operand = [&](const void* matrix, int64_t rows, int box_rows, TensorMap& to) {
@@ -499,12 +491,12 @@ cudaError_t launch_kernel(const LinearLayerNormParams& p, int multiprocessors, c
                           y);
 }
 
-template <typename X, typename T, int kColumns, int kBlocks, bool kQuantizes>
+template <typename X, typename T, int kColumns, int kBlocks, EightBits kGives>
 cudaError_t launch(const LinearLayerNormParams& p, int multiprocessors, cudaStream_t stream) {
-  using L = Layout<X, kColumns, kBlocks, true>;
+  using L = Layout<X, kColumns, kBlocks, kGives, true>;
   return p.depth > (L::kTurns - 1) * L::kDepth
-             ? launch_kernel<X, T, kColumns, kBlocks, kQuantizes, true>(p, multiprocessors, stream)
-             : launch_kernel<X, T, kColumns, kBlocks, kQuantizes, false>(p, multiprocessors, stream);
+             ? launch_kernel<X, T, kColumns, kBlocks, kGives, true>(p, multiprocessors, stream)
+             : launch_kernel<X, T, kColumns, kBlocks, kGives, false>(p, multiprocessors, stream);
 }
 
 }  // namespace
@@ -518,22 +510,27 @@ cudaError_t launch_linear_layer_norm(const LinearLayerNormParams& p, cudaStream_
   if (p.rows == 0) return cudaSuccess;
   int multiprocessors = 0;
   if (const cudaError_t error = count_multiprocessors(multiprocessors); error != cudaSuccess) return error;
-  const auto with_columns = [&](auto x, auto rounded, auto quantized) {
+  const auto with_columns = [&](auto x, auto rounded, auto gives) {
     using X = decltype(x);
     using T = decltype(rounded);
-    constexpr bool kQuantizes = quantized.value;
-    if (p.columns == 1024) return launch<X, T, 256, 4, kQuantizes>(p, multiprocessors, stream);
+    constexpr EightBits kGives = gives.value;
+    if (p.columns == 1024) return launch<X, T, 256, 4, kGives>(p, multiprocessors, stream);
     return turns(p.rows, 3, multiprocessors) * cost(256) < turns(p.rows, 4, multiprocessors) * cost(192)
-               ? launch<X, T, 256, 3, kQuantizes>(p, multiprocessors, stream)
-               : launch<X, T, 192, 4, kQuantizes>(p, multiprocessors, stream);
+               ? launch<X, T, 256, 3, kGives>(p, multiprocessors, stream)
+               : launch<X, T, 192, 4, kGives>(p, multiprocessors, stream);
   };
+  using None = std::integral_constant<EightBits, EightBits::none>;
   const auto with_quantized = [&](auto x) {
-    return quantizes ? with_columns(x, __half{}, std::true_type{}) : with_columns(x, __half{}, std::false_type{});
+    if (!quantizes) return with_columns(x, __half{}, None{});
+    if constexpr (std::is_same_v<decltype(x), __nv_fp8_e4m3>) {
+      if (p.quantized.inverse != 0) return with_columns(x, __half{}, std::integral_constant<EightBits, EightBits::by_one>{});
+    }
+    return with_columns(x, __half{}, std::integral_constant<EightBits, EightBits::by_columns>{});
   };
   if (p.operands == LinearOperands::fp8) return with_quantized(__nv_fp8_e4m3{});
   if (p.operands == LinearOperands::int8) return with_quantized(int8_t{});
-  return p.element == Element::f16 ? with_columns(__half{}, __half{}, std::false_type{})
-                                   : with_columns(__nv_bfloat16{}, __nv_bfloat16{}, std::false_type{});
+  return p.element == Element::f16 ? with_columns(__half{}, __half{}, None{})
+                                   : with_columns(__nv_bfloat16{}, __nv_bfloat16{}, None{});
 }
 
 }  // namespace bertie::cuda

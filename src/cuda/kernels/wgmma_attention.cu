@@ -26,9 +26,10 @@ template <int D, int kGroups>
 struct Layout {
   static constexpr int kQueries = std::min(kGroups * 64, wgmma_attention_queries(D));  // of the block
   static constexpr int kParts = wgmma_attention_queries(D) / kQueries;
-  static constexpr int kThreads = (1 + kGroups) * 128, kRegisters = kGroups == 3 ? 160 : 232;
+  static constexpr int kResident = kGroups == 1 && D < 128 ? 2 : 1;  // blocks of a multiprocessor
+  static constexpr int kThreads = (1 + kGroups) * 128, kRegisters = kGroups == 3 ? 160 : kResident == 1 ? 232 : 224;
   // What warps take beyond what the block began with they wait for until others have left as much.
-  static_assert(kSenderRegisters + kGroups * kRegisters <= (1 + kGroups) * (std::min(65536 / kThreads, 255) / 8 * 8));
+  static_assert(kSenderRegisters + kGroups * kRegisters <= (1 + kGroups) * (65536 / kResident / kThreads / 8 * 8));
   // Tiles whose queries are there at a time, and pieces of K and V: of a block that takes one tile little, so that it finds room beside those of
   // the kernel before.
   static constexpr int kTiles = kGroups == 1 ? 1 : kGroups == 3 ? 3 : 2;
@@ -39,7 +40,7 @@ struct Layout {
   static constexpr int kKeysAt = kTiles * kTile * 2, kValuesAt = kKeysAt + kStages * kPiece * 2;
   static constexpr int kListedAt = kValuesAt + kStages * kPiece * 2, kBarriersAt = kListedAt + kTiles * 16;
   static constexpr int kBytes = kBarriersAt + 2 * (kTiles + kStages) * 8;
-  static_assert(kBytes <= 227 * 1024);
+  static_assert(kResident * kBytes <= 226 * 1024);
 
   // Where the copy engine's swizzle puts 16-byte chunk `chunk` of a row, in elements; `rows` of a panel.
   static __device__ int place(int row, int chunk, int rows) {
@@ -57,7 +58,7 @@ __device__ inline void finish_before(float never_negative) {
 
 // kBiased: scores get what does not wait for the exponent, the bias or a scale that is not positive.
 template <typename T, int D, bool kBiased, int kGroups>
-__global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), 1)
+__global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), (Layout<D, kGroups>::kResident))
     wgmma_attention(const AnyAttentionParams p, const __grid_constant__ TensorMap query_map,
                     const __grid_constant__ TensorMap key_map, const __grid_constant__ TensorMap value_map) {
 #ifdef BERTIE_HOPPER
@@ -339,7 +340,19 @@ __global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), 1)
               *reinterpret_cast<const uint4*>(own_queries + L::place(query + i, chunk, kRows));
       }
     }
-    if (p.quantized.values) {
+    if (std::is_same_v<T, __half> && p.quantized.values && p.quantized.inverse != 0 && p.quantized.e4m3) {
+      const __half2 one = __float2half2_rn(p.quantized.inverse);
+#pragma unroll
+      for (int i = 0; i < 16; i += kRowsAtOnce) {
+        if (query + i >= live_queries) continue;
+        const uint4 eight = *reinterpret_cast<const uint4*>(own_queries + L::place(query + i, chunk, kRows));
+        const auto codes = [&](uint32_t low, uint32_t high) {
+          return pair_of_e4m3(__hfma2(pair_in<__half>(low), one, __half2{})) |
+                 pair_of_e4m3(__hfma2(pair_in<__half>(high), one, __half2{})) << 16;
+        };
+        *reinterpret_cast<uint2*>(p.quantized.values + place + i * width) = {codes(eight.x, eight.y), codes(eight.z, eight.w)};
+      }
+    } else if (p.quantized.values) {
       float inverses[8], offsets[8];
       load_neighbours(p.quantized.quantization + column, inverses);
       load_neighbours(p.quantized.quantization + width + column, offsets);

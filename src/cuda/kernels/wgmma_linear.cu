@@ -11,6 +11,7 @@
 #include "cuda/kernels/hopper.cuh"
 #include "cuda/kernels/pairs.cuh"
 #include "cuda/kernels/quantized_rows.cuh"
+#include "cuda/kernels/rounded_sums.cuh"
 #include "cuda/kernels/tensor_map.h"
 
 namespace bertie::cuda {
@@ -260,37 +261,8 @@ __global__ void __launch_bounds__(kThreads, 1)
       held_column = tile % across * kColumns;
       holds = true;
       held_lists = lists + buffer * L::kLists * kColumns;
-      const float* const bias = held_lists + kBiases * kColumns + lane % 4 * 2;
-      const auto round = [&](auto one_scale) {
-#pragma unroll
-        for (int i = 0; i < kColumns / 8; ++i) {
-          const float2 add = *reinterpret_cast<const float2*>(bias + i * 8);
-          float2 scales[2] = {};
-          if constexpr (L::kScaled) {
-            const float2 scale = *reinterpret_cast<const float2*>(bias + kScales * kColumns + i * 8);
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              scales[half] = half == 1 && one_scale.value
-                                 ? scales[0]
-                                 : float2{__fmul_rn(x_scales[half], scale.x), __fmul_rn(x_scales[half], scale.y)};
-            }
-          }
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const auto low = sums[i * 4 + half * 2], high = sums[i * 4 + half * 2 + 1];
-            if constexpr (L::kScaled) {
-              held[i * 2 + half] = pair<T>(fmaf(static_cast<float>(low), scales[half].x, add.x),
-                                           fmaf(static_cast<float>(high), scales[half].y, add.y));
-            } else {
-              held[i * 2 + half] = pair<T>(low + add.x, high + add.y);
-            }
-          }
-        }
-      };
-      if (L::kScaled && !p.one_scale)
-        round(std::false_type{});
-      else
-        round(std::true_type{});
+      const float* const own = held_lists + lane % 4 * 2;
+      round_sums<T, L::kScaled>(sums, own + kBiases * kColumns, own + kScales * kColumns, x_scales, p.one_scale != 0, held);
     }
 #pragma unroll
     for (int chunk = 0; chunk < L::kChunks; ++chunk) finish(chunk);
