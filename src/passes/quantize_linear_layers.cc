@@ -3,7 +3,8 @@
 //
 // Fixed scales of int8 are a calibration's or the file's (fake_quantize). Those of fp8, whose numbers have exponents of their own, need only keep
 // what comes within their range: with a calibration they are of what it lets its integers hold, each channel about its mean; without, of what the
-// weights allow (value_bounds.h). Where a layer is not computed in int8, what the file says of its input is dropped.
+// weights allow (value_bounds.h). Weights in fp8 have the scales that cost their layer least (quant/fp8_weights.h), by what the weights in front of
+// it say of the columns that it reads. Where a layer is not computed in int8, what the file says of its input is dropped.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -22,6 +23,7 @@
 #include "passes/value_bounds.h"
 #include "passes/weight_rows.h"
 #include "quant/fp8.h"
+#include "quant/fp8_weights.h"
 #include "quant/int8_weights.h"
 
 namespace bertie {
@@ -73,6 +75,20 @@ TensorCalibration fp8_calibration(const TensorCalibration& integers, size_t dept
   return fixed;
 }
 
+// How much a layer in fp8 minds each column of its weights to be off, by the columns of what it reads: their second moments, and where `centred`, for
+// the bias makes up for what the mean does, their variances. As shares of the largest, so that floats hold them; alike where nothing is known.
+std::vector<float> importance_of(const ColumnBounds* x, bool centred, size_t depth) {
+  std::vector<float> shares(depth, 1);
+  if (!x) return shares;
+  std::vector<double> moments = x->variance;
+  for (size_t k = 0; k < depth && !centred; ++k) moments[k] += x->mean[k] * x->mean[k];
+  const auto finite = [](double moment) { return std::isfinite(moment); };
+  const double largest = *std::max_element(moments.begin(), moments.end());
+  if (!std::all_of(moments.begin(), moments.end(), finite) || largest == 0) return shares;
+  for (size_t k = 0; k < depth; ++k) shares[k] = static_cast<float>(moments[k] / largest);
+  return shares;
+}
+
 class LinearLayers {
  public:
   LinearLayers(Network& network, const PassOptions& options, PassLog& log) : network_(network), options_(options), log_(log) {
@@ -80,13 +96,16 @@ class LinearLayers {
     for (const NodeId id : network.order()) {
       const Node& node = network.node(id);
       if (precision_of(node) != "fp8") continue;
-      if (const TensorCalibration* calibrated = calibration_of(node)) {
+      const ColumnBounds* x = bounds.of(node.input(0));
+      const TensorCalibration* calibrated = calibration_of(node);
+      if (calibrated) {
         fp8_fixed_[id] = fp8_calibration(*calibrated, depth_of(node));
-      } else if (const auto columns = bounds.of(node.input(0))) {
+      } else if (x) {
         // What is rounded to eight bits before may come out a little larger.
-        const float scale = fp8_scale(1.125 * *std::max_element(columns->begin(), columns->end()));
+        const float scale = fp8_scale(1.125 * *std::max_element(x->largest.begin(), x->largest.end()));
         if (std::isnormal(scale)) fp8_fixed_[id].scale = scale;
       }
+      fp8_importance_[id] = importance_of(x, calibrated && !calibrated->mean.empty(), depth_of(node));
     }
   }
 
@@ -102,7 +121,7 @@ class LinearLayers {
     const Node node = network_.node(id);
     const bool fp8 = precision == "fp8";
     const Input input = this->input(id, fp8);
-    const EightBits x = quantized(node, fp8, input), weight = this->weight(node.input(1), fp8, input.fixed);
+    const EightBits x = quantized(node, fp8, input), weight = this->weight(id, fp8, input.fixed);
     const ValueId bias = input.fixed ? this->bias(node, weight, fp8, *input.fixed) : node.input(2);
     Attributes attributes = node.attributes;
     attributes.erase("precision");
@@ -248,14 +267,17 @@ class LinearLayers {
     return Tensor::from_floats({2, static_cast<int64_t>(depth)}, numbers);
   }
 
-  // Columns times the migration, then rows in eight bits.
-  EightBits weight(ValueId id, bool fp8, const TensorCalibration* fixed) {
+  // Columns times the migration, then rows in eight bits. `layer`: the node's id.
+  EightBits weight(NodeId layer, bool fp8, const TensorCalibration* fixed) {
     static const TensorCalibration kNothing;
     const TensorCalibration& by = fixed ? *fixed : kNothing;
     const std::vector<float>& migration = by.migration;
     const std::vector<std::vector<int32_t>>& others = by.other_neighbours;
+    const std::vector<float>& importance = fp8_importance_[layer];  // empty in int8
+    const ValueId id = network_.node(layer).input(1);
     const Tensor source = *network_.value(id).constant;
-    const auto [known, fresh] = weights_.try_emplace({source.data.get(), fp8, migration, others.empty() ? nullptr : &others});
+    const auto [known, fresh] =
+        weights_.try_emplace({source.data.get(), fp8, migration, others.empty() ? nullptr : &others, importance});
     if (!fresh) return known->second;
     const std::string name = network_.value(id).name;
     const Tensor rows = source.row_major();
@@ -268,7 +290,7 @@ class LinearLayers {
       uint8_t* to = values.get() + r * k;
       auto* integers = reinterpret_cast<int8_t*>(to);
       if (fp8)
-        scales[n_th] = quantize_fp8(row, to);
+        scales[n_th] = quantize_fp8_weights(row, importance, to);
       else
         scales[n_th] = others.empty() ? quantize_int8_weights(row, integers) : quantize_int8(row, others[n_th], integers);
     });
@@ -310,10 +332,11 @@ class LinearLayers {
   PassLog& log_;
   WeightRows rows_;
   std::map<NodeId, TensorCalibration> fp8_fixed_;          // of layers whose scales are fixed
+  std::map<NodeId, std::vector<float>> fp8_importance_;    // of all layers in fp8: how much they mind each column
   std::map<ValueId, std::vector<QuantizedInput>> inputs_;  // by x
   std::deque<TensorCalibration> of_file_;
-  // By the weight, its migration and whose other neighbours it has.
-  std::map<std::tuple<const void*, bool, std::vector<float>, const void*>, EightBits> weights_;
+  // By the weight, its migration, whose other neighbours it has and how much its columns matter.
+  std::map<std::tuple<const void*, bool, std::vector<float>, const void*, std::vector<float>>, EightBits> weights_;
   std::map<std::string, std::vector<std::string>> quantized_;  // names by how
 };
 

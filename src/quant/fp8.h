@@ -5,7 +5,8 @@
 //   values = e4m3(x * (448 / largest))
 //
 // in float32, each operation rounded once. A row of zeros has scale 0 and values 0; of a row that is not finite the scale is not either.
-// With fixed scales, one for all of x, and for each column k two numbers made of it (fixed_quantization):
+// Rows of weights have scales that cost less: fp8_weights.h. With fixed scales, one for all of x, and for each column k two numbers made of
+// it (fixed_quantization):
 //
 //   values = e4m3(fma(x, inverse[k], offset[k]))
 //
