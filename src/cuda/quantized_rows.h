@@ -18,7 +18,7 @@ class RowOutput : public QuantizedOutput {
     if (const auto& constant = operands.value(quantization_).constant) inverse_ = one_inverse(constant->view());
   }
 
-  // nullptr: as integers alone.
+  // nullptr: in eight bits alone.
   void* y(const KernelContext& context) const { return floats ? context.outputs[0].data : nullptr; }
   QuantizedRows quantized(const KernelContext& context) const {
     QuantizedRows rows{};

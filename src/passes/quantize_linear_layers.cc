@@ -262,7 +262,7 @@ class LinearLayers {
     for (size_t k = 0; k < depth; ++k) {
       const double inverse = 1 / (static_cast<double>(layer.scale) * element_or(layer.migration, k, 1));
       numbers[k] = static_cast<float>(inverse);
-      numbers[depth + k] = static_cast<float>(-element_or(layer.shift, k, 0) * inverse);
+      numbers[depth + k] = static_cast<float>(-element_or(layer.shift, k, 0) * inverse + 0.0);  // no zero but 0
     }
     return Tensor::from_floats({2, static_cast<int64_t>(depth)}, numbers);
   }

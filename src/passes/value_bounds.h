@@ -2,8 +2,8 @@
 // mean and variance.
 //
 // At most: a layer norm gives gamma u + beta with |u| <= sqrt(N) (of deviations over their root mean square), so that its columns are within
-// sqrt(N) |gamma| + |beta|, and what a linear layer makes of them, by Cauchy and Schwarz, within sqrt(N) |w gamma| + |w beta + b|. GELU takes
-// nothing beyond its argument, and attention gives means of v.
+// sqrt(N) |gamma| + |beta|, and what a linear layer makes of them, by Cauchy and Schwarz, within sqrt(N) |w gamma| + |w beta + b|. No activation
+// of a linear layer takes anything beyond its argument, and attention gives means of v.
 //
 // Moments, as if columns were independent of one another and normal: u has mean 0 and variance 1, a linear layer makes mean w mean + b and variance
 // sum of w^2 variance, and an activation those of its function of a normal number. Attention's are v's: means over keys vary less, by how much the

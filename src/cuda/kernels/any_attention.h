@@ -12,7 +12,7 @@ constexpr int kAnyAttentionWidest = 256;  // head
 
 struct AnyAttentionParams {
   const void *q, *k, *v;    // row r, head h begins at r * row_stride + h * head_dim
-  void* y;                  // row r, head h at (r * heads + h) * head_dim; nullptr: as integers alone
+  void* y;                  // row r, head h at (r * heads + h) * head_dim; nullptr: in eight bits alone
   Element element;          // of all four
   QuantizedRows quantized;  // places as of y; by fixed scales alone
   int64_t row_stride;       // elements

@@ -14,7 +14,7 @@ struct AnyLayerNormParams {
   int32_t wide_ids[3];    // i64, else i32
   const float* gamma;     // [width]
   const float* beta;      // [width]
-  void* y;                // [rows, width]; nullptr: as integers alone
+  void* y;                // [rows, width]; nullptr: in eight bits alone
   Element element;        // of x, residual, tables and y
   QuantizedRows quantized;
   int32_t constant;  // gamma and beta: no kernel of the run writes them

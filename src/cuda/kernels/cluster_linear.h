@@ -51,7 +51,7 @@ constexpr ClusterLinearTile cluster_linear_tile(int64_t rows, int64_t columns, i
 constexpr bool cluster_linear_takes(Element element, int64_t columns, int64_t depth) {
   return element != Element::f32 && columns % 8 == 0 && depth % 8 == 0 && depth > 0;
 }
-// In eight bits it takes what wgmma_linear_takes_eight_bits says.
+// launch_cluster_linear's, for operands of eight bits: it takes what wgmma_linear_takes_eight_bits says.
 cudaError_t launch_eight_bit_cluster_linear(const ClusterLinearParams& params, cudaStream_t stream);
 
 // The device must be of compute capability 9.0. Weights and live_rows are no other kernel's results, nor, in 16 bits, is the bias.

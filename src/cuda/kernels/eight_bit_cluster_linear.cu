@@ -50,7 +50,8 @@ __device__ inline float4 four(const float* of) { return {of[0], of[1], of[2], of
 __device__ inline int4 four(const int32_t* of) { return {of[0], of[1], of[2], of[3]}; }
 
 // What becomes of sums of products in eight bits, by wgmma_linear's rule. A thread has two neighbours of each eight of `column` and on, in its row
-// and that + 8; `column` is its block's, as `lists` are.
+// and that + 8; `column` is its block's, as `lists` are: what lies there for columns beyond the last is anything, and not stored. (A run at a time
+// where round_sums takes all: registers are few.)
 template <typename L, typename Y, typename Sum>
 __device__ inline void finish_eight_bits(const ClusterLinearParams& p, const Sum (&sums)[L::kOwn / 2], const float (&x_scales)[2],
                                          const float* lists, int64_t row, int column, int64_t rows) {
@@ -307,7 +308,7 @@ cudaError_t launch(const ClusterLinearParams& p, cudaStream_t stream) {
 cudaError_t launch_eight_bit_cluster_linear(const ClusterLinearParams& p, cudaStream_t stream) {
   const bool quantizes = p.quantized.values != nullptr, fp8 = p.operands == LinearOperands::fp8;
   if (!wgmma_linear_takes_eight_bits(p.columns, p.depth) || p.element != Element::f16 ||
-      (quantizes && (p.quantized.scales || (p.quantized.e4m3 != 0) != fp8)) ||
+      !p.x_scale || !p.w_scale || (quantizes && (!p.quantized.quantization || p.quantized.scales || (p.quantized.e4m3 != 0) != fp8)) ||
       (p.activation != Activation::gelu && p.activation != Activation::none))
     return cudaErrorInvalidValue;
   if (p.rows == 0 || p.columns == 0) return cudaSuccess;

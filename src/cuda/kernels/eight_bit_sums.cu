@@ -1,5 +1,5 @@
 // int8_sums: a warp an element, its lanes along the depth. eight_bit_results: a block takes a row, eight neighbours a thread and turn where the
-// width allows it; results are held in registers between a row's largest magnitude and its integers (kHeld turns; wider rows are worked
+// width allows it; results are held in registers between a row's largest magnitude and its eight bits (kHeld turns; wider rows are worked
 // out again). Bound by memory: sums are meant to lie in the L2 cache, where the product has just put them.
 #include "cuda/kernels/eight_bit_sums.h"
 

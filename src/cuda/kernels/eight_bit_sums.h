@@ -27,7 +27,7 @@ struct EightBitResultsParams {
   const float* w_scale;  // [width]
   const float* bias;     // [width]; nullptr: none
   const void* residual;  // [rows, width]; nullptr: none
-  void* y;               // [rows, width]; nullptr: as integers alone
+  void* y;               // [rows, width]; nullptr: in eight bits alone
   Element element;       // of residual and y
   QuantizedRows quantized;
   Activation activation;

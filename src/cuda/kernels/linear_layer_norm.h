@@ -15,13 +15,13 @@ struct LinearLayerNormParams {
   const void* residual;     // [rows, columns]
   const float* gamma;       // [columns]
   const float* beta;        // [columns]
-  void* y;                  // [rows, columns]; x, weight, residual and y are 16-byte aligned
+  void* y;                  // [rows, columns]
   LinearOperands operands;  // x and weight
   Element element;          // of residual and y, and of x and weight where they are elements: f16 or bf16; f16 where they are not
   const float* x_scale;     // where x and weight have eight bits, as w_scale
   int32_t one_scale;        // x_scale is one number, else [rows]
   const float* w_scale;     // [columns]
-  QuantizedRows quantized;  // of x's kind, by fixed scales alone: beside y
+  QuantizedRows quantized;  // of x's kind, by fixed scales alone: beside y. All but x_scale is 16-byte aligned
   float epsilon;
   int64_t rows, columns, depth;
   const int32_t* live_rows;  // of `rows`; nullptr: all

@@ -10,7 +10,9 @@ struct QuantizedRows {
   int32_t e4m3;               // else integers
   float* scales;              // [rows], of each row's largest magnitude; nullptr: by `quantization`
   const float* quantization;  // [2, width]: inverse scales and offsets of the columns
-  float inverse;              // of all columns where it is a power of two from 1 to 2^15, offsets being 0; else 0
+  // Of all columns where it is a power of two from 1 to 2^15, by which f16 loses nothing, and offsets are 0; else 0. For kernels that have a shorter
+  // way then; `quantization` says the same.
+  float inverse;
 };
 
 // From row `row` on.

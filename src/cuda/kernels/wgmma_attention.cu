@@ -97,7 +97,7 @@ __global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), (Layout<D, kGr
   }
   __syncthreads();
 
-  const auto pieces_of = [](int keys) { return max((keys + kKeys - 1) / kKeys, 1); };
+  const auto pieces_of = [](int count) { return max((count + kKeys - 1) / kKeys, 1); };
   int slot = 0, slot_parity = 0, stage = 0, parity = 0;
   const auto next_tile = [&] {
     if (++slot == kTiles) {
@@ -303,7 +303,8 @@ __global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), (Layout<D, kGr
     release(&released[stage]);
     next_stage();
 
-    // Through the rows of q that this warp alone has read, so that lines are written whole.
+    // Through rows of q, so that lines are written whole: those that this warp alone reads, for it is a warp's own 16 rows that its quarter of the
+    // matrix units multiplies.
     T* const own_queries = queries + slot * L::kTile;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -395,12 +396,13 @@ cudaError_t launch(const AnyAttentionParams& p, int multiprocessors, cudaStream_
 }  // namespace
 
 cudaError_t launch_wgmma_attention(const AnyAttentionParams& p, cudaStream_t stream) {
+  if (p.query_rows) return cudaErrorInvalidValue;
   int multiprocessors = 0;
   cudaError_t error = count_multiprocessors(multiprocessors);
   if (error != cudaSuccess) return error;
   return with_matrix_heads(p, [&](auto element, auto width) {
-    constexpr int kParts = wgmma_attention_queries(decltype(width)::value) / 64, kGroups = kParts;
-    const bool few = int64_t{p.tile_capacity} * kParts * p.heads <= multiprocessors;
+    constexpr int kGroups = wgmma_attention_queries(decltype(width)::value) / 64;
+    const bool few = int64_t{p.tile_capacity} * kGroups * p.heads <= multiprocessors;
     return few ? launch<decltype(element), width, 1>(p, multiprocessors, stream)
                : launch<decltype(element), width, kGroups>(p, multiprocessors, stream);
   });

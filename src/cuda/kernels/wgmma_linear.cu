@@ -32,14 +32,15 @@ constexpr int few_turns(int columns) {
   return std::max(columns / (sizeof(X) == 1 ? 64 : 32), 1);
 }
 
-// X: of x and weight, Y: of y. kTurns: of few_turns, or more for deep products, so that less stands beside each.
+// X: of x and weight, Y: of y. kTilesTurns: of few_turns, or more for deep products, so that less stands beside each.
 // kOneInverse: results of eight bits have one inverse scale, and no offsets.
-template <typename X, typename Y, int kColumns, int kOwnTurns, bool kOneInverse>
+template <typename X, typename Y, int kColumns, int kTilesTurns, bool kOneInverse>
 struct Layout {
   static constexpr bool kScaled = sizeof(X) == 1, kQuantizes = sizeof(Y) == 1;
   static constexpr int kDepth = kLine / static_cast<int>(sizeof(X));
   static constexpr int kStages = kColumns > 128 ? 4 : 6, kChunks = kColumns / kChunk;
-  static constexpr int kTurns = kOwnTurns;  // pieces that a tile has at least
+  static constexpr int kTurns = kTilesTurns;  // pieces that a tile has at least
+  static_assert(kTurns <= kChunks);           // each has some
   static constexpr __host__ __device__ int first_chunk(int turn) { return turn * kChunks / kTurns; }
   static constexpr int kGroupBytes = 8 * kLine;
   static constexpr int kXBytes = kRows * kLine, kStageBytes = kXBytes + kColumns * kLine;
@@ -297,7 +298,7 @@ template <typename X, typename T, typename Y, int kColumns, bool kGelu>
 cudaError_t launch(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t stream) {
   constexpr int kFewTurns = few_turns<X>(kColumns);
   if constexpr (kGelu && kColumns >= 192) {
-    constexpr int kManyTurns = sizeof(X) == 1 ? 6 : 12;  // 768 deep
+    constexpr int kManyTurns = sizeof(X) == 1 ? 6 : 12;  // as many pieces as 768 columns have
     if (p.depth * static_cast<int64_t>(sizeof(X)) > (kManyTurns - 1) * kLine) {
       if constexpr (std::is_same_v<Y, __nv_fp8_e4m3>) {
         if (p.quantized.inverse != 0)

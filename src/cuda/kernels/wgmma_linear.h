@@ -16,13 +16,13 @@ struct WgmmaLinearParams {
   const void* x;            // [rows, depth]
   const void* weight;       // [columns, depth]
   const float* bias;        // [columns]; nullptr: none
-  void* y;                  // [rows, columns]; all four are 16-byte aligned
+  void* y;                  // [rows, columns]
   LinearOperands operands;  // x and weight
   Element element;          // of y, and of x and weight where they are elements
   const float* x_scale;     // where x and weight have eight bits, as w_scale
   int32_t one_scale;        // x_scale is one number, else [rows]
   const float* w_scale;     // [columns]
-  QuantizedRows quantized;  // of x's kind, by fixed scales alone: in the place of y
+  QuantizedRows quantized;  // of x's kind, by fixed scales alone: in the place of y. All but x_scale is 16-byte aligned
   Activation activation;    // none or gelu
   int64_t rows, columns, depth;
   const int32_t* live_rows;  // of `rows`; nullptr: all
