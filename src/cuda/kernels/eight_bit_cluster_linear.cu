@@ -307,8 +307,8 @@ cudaError_t launch(const ClusterLinearParams& p, cudaStream_t stream) {
 
 cudaError_t launch_eight_bit_cluster_linear(const ClusterLinearParams& p, cudaStream_t stream) {
   const bool quantizes = p.quantized.values != nullptr, fp8 = p.operands == LinearOperands::fp8;
-  if (!wgmma_linear_takes_eight_bits(p.columns, p.depth) || p.element != Element::f16 ||
-      !p.x_scale || !p.w_scale || (quantizes && (!p.quantized.quantization || p.quantized.scales || (p.quantized.e4m3 != 0) != fp8)) ||
+  if (!wgmma_linear_takes_eight_bits(p.columns, p.depth) || p.element != Element::f16 || !p.x_scale || !p.w_scale ||
+      (quantizes && (!p.quantized.quantization || p.quantized.scales || (p.quantized.e4m3 != 0) != fp8)) ||
       (p.activation != Activation::gelu && p.activation != Activation::none))
     return cudaErrorInvalidValue;
   if (p.rows == 0 || p.columns == 0) return cudaSuccess;
