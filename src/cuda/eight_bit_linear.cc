@@ -1,5 +1,5 @@
-// int8_linear and fp8_linear by wgmma_linear, few tiles by cluster_linear. Behind it run, where they are needed, an activation that it does not know, and quantize_rows of rows
-// with scales of their own.
+// int8_linear and fp8_linear by wgmma_linear, few tiles by cluster_linear. Behind it run, where they are needed, an activation that it does not know,
+// and quantize_rows of rows with scales of their own.
 #include "cuda/eight_bit_linear.h"
 
 #include "backend/batch_shape.h"

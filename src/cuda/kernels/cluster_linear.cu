@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "cuda/kernels/cluster_tile.cuh"
 #include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/gelu.cuh"
 #include "cuda/kernels/hopper.cuh"
@@ -13,8 +14,7 @@
 namespace bertie::cuda {
 namespace {
 
-constexpr int kLine = 128, kDepth = kLine / 2;  // bytes and elements of a piece's line along the depth
-constexpr int kMostBytes = 227 * 1024;
+constexpr int kLine = kClusterLine, kDepth = kLine / 2;  // bytes and elements of a piece's line along the depth
 
 // What the kernel reads of ClusterLinearParams, and no more: its code is to stay as it was measured (eight_bit_cluster_linear.cu).
 struct SixteenBits {
@@ -36,7 +36,7 @@ struct Layout {
   static constexpr int kXBytes = kRows * kLine, kPieceBytes = kXBytes + kColumns * kLine;
   static constexpr int kOwn = kColumns / kBlocks;  // columns whose sums a block adds up
   static constexpr int kPartBytes = kBlocks > 1 ? kRows* kColumns * 4 : 0;
-  static constexpr int kStages = (kMostBytes - 1024 - kPartBytes) / kPieceBytes;
+  static constexpr int kStages = (kClusterMostBytes - 1024 - kPartBytes) / kPieceBytes;
   static_assert(kOwn % 8 == 0);
   // `stages`: pieces that are there at a time.
   static __host__ __device__ int parts_at(int stages) { return stages * kPieceBytes; }
@@ -109,67 +109,18 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
   for (int i = 0; i < kColumns / 2; ++i) sums[i] = 0;
   if (sends) {
     for (int piece = 0; piece < early; ++piece) send_x(piece, piece);
-    for (int piece = early, stage = 0, parity = 0; piece < pieces; ++piece) {
-      wait(&released[stage], parity);
+    send_released(early, pieces, stages, released, [&](int piece, int stage) {
       send_weight(piece, stage);
       send_x(piece, stage);
-      if (++stage == stages) {
-        stage = 0;
-        parity ^= 1;
-      }
-    }
+    });
   } else if (multiplies) {
-    const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
-    const uint64_t x_operand = describe(base + group * 64 * kLine, 8 * kLine, 16, 1),
-                   weight_operand = describe(base + L::kXBytes, 8 * kLine, 16, 1);
-    for (int piece = 0, stage = 0, before = 0, parity = 0; piece < pieces; ++piece) {
-      const int at = stage * (L::kPieceBytes >> 4);
-      wait(&arrived[stage], parity);
-      hold(sums);
-      begin_products();
-#pragma unroll
-      for (int k = 0; k < kLine / 32; ++k)
-        WarpgroupProduct<T, kColumns>::shared(sums, x_operand + at + k * 2, weight_operand + at + k * 2, true);
-      commit_products();
-      if (piece > 0) {
-        wait_products<1>();
-        __syncwarp();
-        if (lane == 0) arrive(&released[before]);
-      }
-      before = stage;
-      if (++stage == stages) {
-        stage = 0;
-        parity ^= 1;
-      }
-    }
-    wait_products<0>();
-    hold(sums);
+    multiply_pieces<T, L, kColumns>(sums, base, arrived, released, pieces, stages, lane);
   }
   __syncwarp();
 
-  // A thread's own sums are those of the same thread in every block.
   float own[L::kOwn / 2];
   if constexpr (kBlocks > 1) {
-    wait_for_cluster();
-#pragma unroll
-    for (int owner = 0; owner < kBlocks; ++owner) {
-      if (owner == block || !multiplies) continue;
-#pragma unroll
-      for (int i = 0; i < L::kOwn / 8; ++i) {
-        const float* four = sums + (owner * (L::kOwn / 8) + i) * 4;
-        store_in_cluster(parts + ((block * (L::kOwn / 8) + i) * L::kProducts + threadIdx.x) * 4, owner,
-                         {four[0], four[1], four[2], four[3]});
-      }
-    }
-    __syncwarp();
-    arrive_at_cluster();
-#pragma unroll
-    for (int owner = 0; owner < kBlocks; ++owner) {
-      if (owner != block) continue;
-#pragma unroll
-      for (int i = 0; i < L::kOwn / 2; ++i) own[i] = sums[owner * (L::kOwn / 2) + i];
-    }
-    wait_for_cluster();
+    exchange_sums<L, kBlocks>(sums, own, parts, block, multiplies);
     if (!multiplies) return;
     float total[L::kOwn / 2];
 #pragma unroll
@@ -216,7 +167,7 @@ template <typename T, int kGroups, int kColumns, int kBlocks>
 cudaError_t launch(const SixteenBits& p, cudaStream_t stream) {
   using L = Layout<kGroups, kColumns, kBlocks>;
   const auto kernel = cluster_linear<T, kGroups, kColumns, kBlocks>;
-  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostBytes);
+  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kClusterMostBytes);
   TensorMap x{}, weight{};
   if (error == cudaSuccess) error = map_matrix(p.x, p.element, p.rows, p.depth, p.depth, L::kRows, kDepth, x);
   if (error == cudaSuccess) error = map_matrix(p.weight, p.element, p.columns, p.depth, p.depth, kColumns, kDepth, weight);
@@ -229,15 +180,9 @@ cudaError_t launch(const SixteenBits& p, cudaStream_t stream) {
 
 template <typename T>
 cudaError_t launch(const SixteenBits& p, cudaStream_t stream) {
-  const auto is = [&](int rows, int columns, int blocks) {
-    return p.tile.rows == rows && p.tile.columns == columns && p.tile.blocks == blocks;
-  };
-  if (is(64, 64, 1)) return launch<T, 1, 64, 1>(p, stream);
-  if (is(64, 64, 2)) return launch<T, 1, 64, 2>(p, stream);
-  if (is(64, 64, 4)) return launch<T, 1, 64, 4>(p, stream);
-  if (is(128, 64, 1)) return launch<T, 2, 64, 1>(p, stream);
-  if (is(128, 128, 1)) return launch<T, 2, 128, 1>(p, stream);
-  return cudaErrorInvalidValue;
+  return with_cluster_tile(p.tile, [&](auto groups, auto columns, auto blocks) {
+    return launch<T, groups.value, columns.value, blocks.value>(p, stream);
+  });
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "cuda/kernels/cluster_tile.cuh"
 #include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/gelu.cuh"
 #include "cuda/kernels/hopper.cuh"
@@ -16,8 +17,7 @@
 namespace bertie::cuda {
 namespace {
 
-constexpr int kLine = 128;  // bytes of a piece's line along the depth
-constexpr int kMostBytes = 227 * 1024;
+constexpr int kLine = kClusterLine;
 
 // What a column brings besides its weights.
 enum ColumnList { kBiases, kScales, kInverses, kOffsets };
@@ -32,7 +32,7 @@ struct Layout {
   static constexpr int kOwn = kColumns / kBlocks;  // columns whose sums a block adds up
   static constexpr int kPartBytes = kBlocks > 1 ? kRows* kColumns * 4 : 0;
   static constexpr int kLists = kQuantizes ? 4 : 2, kListBytes = kLists * kOwn * 4;
-  static constexpr int kStages = (kMostBytes - 1024 - kPartBytes - kListBytes) / kPieceBytes;
+  static constexpr int kStages = (kClusterMostBytes - 1024 - kPartBytes - kListBytes) / kPieceBytes;
   static_assert(kOwn % 16 == 0);
   // `stages`: pieces that are there at a time.
   static __host__ __device__ int parts_at(int stages) { return stages * kPieceBytes; }
@@ -45,9 +45,6 @@ struct Layout {
 };
 
 #ifdef BERTIE_HOPPER
-
-__device__ inline float4 four(const float* of) { return {of[0], of[1], of[2], of[3]}; }
-__device__ inline int4 four(const int32_t* of) { return {of[0], of[1], of[2], of[3]}; }
 
 // What becomes of sums of products in eight bits, by wgmma_linear's rule. A thread has two neighbours of each eight of `column` and on, in its row
 // and that + 8; `column` is its block's, as `lists` are: what lies there for columns beyond the last is anything, and not stored. (A run at a time
@@ -180,66 +177,18 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
     for (int piece = 0; piece < early; ++piece) send_x(piece, piece);
     arrive_expecting(listed, (L::kLists - (p.bias ? 0 : 1)) * list_columns * 4);
     for_lists([&](int list, const float* source) { copy_bytes(lists + list * L::kOwn, source, list_columns * 4, listed); });
-    for (int piece = early, stage = 0, parity = 0; piece < pieces; ++piece) {
-      wait(&released[stage], parity);
+    send_released(early, pieces, stages, released, [&](int piece, int stage) {
       send_weight(piece, stage);
       send_x(piece, stage);
-      if (++stage == stages) {
-        stage = 0;
-        parity ^= 1;
-      }
-    }
+    });
   } else if (multiplies) {
-    const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0);
-    const uint64_t x_operand = describe(base + group * 64 * kLine, 8 * kLine, 16, 1),
-                   weight_operand = describe(base + L::kXBytes, 8 * kLine, 16, 1);
-    for (int piece = 0, stage = 0, before = 0, parity = 0; piece < pieces; ++piece) {
-      const int at = stage * (L::kPieceBytes >> 4);
-      wait(&arrived[stage], parity);
-      hold(sums);
-      begin_products();
-#pragma unroll
-      for (int k = 0; k < kLine / 32; ++k)
-        WarpgroupProduct<X, kColumns>::shared(sums, x_operand + at + k * 2, weight_operand + at + k * 2, true);
-      commit_products();
-      if (piece > 0) {
-        wait_products<1>();
-        __syncwarp();
-        if (lane == 0) arrive(&released[before]);
-      }
-      before = stage;
-      if (++stage == stages) {
-        stage = 0;
-        parity ^= 1;
-      }
-    }
-    wait_products<0>();
-    hold(sums);
+    multiply_pieces<X, L, kColumns>(sums, base, arrived, released, pieces, stages, lane);
   }
   __syncwarp();
 
-  // A thread's own sums are those of the same thread in every block.
   Sum own[L::kOwn / 2];
   if constexpr (kBlocks > 1) {
-    wait_for_cluster();
-#pragma unroll
-    for (int owner = 0; owner < kBlocks; ++owner) {
-      if (owner == block || !multiplies) continue;
-#pragma unroll
-      for (int i = 0; i < L::kOwn / 8; ++i) {
-        store_in_cluster(parts + ((block * (L::kOwn / 8) + i) * L::kProducts + threadIdx.x) * 4, owner,
-                         four(sums + (owner * (L::kOwn / 8) + i) * 4));
-      }
-    }
-    __syncwarp();
-    arrive_at_cluster();
-#pragma unroll
-    for (int owner = 0; owner < kBlocks; ++owner) {
-      if (owner != block) continue;
-#pragma unroll
-      for (int i = 0; i < L::kOwn / 2; ++i) own[i] = sums[owner * (L::kOwn / 2) + i];
-    }
-    wait_for_cluster();
+    exchange_sums<L, kBlocks>(sums, own, parts, block, multiplies);
     if (!multiplies) return;
     Sum total[L::kOwn / 2];
 #pragma unroll
@@ -274,7 +223,7 @@ template <typename X, typename Y, int kGroups, int kColumns, int kBlocks>
 cudaError_t launch(const ClusterLinearParams& p, cudaStream_t stream) {
   using L = Layout<X, Y, kGroups, kColumns, kBlocks>;
   const auto kernel = eight_bit_cluster_linear<X, Y, kGroups, kColumns, kBlocks>;
-  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostBytes);
+  cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kClusterMostBytes);
   TensorMap x{}, weight{};
   if (error == cudaSuccess) error = map_bytes(p.x, p.rows, p.depth, L::kRows, L::kDepth, x);
   if (error == cudaSuccess) error = map_bytes(p.weight, p.columns, p.depth, kColumns, L::kDepth, weight);
@@ -287,15 +236,9 @@ cudaError_t launch(const ClusterLinearParams& p, cudaStream_t stream) {
 
 template <typename X, typename Y>
 cudaError_t launch(const ClusterLinearParams& p, cudaStream_t stream) {
-  const auto is = [&](int rows, int columns, int blocks) {
-    return p.tile.rows == rows && p.tile.columns == columns && p.tile.blocks == blocks;
-  };
-  if (is(64, 64, 1)) return launch<X, Y, 1, 64, 1>(p, stream);
-  if (is(64, 64, 2)) return launch<X, Y, 1, 64, 2>(p, stream);
-  if (is(64, 64, 4)) return launch<X, Y, 1, 64, 4>(p, stream);
-  if (is(128, 64, 1)) return launch<X, Y, 2, 64, 1>(p, stream);
-  if (is(128, 128, 1)) return launch<X, Y, 2, 128, 1>(p, stream);
-  return cudaErrorInvalidValue;
+  return with_cluster_tile(p.tile, [&](auto groups, auto columns, auto blocks) {
+    return launch<X, Y, groups.value, columns.value, blocks.value>(p, stream);
+  });
 }
 
 template <typename X>
