@@ -11,26 +11,20 @@
 
 #include "base/mapped_file.h"
 #include "base/message_of_test.h"
+#include "base/temporary_folder_test.h"
 
 namespace bertie {
 namespace {
 
 namespace fs = std::filesystem;
 
-class AtomicFileTest : public testing::Test {
+class AtomicFileTest : public testing::Test, protected TemporaryFolder {
  protected:
-  AtomicFileTest() {
-    std::string name = testing::TempDir() + "/atomic_XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-  }
-  ~AtomicFileTest() override { fs::remove_all(folder_); }
-  std::string path(const char* name) const { return folder_ + "/" + name; }
   std::vector<std::string> names() const {
     std::vector<std::string> found;
     for (const auto& entry : fs::directory_iterator(folder_)) found.push_back(entry.path().filename().string());
     return found;
   }
-  std::string folder_;
 };
 
 TEST_F(AtomicFileTest, ReplacesTheTargetAtCommitAlone) {

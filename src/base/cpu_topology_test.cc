@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/cpu_affinity.h"
+#include "base/temporary_folder_test.h"
 
 namespace bertie {
 namespace {
@@ -20,17 +21,12 @@ std::vector<int> counted(int count) {
 }
 
 // A folder like /sys/devices/system.
-class CpuTopologyTest : public testing::Test {
+class CpuTopologyTest : public testing::Test, protected TemporaryFolder {
  protected:
-  CpuTopologyTest() {
-    std::string name = testing::TempDir() + "/topology_XXXXXX";
-    folder_ = ::mkdtemp(name.data());
-  }
-  ~CpuTopologyTest() override { fs::remove_all(folder_); }
-
-  void write(const fs::path& path, const std::string& text) const {
-    fs::create_directories((folder_ / path).parent_path());
-    std::ofstream(folder_ / path) << text << "\n";
+  void write(const fs::path& file, const std::string& text) const {
+    const fs::path to = path(file);
+    fs::create_directories(to.parent_path());
+    std::ofstream(to) << text << "\n";
   }
   void add_cpu(int number, const std::string& siblings, int package, const char* list = "core_cpus_list") const {
     const fs::path own = fs::path("cpu") / ("cpu" + std::to_string(number)) / "topology";
@@ -48,8 +44,6 @@ class CpuTopologyTest : public testing::Test {
     write("node/node1/cpulist", "2-3,6-7");
   }
   CpuTopology read(const std::vector<int>& allowed) const { return read_cpu_topology(allowed, folder_); }
-
-  fs::path folder_;
 };
 
 TEST_F(CpuTopologyTest, TwoPackages) {

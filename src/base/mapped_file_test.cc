@@ -10,6 +10,7 @@
 #include <fstream>
 #include <vector>
 
+#include "base/temporary_folder_test.h"
 #include "bertie/base.h"
 
 namespace bertie {
@@ -17,21 +18,12 @@ namespace {
 
 using testing::HasSubstr;
 
-class MappedFileTest : public testing::Test {
+class MappedFileTest : public testing::Test, protected TemporaryFolder {
  protected:
-  MappedFileTest() {
-    std::string pattern = testing::TempDir() + "mapped_file_test.XXXXXX";
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  ~MappedFileTest() override { std::filesystem::remove_all(folder_); }
-
   std::string write(const std::string& name, const std::string& bytes) const {
-    std::string path = folder_ + "/" + name;
-    std::ofstream(path, std::ios::binary) << bytes;
-    return path;
+    std::ofstream(path(name), std::ios::binary) << bytes;
+    return path(name);
   }
-
-  std::string folder_;
 };
 
 template <typename Callable>

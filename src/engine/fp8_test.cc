@@ -1,7 +1,6 @@
 // Whole networks in fp8 on the reference, by the plan that a GPU is given, and as engine files.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +14,7 @@
 
 #include "base/mapped_file.h"
 #include "base/message_of_test.h"
+#include "base/temporary_folder_test.h"
 #include "bertie/calibration.h"
 #include "bertie/engine.h"
 #include "bertie/model.h"
@@ -101,23 +101,13 @@ TEST(Fp8Engine, AgreesWithFp32) {
 }
 
 // Engine files that hold layers in fp8.
-class Fp8File : public testing::Test {
+class Fp8File : public testing::Test, protected TemporaryFolder {
  protected:
-  Fp8File() {
-    folder_ = testing::TempDir() + "/fp8_file_XXXXXX";
-    ::mkdtemp(folder_.data());
-  }
-  ~Fp8File() override { fs::remove_all(folder_); }
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
-
   static EngineOptions on_reference(std::string precision = "fp8", std::vector<std::string> layers = {}) {
     EngineOptions options{.device = "reference", .precision = std::move(precision), .threads = 1};
     options.layer_precision = std::move(layers);
     return options;
   }
-
- private:
-  std::string folder_;
 };
 
 std::vector<float> hidden_of(const Network& network, const EngineOptions& options) {

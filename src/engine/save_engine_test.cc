@@ -13,6 +13,7 @@
 
 #include "base/mapped_file.h"
 #include "base/message_of_test.h"
+#include "base/temporary_folder_test.h"
 #include "bertie/engine.h"
 #include "bertie/model.h"
 #include "cpu/isa.h"
@@ -28,21 +29,14 @@ using testing::HasSubstr;
 constexpr const char* kMasked = "tests/data/families/bert_masked";
 constexpr const char* kBundled = "models/minilm-l6-mlm";
 
-class SaveEngine : public testing::Test {
+class SaveEngine : public testing::Test, protected TemporaryFolder {
  protected:
-  SaveEngine() {
-    folder_ = testing::TempDir() + "/save_engine_XXXXXX";
-    ::mkdtemp(folder_.data());
-  }
-  ~SaveEngine() override { fs::remove_all(folder_); }
-  std::string path(const char* name) const { return folder_ + "/" + name; }
   std::vector<std::string> names() const {
     std::vector<std::string> found;
     for (const auto& entry : fs::directory_iterator(folder_)) found.push_back(entry.path().filename().string());
     std::sort(found.begin(), found.end());
     return found;
   }
-  std::string folder_;
 };
 
 std::vector<float> logits(const Network& network) {

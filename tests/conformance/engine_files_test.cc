@@ -1,13 +1,13 @@
 // Every family as an engine file: the same answers, bit for bit, as from the folder; constants stored once; the passes change
 // nothing on what is loaded.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <map>
 
+#include "base/temporary_folder_test.h"
 #include "bertie/base.h"
 #include "bertie/engine.h"
 #include "bertie/model.h"
@@ -50,15 +50,9 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
-class EngineFiles : public testing::TestWithParam<std::string> {
+class EngineFiles : public testing::TestWithParam<std::string>, protected TemporaryFolder {
  protected:
-  EngineFiles() {
-    folder_ = testing::TempDir() + "/engine_files_XXXXXX";
-    ::mkdtemp(folder_.data());
-    file_ = folder_ + "/x.bertie";
-  }
-  ~EngineFiles() override { fs::remove_all(folder_); }
-  std::string folder_, file_;
+  std::string file_ = path("x.bertie");
 };
 
 TEST_P(EngineFiles, AnswersAreBitIdenticalToTheFolders) {
