@@ -10,6 +10,12 @@
 
 namespace bertie {
 
+std::vector<std::string> Target::precision_names() const {
+  std::vector<std::string> names;
+  for (const Precision& precision : precisions) names.emplace_back(precision.name);
+  return names;
+}
+
 std::vector<std::string> Target::linear_only() const {
   std::vector<std::string> names;
   for (const Precision& precision : precisions) {

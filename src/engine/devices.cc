@@ -23,12 +23,6 @@ std::string processor_name() {
   return "unknown processor";
 }
 
-std::vector<std::string> names_of(std::span<const Precision> precisions) {
-  std::vector<std::string> names;
-  for (const Precision& precision : precisions) names.emplace_back(precision.name);
-  return names;
-}
-
 DeviceInfo cpu_info(int threads) {
   ThreadPool pool(threads);
   const CpuTopology topology = read_cpu_topology(allowed_cpus());
@@ -81,7 +75,7 @@ DeviceInfo device_info(std::string_view name, int threads) {
   const Target target = target_of(name);
   if (name != "cpu" && name != "reference") return cuda_info(target.devices.front());
   DeviceInfo info = name == "cpu" ? cpu_info(threads) : reference_info();
-  info.precisions = names_of(target.precisions);
+  info.precisions = target.precision_names();
   return info;
 }
 
@@ -93,7 +87,7 @@ std::vector<DeviceInfo> devices(int threads) {
     DeviceInfo none;
     none.name = "cuda";
     none.description = error.what();
-    none.precisions = names_of(target_of("cuda").precisions);
+    none.precisions = target_of("cuda").precision_names();
     all.push_back(std::move(none));
   }
   all.push_back(device_info("reference"));

@@ -132,8 +132,7 @@ void add_input_casts(Network& network, NodeId id, KernelChooser& chooser, AddSte
 
 void check_precisions(const EngineOptions& options, const std::vector<LayerPrecision>& layers, const Target& target) {
   const auto check = [&](const std::string& precision, std::string_view what, const std::string& said) {
-    std::vector<std::string_view> names;
-    for (const Precision& offered : target.precisions) names.push_back(offered.name);
+    const std::vector<std::string> names = target.precision_names();
     if (std::find(names.begin(), names.end(), precision) != names.end()) return;
     fail(ErrorCode::unsupported, "{} '{}': device {} has {}", what, said, options.device, fmt::join(names, ", "));
   };
@@ -151,8 +150,7 @@ void check_precisions(const EngineOptions& options, const std::vector<LayerPreci
 
 // Layers that an engine file holds in fp8 run in nothing else; those in int8 run on every device.
 void check_held_layers(const Network& network, const std::string& device, const Target& target) {
-  std::vector<std::string_view> names;
-  for (const Precision& offered : target.precisions) names.push_back(offered.name);
+  const std::vector<std::string> names = target.precision_names();
   if (std::find(names.begin(), names.end(), "fp8") != names.end()) return;
   for (const NodeId id : network.order()) {
     if (network.node(id).op != "fp8_linear") continue;

@@ -63,7 +63,7 @@ std::vector<PassReport> run(Network& network, const PassOptions& options, size_t
   std::vector<PassReport> reports;
   for (size_t i = 0; i < count; ++i) {
     const Pass& pass = passes[i];
-    if (std::find(options.disabled.begin(), options.disabled.end(), pass.name) != options.disabled.end()) continue;
+    if (options.is_disabled(pass.name)) continue;
     PassReport& report = reports.emplace_back();
     report.number = static_cast<int>(i + 1);
     report.name = pass.name;

@@ -43,6 +43,7 @@ struct PassOptions {
   bool is_linear_only(std::string_view name) const {
     return std::find(linear_only.begin(), linear_only.end(), name) != linear_only.end();
   }
+  bool is_disabled(std::string_view pass) const { return std::find(disabled.begin(), disabled.end(), pass) != disabled.end(); }
   // What steps are computed in beside layers in the wanted precision, where that is for linear layers alone.
   const std::string& beside_linear_layers() const {
     const bool whole = precision != "auto" && !is_linear_only(precision);

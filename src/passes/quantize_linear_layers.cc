@@ -378,10 +378,7 @@ void quantize_linear_layers(Network& network, const PassOptions& options, PassLo
 }
 
 size_t hold_precisions(Network& network, const PassOptions& options) {
-  const auto is_disabled = [&](std::string_view pass) {
-    return std::find(options.disabled.begin(), options.disabled.end(), pass) != options.disabled.end();
-  };
-  if (is_disabled("assign_precision") || is_disabled("quantize_linear_layers")) return 0;
+  if (options.is_disabled("assign_precision") || options.is_disabled("quantize_linear_layers")) return 0;
   PassReport report;
   PassLog log(report);
   assign_precision(network, options, log);
@@ -402,7 +399,7 @@ size_t hold_precisions(Network& network, const PassOptions& options) {
     if (held > 0 && node.op == "linear") node.attributes["precision"] = std::string(bf16 ? "bf16" : "fp32");
   }
   // Powers of two for all columns of many layers are the same quantization.
-  if (held > 0 && !is_disabled("merge_duplicates")) merge_duplicates(network, options, log);
+  if (held > 0 && !options.is_disabled("merge_duplicates")) merge_duplicates(network, options, log);
   network.verify();
   return static_cast<size_t>(held);
 }
