@@ -1,6 +1,6 @@
 // Linear kernels of the cuda backend beside cuBLASLt's, at the shapes of BERT-base: microseconds a product, medians of interleaved turns, each a
 // graph of several on random numbers, each with weights that the L2 does not hold, as those of a network. "activation" is cuBLASLt and GELU as a kernel of its own; "i8" is wgmma_linear on eight-bit integers, its result in f16.
-// Then those in eight bits of few tokens, results of GELU in eight bits too. Then linear layers with the residual and layer norm behind them: as two kernels, and as linear_layer_norm.
+// Then those in eight bits of few tokens, results of GELU in eight bits too. Then linear layers with the residual and layer norm behind them: as two kernels, and as linear_layer_norm. An argument names one of the tables: linear, few-eight-bits, layer-norms.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 #include "bertie/base.h"
 #include "cuda/backend.h"
 #include "cuda/cuda_device.h"
-#include "cuda/kernels/cluster_linear.h"
+#include "cuda/hopper_linear.h"
 #include "cuda/kernels/linear_layer_norm.h"
 #include "cuda/kernels/wgmma_linear.h"
 
@@ -234,7 +234,7 @@ void run_few_eight_bits(Bench& bench) {
 }
 
 void run_layer_norms(Bench& bench) {
-  const auto linear = bench.device->launcher<cuda::WgmmaLinearParams>("wgmma_linear");
+  const cuda::HopperLinear linear(*bench.device);
   const auto norm = bench.device->launcher<cuda::AnyLayerNormParams>("warp_layer_norm");
   const auto fused = bench.device->launcher<cuda::LinearLayerNormParams>("linear_layer_norm");
   fmt::print(
@@ -245,7 +245,7 @@ void run_layer_norms(Bench& bench) {
     const char* const name = !eight_bits ? "f16" : operands == cuda::LinearOperands::fp8 ? "e4m3" : "i8";
     for (const int64_t columns : {768, 1024}) {
       for (const int64_t depth : {columns, 4 * columns}) {
-        for (const int64_t rows : {4096, 12288, 16384, 22784, 49152}) {
+        for (const int64_t rows : {1024, 2048, 4096, 12288, 16384, 22784, 49152}) {
           cuda::LinearLayerNormParams params{};
           params.x = bench.x.data();
           params.bias = params.gamma = params.beta = params.x_scale = params.w_scale = bench.floats();
@@ -268,7 +268,7 @@ void run_layer_norms(Bench& bench) {
           const auto next_weight = [&] { return bench.next_weight(columns * depth * (eight_bits ? 1 : 2)); };
           const auto multiply = [&] {
             params.weight = next_weight();
-            bench.device->launch(linear, cuda::linear_of(params, bench.product.data()), *bench.stream);
+            linear.launch(cuda::linear_of(params, bench.product.data()), *bench.stream);
           };
           const auto apart = [&] {
             multiply();
@@ -289,12 +289,19 @@ void run_layer_norms(Bench& bench) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   try {
+    constexpr std::pair<std::string_view, void (*)(Bench&)> kTables[] = {
+        {"linear", run_linear}, {"few-eight-bits", run_few_eight_bits}, {"layer-norms", run_layer_norms}};
+    const std::string_view wanted = argc > 1 ? argv[1] : "";
     Bench bench;
-    run_linear(bench);
-    run_few_eight_bits(bench);
-    run_layer_norms(bench);
+    bool known = wanted.empty();
+    for (const auto& [name, run] : kTables) {
+      if (!wanted.empty() && wanted != name) continue;
+      known = true;
+      run(bench);
+    }
+    if (!known) throw Error(ErrorCode::invalid_argument, "usage: cuda_linear_bench [linear | few-eight-bits | layer-norms]");
   } catch (const Error& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;
