@@ -1,4 +1,4 @@
-// Linear kernels of the cuda backend beside cuBLASLt's, at the shapes of BERT-base: microseconds a product, medians of interleaved turns, each a
+// Linear kernels of the cuda backend beside cuBLASLt's, at the shapes of BERT-base and BERT-large: microseconds a product, medians of interleaved turns, each a
 // graph of several on random numbers, each with weights that the L2 does not hold, as those of a network. "activation" is cuBLASLt and GELU as a kernel of its own; "i8" is wgmma_linear on eight-bit integers, its result in f16.
 // Then those in eight bits of few tokens, results of GELU in eight bits too. Then linear layers with the residual and layer norm behind them: as two kernels, and as linear_layer_norm. An argument names one of the tables: linear, few-eight-bits, layer-norms.
 #include <fmt/format.h>
@@ -30,8 +30,9 @@ struct Shape2 {
   int64_t columns, depth;
   Activation activation;
 };
-constexpr Shape2 kShapes[] = {
-    {2304, 768, Activation::none}, {768, 768, Activation::none}, {3072, 768, Activation::gelu}, {768, 3072, Activation::none}};
+constexpr Shape2 kShapes[] = {{2304, 768, Activation::none},  {768, 768, Activation::none},   {3072, 768, Activation::gelu},
+                              {768, 3072, Activation::none},  {3072, 1024, Activation::none}, {1024, 1024, Activation::none},
+                              {4096, 1024, Activation::gelu}, {1024, 4096, Activation::none}};
 
 constexpr cuda::ClusterLinearTile kClusters[] = {{64, 64, 1}, {64, 64, 2}, {64, 64, 4}, {128, 64, 1}, {128, 128, 1}};
 
@@ -113,7 +114,7 @@ void run_linear(Bench& bench) {
   fmt::print(
       "f16 on {}\n{:>24} {:>9} {:>10} {:>9}   by tile: 32 64 128 192 256; cluster_linear: 64x64 by 1, 2, 4, 128x64, 128x128\n",
       device->description(), "rows x columns x depth", "cuBLASLt", "activation", "wgmma");
-  for (const int64_t rows : {16, 128, 256, 384, 512, 1024, 4096, 16384, 49152}) {
+  for (const int64_t rows : {16, 128, 256, 384, 512, 768, 1024, 1536, 2048, 4096, 16384, 49152}) {
     for (const Shape2& shape : kShapes) {
       BertieCudaProduct product{};
       product.element = product.result = BERTIE_CUDA_F16;

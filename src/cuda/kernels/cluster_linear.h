@@ -36,14 +36,14 @@ struct ClusterLinearParams {
 constexpr ClusterLinearTile cluster_linear_tile(int64_t rows, int64_t columns, int64_t depth_bytes, bool gelu,
                                                 int multiprocessors) {
   const auto tiles = [&](int64_t high, int64_t wide) { return (rows + high - 1) / high * ((columns + wide - 1) / wide); };
-  constexpr int64_t kDeep = 3072, kMostRows = 560;
+  constexpr int64_t kDeep = 3072, kDeepest = 6144, kMostRows = 560;
   // A cluster finds its place within a quarter or an eighth of the device, so that these do not fill it.
   for (const int blocks : {4, 2}) {
     if (depth_bytes >= kDeep && tiles(64, 64) * blocks * 4 <= multiprocessors * 3) return {64, 64, blocks};
   }
   if (tiles(64, 64) <= multiprocessors) return {64, 64, 1};
+  if ((rows <= kMostRows || depth_bytes >= kDeepest) && tiles(128, 64) <= multiprocessors) return {128, 64, 1};
   if (rows > kMostRows) return {};
-  if (tiles(128, 64) <= multiprocessors) return {128, 64, 1};
   if (gelu && tiles(128, 128) <= multiprocessors) return {128, 128, 1};
   return {};
 }
