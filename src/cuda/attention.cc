@@ -2,6 +2,7 @@
 #include "backend/batch_shape.h"
 #include "cuda/kernels/any_attention.h"
 #include "cuda/kernels/quantize_rows.h"
+#include "cuda/kernels/tf32_attention.h"
 #include "cuda/kernels/tile_attention.h"
 #include "cuda/kernels/wgmma_attention.h"
 #include "cuda/numbers.h"
@@ -145,11 +146,15 @@ PrepareResult prepare(const KernelRequest& request, const char* launcher, Querie
   });
 }
 
-void refuse_what_matrix_units_do_not_take(const Operands& operands, const AttentionShape& shape) {
+void refuse_what_matrix_units_do_not_take(const AttentionShape& shape) {
   if (shape.padded) throw Refused{"q, k and v that run padded"};
-  if (operands.computed() == DType::f32) throw Refused{"q, k and v of f32"};
   if (!tile_attention_takes(static_cast<int>(shape.head_dim)))
     throw Refused{fmt::format("heads of {}: 32, 64 or 128", shape.head_dim)};
+}
+
+void refuse_what_16_bit_products_do_not_take(const Operands& operands, const AttentionShape& shape) {
+  if (operands.computed() == DType::f32) throw Refused{"q, k and v of f32"};
+  refuse_what_matrix_units_do_not_take(shape);
 }
 
 }  // namespace
@@ -166,14 +171,22 @@ PrepareResult prepare_any_attention(const KernelRequest& request) {
 PrepareResult prepare_tile_attention(const KernelRequest& request) {
   return prepare(
       request, "tile_attention", [](int) { return kTileAttentionQueries; }, "16-bit products on matrix units, softmax in f32",
-      refuse_what_matrix_units_do_not_take);
+      refuse_what_16_bit_products_do_not_take);
+}
+
+PrepareResult prepare_tf32_attention(const KernelRequest& request) {
+  return prepare(request, "tf32_attention", tf32_attention_queries, "products of tf32 on matrix units, softmax in f32",
+                 [](const Operands& operands, const AttentionShape& shape) {
+                   if (!operands.tf32()) throw Refused{"a precision other than tf32"};
+                   refuse_what_matrix_units_do_not_take(shape);
+                 });
 }
 
 PrepareResult prepare_wgmma_attention(const KernelRequest& request) {
   return prepare(request, "wgmma_attention", wgmma_attention_queries,
                  "16-bit products by warpgroups, K and V by the copy engine, softmax in f32",
                  [](const Operands& operands, const AttentionShape& shape) {
-                   refuse_what_matrix_units_do_not_take(operands, shape);
+                   refuse_what_16_bit_products_do_not_take(operands, shape);
                    refuse_without_wgmma(*operands.device());
                    if (operands.has(kQueryRows)) throw Refused{"few queries a sequence: smaller tiles waste less"};
                  });

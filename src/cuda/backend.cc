@@ -18,6 +18,7 @@ namespace {
 constexpr KernelEntry kTable[] = {
     {"attention", "cuda_wgmma_attention", cuda::prepare_wgmma_attention},
     {"attention", "cuda_tile_attention", cuda::prepare_tile_attention},
+    {"attention", "cuda_tf32_attention", cuda::prepare_tf32_attention},
     {"attention", "cuda_any_attention", cuda::prepare_any_attention},
     {"cast", "cuda_cast", cuda::prepare_cast},
     {"concat", "cuda_concat", cuda::prepare_concat},

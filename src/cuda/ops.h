@@ -34,6 +34,7 @@ PrepareResult prepare_reshape(const KernelRequest& request);
 PrepareResult prepare_slice(const KernelRequest& request);
 PrepareResult prepare_softmax(const KernelRequest& request);
 PrepareResult prepare_split(const KernelRequest& request);
+PrepareResult prepare_tf32_attention(const KernelRequest& request);
 PrepareResult prepare_tile_attention(const KernelRequest& request);
 PrepareResult prepare_top_k_log_sum_exp(const KernelRequest& request);
 PrepareResult prepare_transpose(const KernelRequest& request);

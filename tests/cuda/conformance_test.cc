@@ -61,6 +61,32 @@ class CudaConformance : public GpuTest {
 };
 
 TEST_F(CudaConformance, Attention) { check_cases(attention_cases()); }
+// Edges of tiles and of pieces of keys at every width; biases that rise from key to key, so that results so far are rescaled.
+TEST_F(CudaConformance, Tf32AttentionAtEdges) {
+  const Precision& tf32 = kPrecisions[1];
+  for (const int64_t head_dim : {32, 64, 128})
+    for (const bool relative_bias : {false, true})
+      for (const bool query_rows : {false, true}) {
+        AttentionShape shape{.heads = 3,
+                             .head_dim = head_dim,
+                             .lengths = {0, 1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 0, 127, 128, 129, 200, 0},
+                             .relative_bias = relative_bias};
+        if (query_rows)
+          for (int64_t row = 0; row < 921; row += 1 + row % 2) shape.query_rows.push_back(row);
+        ConformanceCase c = attention_case(shape);
+        if (relative_bias) {
+          Tensor& bias = c.op.inputs[4].tensor;
+          std::vector<float> rising(static_cast<size_t>(bias.shape.elements()));
+          for (size_t i = 0; i < rising.size(); ++i)
+            rising[i] = 0.2f * static_cast<float>(i % static_cast<size_t>(bias.shape[1]));
+          bias = tensor_of(bias.shape, rising);
+        }
+        const OpResult expected = run_op(reference_backend(), c.op, 1);
+        const OpResult actual = run_device_op(cuda_backend(), device, c.op, tf32.name);
+        EXPECT_EQ(actual.kernel, "cuda_tf32_attention") << c.name << ": " << actual.refusal;
+        expect_close(c, tf32, actual, expected);
+      }
+}
 TEST_F(CudaConformance, PaddedAttention) { check_cases(padded_attention_cases()); }
 TEST_F(CudaConformance, RowOps) { check_cases(row_op_cases()); }
 TEST_F(CudaConformance, ElementOps) { check_cases(element_op_cases()); }

@@ -286,7 +286,7 @@ TEST_F(CudaInt8, LinearSkipLayerNormQuantisesItsRows) {
 
 TEST_F(CudaInt8, AttentionQuantisesItsRows) {
   std::mt19937 random(12);
-  for (const char* precision : {"fp32", "fp16", "bf16"})
+  for (const char* precision : {"fp32", "tf32", "fp16", "bf16"})
     for (int64_t head : {32, 40, 64, 128})
       for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{}, {1}, {5, 0, 150, 1, 16, 300}, {128, 128, 129}}) {
         int64_t tokens = 0;

@@ -19,16 +19,29 @@ __device__ inline float relative_bias(const AnyAttentionParams& p, int head, int
   return p.relative_bias[static_cast<int64_t>(head) * p.bias_entries + p.bias_entries / 2 + distance];
 }
 
-// Calls body(T{}, std::integral_constant<int, D>()) for elements of 16 bits and the heads that matrix units take.
+// 16 bytes into shared memory, asynchronously; where not live zeros, and nothing is read.
+__device__ inline void copy_chunk(void* to, const void* from, bool live) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(live ? 16 : 0)
+               : "memory");
+}
+
+// Calls body(std::integral_constant<int, D>()) for the heads that matrix units take.
+template <typename Body>
+cudaError_t with_head_width(const AnyAttentionParams& p, Body body) {
+  switch (p.head_dim) {
+    case 32: return body(std::integral_constant<int, 32>());
+    case 64: return body(std::integral_constant<int, 64>());
+    case 128: return body(std::integral_constant<int, 128>());
+  }
+  return cudaErrorInvalidValue;
+}
+
+// Calls body(T{}, std::integral_constant<int, D>()) for elements of 16 bits and those heads.
 template <typename Body>
 cudaError_t with_matrix_heads(const AnyAttentionParams& p, Body body) {
-  if (p.element == Element::f32 || !tile_attention_takes(p.head_dim) || p.row_stride % 8 != 0) return cudaErrorInvalidValue;
-  const auto with_width = [&](auto element) {
-    if (p.head_dim == 32) return body(element, std::integral_constant<int, 32>());
-    if (p.head_dim == 64) return body(element, std::integral_constant<int, 64>());
-    return body(element, std::integral_constant<int, 128>());
-  };
-  return p.element == Element::f16 ? with_width(__half{}) : with_width(__nv_bfloat16{});
+  if (p.element == Element::f32 || p.row_stride % 8 != 0) return cudaErrorInvalidValue;
+  return with_head_width(
+      p, [&](auto width) { return p.element == Element::f16 ? body(__half{}, width) : body(__nv_bfloat16{}, width); });
 }
 
 }  // namespace bertie::cuda

@@ -18,10 +18,6 @@ __device__ inline int place(int row, int chunk) {  // in elements
   return row * D + (chunk ^ (row / kRowsOfLine & kMask)) * 8;
 }
 
-__device__ inline void copy_chunk(void* to, const void* from, bool live) {  // zeros where not live
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(live ? 16 : 0)
-               : "memory");
-}
 __device__ inline void read4(uint32_t (&r)[4], const void* p) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])

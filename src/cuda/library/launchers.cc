@@ -19,6 +19,7 @@
 #include "cuda/kernels/reduce.h"
 #include "cuda/kernels/softmax.h"
 #include "cuda/kernels/strided_copy.h"
+#include "cuda/kernels/tf32_attention.h"
 #include "cuda/kernels/tile_attention.h"
 #include "cuda/kernels/top_k_log_sum_exp.h"
 #include "cuda/kernels/warp_layer_norm.h"
@@ -60,6 +61,7 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<ReduceParams, launch_reduce>("reduce"),
     launcher<SoftmaxParams, launch_softmax>("softmax"),
     launcher<StridedCopyParams, launch_strided_copy>("strided_copy"),
+    launcher<AnyAttentionParams, launch_tf32_attention>("tf32_attention"),
     launcher<AnyAttentionParams, launch_tile_attention>("tile_attention"),
     launcher<TopKLogSumExpParams, launch_top_k_log_sum_exp>("top_k_log_sum_exp"),
     launcher<UnaryParams, launch_unary>("unary"),
