@@ -183,7 +183,9 @@ TEST(ClusterLinearTile, IsChosenWhereThereAreFewTiles) {
   EXPECT_EQ(tile(256, 2304, 768), "128x64 by 1");
   EXPECT_EQ(tile(528, 3072, 768, true), "128x128 by 1");
   EXPECT_EQ(tile(512, 2304, 768), "0x0 by 0");
-  EXPECT_EQ(tile(1024, 768, 3072), "0x0 by 0");
+  EXPECT_EQ(tile(1024, 768, 768), "0x0 by 0");
+  EXPECT_EQ(tile(1024, 768, 3072), "128x64 by 1");
+  EXPECT_EQ(tile(1536, 768, 3072), "0x0 by 0");
   EXPECT_EQ(tile(128, 2304, 768, false, 1), "64x64 by 1");
   EXPECT_EQ(tile(128, 1024, 1536, false, 1), "64x64 by 1");
   EXPECT_EQ(tile(128, 768, 3072, false, 1), "64x64 by 4");

@@ -145,36 +145,43 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
   }
 
   const bool gelu = p.activation == Activation::gelu;
-  // Where tiles are large what a lane stores at a time is: of four runs of eight columns one, which takes shuffles; else of each of them two.
-  constexpr int kRuns = kGroups > 1 ? 4 : 1;
-  static_assert(L::kOwn / 8 % kRuns == 0);
-  const int stored_column = column + block * L::kOwn + lane % 4 * (kRuns > 1 ? 8 : 2);
   bool bad = false;
+  // Of so many runs of eight columns a lane stores one whole, which takes shuffles; of one its two columns.
+  const auto store = [&](auto at_a_time) {
+    constexpr int kRuns = at_a_time.value;
+    static_assert(L::kOwn / 8 % kRuns == 0);
+    const int stored_column = column + block * L::kOwn + lane % 4 * (kRuns > 1 ? 8 : 2);
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int64_t own_row = row + static_cast<int>(threadIdx.x) / 32 * 16 + lane / 4 + half * 8;
-    if (kRuns == 1 && own_row >= rows) continue;
-    T* const y = static_cast<T*>(p.y) + own_row * p.columns;
+    for (int half = 0; half < 2; ++half) {
+      const int64_t own_row = row + static_cast<int>(threadIdx.x) / 32 * 16 + lane / 4 + half * 8;
+      if (kRuns == 1 && own_row >= rows) continue;
+      T* const y = static_cast<T*>(p.y) + own_row * p.columns;
 #pragma unroll
-    for (int i = 0; i < L::kOwn / 8; i += kRuns) {
-      if (kRuns == 1 && own_column + i * 8 >= p.columns) continue;
-      uint32_t words[kRuns];
+      for (int i = 0; i < L::kOwn / 8; i += kRuns) {
+        if (kRuns == 1 && own_column + i * 8 >= p.columns) continue;
+        uint32_t words[kRuns];
 #pragma unroll
-      for (int k = 0; k < kRuns; ++k) {
-        float2 value{own[(i + k) * 4 + half * 2] + bias[i + k].x, own[(i + k) * 4 + half * 2 + 1] + bias[i + k].y};
-        if (kOverflows && own_row < rows && own_column + (i + k) * 8 < p.columns)
-          bad |= !(fabsf(value.x) < 65520.0f && fabsf(value.y) < 65520.0f);  // from where f16 rounds to infinity
-        if (gelu) value = {gelu_in_16_bits(value.x), gelu_in_16_bits(value.y)};
-        words[k] = pair<T>(value.x, value.y);
-      }
-      if constexpr (kRuns == 1) {
-        *reinterpret_cast<uint32_t*>(y + stored_column + i * 8) = words[0];
-      } else {
-        const uint4 run = transposed_words(words, lane);
-        if (own_row < rows && stored_column + i * 8 < p.columns) *reinterpret_cast<uint4*>(y + stored_column + i * 8) = run;
+        for (int k = 0; k < kRuns; ++k) {
+          float2 value{own[(i + k) * 4 + half * 2] + bias[i + k].x, own[(i + k) * 4 + half * 2 + 1] + bias[i + k].y};
+          if (kOverflows && own_row < rows && own_column + (i + k) * 8 < p.columns)
+            bad |= !(fabsf(value.x) < 65520.0f && fabsf(value.y) < 65520.0f);  // from where f16 rounds to infinity
+          if (gelu) value = {gelu_in_16_bits(value.x), gelu_in_16_bits(value.y)};
+          words[k] = pair<T>(value.x, value.y);
+        }
+        if constexpr (kRuns == 1) {
+          *reinterpret_cast<uint32_t*>(y + stored_column + i * 8) = words[0];
+        } else {
+          const uint4 run = transposed_words(words, lane);
+          if (own_row < rows && stored_column + i * 8 < p.columns) *reinterpret_cast<uint4*>(y + stored_column + i * 8) = run;
+        }
       }
     }
-  }
+  };
+  // Large tiles wait for their stores, unless beside GELU.
+  if (kGroups > 1 && !gelu)
+    store(std::integral_constant < int, kGroups == 1 ? 1 : 4 > {});
+  else
+    store(std::integral_constant<int, 1>{});
   if (kOverflows && p.overflow && bad) atomicMin(p.overflow, p.step);
 #endif
 }
