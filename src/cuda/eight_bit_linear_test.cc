@@ -3,15 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <cstring>
-#include <iterator>
-
 #include "base/message_of_test.h"
 #include "base/thread_pool.h"
 #include "bertie/base.h"
 #include "cuda/backend.h"
 #include "cuda/cuda_device.h"
+#include "cuda/fake_library_test.h"
 #include "cuda/kernels/cluster_linear.h"
 #include "cuda/kernels/convert.h"
 #include "cuda/kernels/eight_bit_sums.h"
@@ -25,57 +22,25 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 struct FakeLibrary {
-  int32_t major = 0, minor = 0, candidates = 1;
+  int32_t candidates = 1;
   std::vector<BertieCudaProduct> asked, run;
   std::vector<EightBitResultsParams> results;
 };
 FakeLibrary library_seen;
 
-template <typename Params>
-BertieCudaLauncher launcher(const char* name) {
-  return {name, sizeof(Params), [](const void*, int32_t, void*) { return 0; }};
-}
-
-BertieCudaApi fake_api() {
+BertieCudaApi product_api() {
   static const BertieCudaLauncher launchers[] = {
-      launcher<ActivationParams>("activation"),
-      launcher<ClusterLinearParams>("cluster_linear"),
-      launcher<ConvertParams>("convert"),
-      launcher<Int8SumsParams>("int8_sums"),
-      launcher<QuantizeRowsParams>("quantize_rows"),
-      launcher<WgmmaLinearParams>("wgmma_linear"),
+      fake_launcher<ActivationParams>("activation"),
+      fake_launcher<ClusterLinearParams>("cluster_linear"),
+      fake_launcher<ConvertParams>("convert"),
+      fake_launcher<Int8SumsParams>("int8_sums"),
+      fake_launcher<QuantizeRowsParams>("quantize_rows"),
+      fake_launcher<WgmmaLinearParams>("wgmma_linear"),
       {"eight_bit_results", sizeof(EightBitResultsParams), [](const void* params, int32_t, void*) {
          library_seen.results.push_back(*static_cast<const EightBitResultsParams*>(params));
          return 0;
        }}};
-  BertieCudaApi api{};
-  api.error_text = [](int32_t) { return "the library's words"; };
-  api.versions = [](int32_t* driver, int32_t* toolkit) {
-    *driver = *toolkit = 13000;
-    return 0;
-  };
-  api.device_count = [](int32_t* count) {
-    *count = 1;
-    return 0;
-  };
-  api.open_device = [](int32_t, BertieCudaProperties* properties) {
-    properties->major = library_seen.major;
-    properties->minor = library_seen.minor;
-    properties->multiprocessors = 100;
-    return 0;
-  };
-  api.allocate = [](int32_t, size_t bytes, void** memory) {
-    *memory = std::malloc(bytes);
-    return 0;
-  };
-  api.release = [](int32_t, void* memory) { std::free(memory); };
-  api.make_stream = [](int32_t, void**) { return 0; };
-  api.release_stream = [](int32_t, void*) {};
-  api.copy = [](void* to, const void* from, size_t bytes, int32_t, void*) {
-    std::memcpy(to, from, bytes);
-    return 0;
-  };
-  api.synchronize = [](void*) { return 0; };
+  BertieCudaApi api = fake_api(launchers);
   api.product_candidates = [](int32_t, const BertieCudaProduct* product, size_t, int32_t, int32_t* count) {
     library_seen.asked.push_back(*product);
     *count = library_seen.candidates;
@@ -85,8 +50,6 @@ BertieCudaApi fake_api() {
     library_seen.run.push_back(*product);
     return 0;
   };
-  api.launchers = launchers;
-  api.launcher_count = static_cast<int32_t>(std::size(launchers));
   return api;
 }
 
@@ -102,8 +65,9 @@ struct Choice {
 };
 
 std::shared_ptr<CudaDevice> device_of(int capability) {
-  library_seen = {.major = capability / 10, .minor = capability % 10};
-  static const BertieCudaApi api = fake_api();
+  library_seen = {};
+  fake_capability = capability;
+  static const BertieCudaApi api = product_api();
   return CudaDevice::open(api, 0);
 }
 
