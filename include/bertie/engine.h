@@ -63,7 +63,7 @@ struct EngineOptions {
   std::string device = "cpu";
   std::string precision = "fp32";  // what the device offers: see `devices()`
   // Of some steps another: "PATTERN=P", the pattern of names of steps (`Engine::steps`), where * is any text and ? any one
-  // byte. The last that matches a step counts; each must match one. Eight bits are for linear layers, int8 (cpu, reference) for attention too.
+  // byte. The last that matches a step counts; each must match one. Eight bits are for linear layers, int8 for attention too.
   std::vector<std::string> layer_precision;
   // Scales of what linear layers in eight bits read, found beforehand; nullptr: a quantised file's, in fp8 what the weights allow, else each row's.
   std::shared_ptr<const Calibration> calibration;

@@ -1,6 +1,9 @@
 // attention over packed rows, whole sequences or the query rows that a network input names; over padded rows by any_attention.
+#include <numbers>
+
 #include "backend/batch_shape.h"
 #include "cuda/kernels/any_attention.h"
+#include "cuda/kernels/int8_attention.h"
 #include "cuda/kernels/quantize_rows.h"
 #include "cuda/kernels/tf32_attention.h"
 #include "cuda/kernels/tile_attention.h"
@@ -21,7 +24,7 @@ static_assert(sizeof(QueryTile) == sizeof(AttentionTile) && offsetof(QueryTile, 
 struct AttentionShape {
   bool packed_qkv, padded;
   int64_t heads, head_dim;
-  float scale;
+  float scale;  // as the kernel wants it
 };
 
 AttentionShape shape_of(const Operands& operands) {
@@ -132,17 +135,21 @@ class Attention final : public Step {
   Launcher<QuantizeRowsParams> quantize_;
 };
 
+Preparation prepare(Operands& operands, const AttentionShape& shape, const char* launcher, int64_t queries, const char* reason) {
+  want_operands(operands, shape);
+  const RowOutput output(operands);
+  return {std::make_unique<Attention>(operands, output, shape, launcher, queries), reason};
+}
+
 // `queries`: of a tile, by the head's width. `refuse`: throws Refused for what this kernel in particular does not take.
 template <typename Queries, typename Refuse>
-PrepareResult prepare(const KernelRequest& request, const char* launcher, Queries queries, const char* reason, Refuse refuse) {
+PrepareResult prepare_in_floats(const KernelRequest& request, const char* launcher, Queries queries, const char* reason,
+                                Refuse refuse) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     const AttentionShape shape = shape_of(operands);
-    want_operands(operands, shape);
     refuse(operands, shape);
-    const RowOutput output(operands);
-    return Preparation{std::make_unique<Attention>(operands, output, shape, launcher, queries(static_cast<int>(shape.head_dim))),
-                       reason};
+    return prepare(operands, shape, launcher, queries(static_cast<int>(shape.head_dim)), reason);
   });
 }
 
@@ -159,8 +166,24 @@ void refuse_what_16_bit_products_do_not_take(const Operands& operands, const Att
 
 }  // namespace
 
+PrepareResult prepare_int8_attention(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    if (request.node.text("precision", "fp32") != "int8") throw Refused{""};
+    Operands operands(request, kQuery);
+    AttentionShape shape = shape_of(operands);
+    const double scale = operands.node().real("scale", 1);
+    if (shape.padded) throw Refused{"q, k and v that run padded"};
+    if (!int8_attention_takes(static_cast<int>(shape.head_dim)))
+      throw Refused{fmt::format("heads of {}: multiples of 8 up to {}", shape.head_dim, kInt8AttentionWidest)};
+    if (!(scale >= 0)) throw Refused{"a scale below 0"};
+    shape.scale = static_cast<float>(scale * std::numbers::log2e);
+    return prepare(operands, shape, "int8_attention", kInt8AttentionQueries,
+                   "eight-bit products on matrix units, exact, softmax in f32");
+  });
+}
+
 PrepareResult prepare_any_attention(const KernelRequest& request) {
-  return prepare(
+  return prepare_in_floats(
       request, "any_attention", [](int) { return kAnyAttentionQueries; }, "any head width, arithmetic in f32",
       [](const Operands&, const AttentionShape& shape) {
         if (shape.head_dim > kAnyAttentionWidest)
@@ -169,27 +192,27 @@ PrepareResult prepare_any_attention(const KernelRequest& request) {
 }
 
 PrepareResult prepare_tile_attention(const KernelRequest& request) {
-  return prepare(
+  return prepare_in_floats(
       request, "tile_attention", [](int) { return kTileAttentionQueries; }, "16-bit products on matrix units, softmax in f32",
       refuse_what_16_bit_products_do_not_take);
 }
 
 PrepareResult prepare_tf32_attention(const KernelRequest& request) {
-  return prepare(request, "tf32_attention", tf32_attention_queries, "products of tf32 on matrix units, softmax in f32",
-                 [](const Operands& operands, const AttentionShape& shape) {
-                   if (!operands.tf32()) throw Refused{"a precision other than tf32"};
-                   refuse_what_matrix_units_do_not_take(shape);
-                 });
+  return prepare_in_floats(request, "tf32_attention", tf32_attention_queries, "products of tf32 on matrix units, softmax in f32",
+                           [](const Operands& operands, const AttentionShape& shape) {
+                             if (!operands.tf32()) throw Refused{"a precision other than tf32"};
+                             refuse_what_matrix_units_do_not_take(shape);
+                           });
 }
 
 PrepareResult prepare_wgmma_attention(const KernelRequest& request) {
-  return prepare(request, "wgmma_attention", wgmma_attention_queries,
-                 "16-bit products by warpgroups, K and V by the copy engine, softmax in f32",
-                 [](const Operands& operands, const AttentionShape& shape) {
-                   refuse_what_16_bit_products_do_not_take(operands, shape);
-                   refuse_without_wgmma(*operands.device());
-                   if (operands.has(kQueryRows)) throw Refused{"few queries a sequence: smaller tiles waste less"};
-                 });
+  return prepare_in_floats(request, "wgmma_attention", wgmma_attention_queries,
+                           "16-bit products by warpgroups, K and V by the copy engine, softmax in f32",
+                           [](const Operands& operands, const AttentionShape& shape) {
+                             refuse_what_16_bit_products_do_not_take(operands, shape);
+                             refuse_without_wgmma(*operands.device());
+                             if (operands.has(kQueryRows)) throw Refused{"few queries a sequence: smaller tiles waste less"};
+                           });
 }
 
 }  // namespace bertie::cuda

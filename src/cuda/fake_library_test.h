@@ -61,10 +61,13 @@ struct Choice {
 };
 
 // What the table's entries say in their order of the node that gives `result`.
-inline Choice choose_kernel(const Network& network, ValueId result, const std::shared_ptr<CudaDevice>& device) {
+// `kept`: how values lie in memory, where it is not as the network has them.
+inline Choice choose_kernel(const Network& network, ValueId result, const std::shared_ptr<CudaDevice>& device,
+                            const std::vector<std::pair<ValueId, DType>>& kept = {}) {
   const Node& node = network.node(network.value(result).producer);
   std::vector<DType> stored;
   for (size_t i = 0; i < network.value_count(); ++i) stored.push_back(network.value(static_cast<ValueId>(i)).dtype);
+  for (const auto& [value, dtype] : kept) stored[static_cast<size_t>(value)] = dtype;
   ThreadPool pool(1);
   Choice choice;
   for (const KernelEntry& entry : cuda_backend().kernels()) {

@@ -18,6 +18,7 @@ PrepareResult prepare_expand(const KernelRequest& request);
 PrepareResult prepare_gather(const KernelRequest& request);
 PrepareResult prepare_gather_rows(const KernelRequest& request);
 PrepareResult prepare_gelu(const KernelRequest& request);
+PrepareResult prepare_int8_attention(const KernelRequest& request);
 PrepareResult prepare_int8_linear(const KernelRequest& request);
 PrepareResult prepare_linear(const KernelRequest& request);
 // By what cuBLASLt's heuristics prefer next; kAlgorithm 1 to 7.

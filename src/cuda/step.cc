@@ -45,6 +45,9 @@ Operands::Operands(const KernelRequest& request)
   }
 }
 
+Operands::Operands(const KernelRequest& request, size_t like)
+    : request_(request), device_(std::static_pointer_cast<CudaDevice>(request.device)), computed_(stored(like)) {}
+
 int64_t Operands::fixed_width(size_t input, std::string_view name) const {
   const SymbolicShape& shape = value(input).shape;
   if (shape.empty() || !shape.back().is_fixed()) throw Refused{fmt::format("the width of {} is not fixed", name)};

@@ -36,6 +36,8 @@ const int32_t* live_rows(const DeviceBatch& batch, const SymbolicShape& shape);
 class Operands {
  public:
   explicit Operands(const KernelRequest& request);
+  // Of a step whose precision does not say how its floats are kept: as they are in input `like`.
+  Operands(const KernelRequest& request, size_t like);
 
   const Node& node() const { return request_.node; }
   const std::shared_ptr<CudaDevice>& device() const { return device_; }
@@ -45,7 +47,7 @@ class Operands {
   // Extent of the last axis.
   int64_t fixed_width(size_t input, std::string_view name) const;
 
-  // The step's own precision: what its float operands and results are kept as, and whether products round f32 to tf32.
+  // What the step's float operands and results are kept as, by its precision as a rule, and whether products round f32 to tf32.
   DType computed() const { return computed_; }
   bool tf32() const { return tf32_; }
   // How an input that no step converts lies in memory.

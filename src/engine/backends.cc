@@ -47,7 +47,6 @@ Target target_of(std::string_view device) {
       offer({&reference_backend(), &plugin_cpu_backend()});
     }
     target.devices.emplace_back(device);
-    target.int8_attention = true;
     return target;
   }
   offer({&cuda_backend(), &plugin_cuda_backend(), &cpu_backend(), &plugin_cpu_backend(), &reference_backend()});

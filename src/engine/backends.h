@@ -17,7 +17,6 @@ struct Target {
   std::vector<std::string> devices;      // names for Backend::open, a replica of the engine on each
   std::vector<Precision> precisions;     // of the preferred backend
   std::string float_precision = "fp32";  // of what lies between layers whose precision is for linear layers alone
-  bool int8_attention = false;           // there are kernels for attention in eight bits
   std::vector<std::string> precision_names() const;
   std::vector<std::string> linear_only() const;  // names of precisions for linear layers alone
   // Whether each device has it, as Backend says; empty: none has. Not for longer than this.

@@ -1,6 +1,6 @@
 // Says of each node in which precision it is computed, where the network is not wanted in float32 alone: by default
 // EngineOptions::precision, by name EngineOptions::layer_precision. Some precisions are for linear layers alone, as the device has it;
-// attention is in eight bits where it is named, on a device that has it so.
+// attention is in eight bits where it is named.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -34,8 +34,7 @@ bool held_in_bf16(const Node& node) { return is_linear_in(node, "bf16"); }
 // Why it cannot be computed in `precision`; `named`: it is asked for by name.
 std::string no_layer(const Network& network, const Node& node, const PassOptions& options, const std::string& precision,
                      const std::set<const void*>& tables, bool named) {
-  if (node.op == "attention" && precision == "int8" && named)
-    return options.int8_attention ? "" : "the device has no attention in eight bits";
+  if (node.op == "attention" && precision == "int8" && named) return "";
   if (node.op == "int8_linear") return precision == "int8" ? "" : "its weight is held in eight bits";
   if (node.op == "fp8_linear") return precision == "fp8" ? "" : "its weight is held in fp8";
   if (held_in_bf16(node)) return precision == "bf16" ? "" : "its weight is held in bfloat16";
@@ -68,7 +67,7 @@ struct Found {
 }  // namespace
 
 void assign_precision(Network& network, const PassOptions& options, PassLog& log) {
-  if (options.precision == "fp32" && options.layer_precision.empty() && options.int8_attention) return;
+  if (options.precision == "fp32" && options.layer_precision.empty()) return;
   const std::set<const void*> tables = embedding_tables(network);
   const bool by_file = !options.calibration && says_eight_bits(network);
   std::vector<Found> found(options.layer_precision.size());

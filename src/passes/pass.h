@@ -57,7 +57,6 @@ struct PassOptions {
   const Calibration* calibration = nullptr;                                    // see EngineOptions
   std::vector<std::string> linear_only = std::vector<std::string>(1, "int8");  // precisions that are for linear layers alone
   std::string float_precision = "fp32";                                        // beside those: the device's
-  bool int8_attention = true;                                                  // the device has it
   std::function<bool(int64_t columns, int64_t depth_bytes)>
       fuses_linear_layer_norm;  // on the device (Backend); empty: it does not
 };

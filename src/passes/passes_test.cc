@@ -425,10 +425,6 @@ TEST(PassesTest, LayersByNameAreComputedOtherwise) {
               ElementsAre("attention.qkv fp32", "attention int8", "projection fp32", "intermediate fp32", "output fp32"));
   EXPECT_THAT(precisions({.precision = "int8", .layer_precision = {{"*", "int8"}, {"attention", "fp32"}}}),
               ElementsAre("attention.qkv int8", "projection int8", "intermediate int8", "output int8"));
-  EXPECT_THAT(message_of([&] {
-                precisions({.layer_precision = {{"attention", "int8"}}, .int8_attention = false});
-              }),
-              HasSubstr("attention 'attention': the device has no attention in eight bits"));
   const auto message = [&](const LayerPrecision& layers) {
     return message_of([&] { precisions({.precision = "int8", .layer_precision = {{"*", "fp32"}, layers}}); });
   };
@@ -451,8 +447,6 @@ TEST(PassesTest, AnEngineFileKeepsAttentionInEightBits) {
     EXPECT_EQ(attention(), precision);
     run_passes(layer.network, {});  // as the file's engine does
     EXPECT_EQ(attention(), precision);
-    run_passes(layer.network, {.int8_attention = false});  // on a device without
-    EXPECT_EQ(attention(), "fp32");
   }
 }
 

@@ -11,6 +11,7 @@
 #include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/gather.h"
 #include "cuda/kernels/gather_rows.h"
+#include "cuda/kernels/int8_attention.h"
 #include "cuda/kernels/linear_layer_norm.h"
 #include "cuda/kernels/normalize.h"
 #include "cuda/kernels/pack_rows.h"
@@ -52,6 +53,7 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<ElementwiseParams, launch_elementwise>("elementwise"),
     launcher<GatherParams, launch_gather>("gather"),
     launcher<GatherRowsParams, launch_gather_rows>("gather_rows"),
+    launcher<AnyAttentionParams, launch_int8_attention>("int8_attention"),
     launcher<Int8SumsParams, launch_int8_sums>("int8_sums"),
     launcher<LinearLayerNormParams, launch_linear_layer_norm>("linear_layer_norm"),
     launcher<NormalizeParams, launch_normalize>("normalize"),
