@@ -78,22 +78,65 @@ check_test() {
   fi
 }
 
-# check_sanitized TOOL NAME FILTER: tests of kernels under one of compute-sanitizer's tools; some machines do not let it attach.
-check_sanitized() {
-  local title="$2, $1" test log=$logs/sanitizer status=0 start=$SECONDS
-  test=$(find_binary "$2")
-  echo "== $title"
-  timeout 90 "$sanitizer" --tool "$1" --error-exitcode 9 "$test" --gtest_filter="$3" >"$log" 2>&1 || status=$?
-  if grep -qE 'Device not supported|Unable to find|LibraryNotLoaded' "$log"; then
-    note skipped "$title ($(grep -m1 -oE 'Device not supported|Unable to find.*|LibraryNotLoaded' "$log"))"
-  elif [[ $status == 124 ]]; then
-    note skipped "$title (not done within 90 s)"
-  elif [[ $status != 0 ]] || ! grep -qE '^\[  PASSED  \] [1-9]' "$log"; then
-    grep -E '=====|FAILED' "$log" | head -n 40
-    fail "$title (exit status $status)"
-  else
-    note passed "$title ($((SECONDS - start)) s)"
+# check_shards NAME COUNT: a test program of the folder, its tests shared out over so many processes at a time.
+check_shards() {
+  local name=$1 count=$2 path shard status=0 start=$SECONDS passed=0 skipped
+  path=$(find_binary "$name")
+  if [[ -z $path ]]; then
+    fail "$name (not in $folder)"
+    return
   fi
+  echo "== $name"
+  local -a running=()
+  for ((shard = 0; shard < count; ++shard)); do
+    GTEST_TOTAL_SHARDS=$count GTEST_SHARD_INDEX=$shard "$path" >"$logs/shard$shard" 2>&1 &
+    running+=($!)
+  done
+  for ((shard = 0; shard < count; ++shard)); do
+    wait "${running[shard]}" && continue
+    status=1
+    tail -n 60 "$logs/shard$shard"
+  done
+  passed=$(cat "$logs"/shard* | sed -n 's/^\[  PASSED  \] \([0-9]*\) .*/\1/p' | awk '{ sum += $1 } END { print sum + 0 }')
+  skipped=$(cat "$logs"/shard* | sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' | awk '{ sum += $1 } END { if (sum) print ", " sum " skipped" }')
+  rm -f "$logs"/shard*
+  if [[ $status != 0 || $passed == 0 ]]; then
+    fail "$name ($passed tests passed)"
+  else
+    note passed "$name ($passed tests$skipped, $((SECONDS - start)) s)"
+  fi
+}
+
+# sanitize TOOL NAME FILTER: starts tests of kernels under one of compute-sanitizer's tools; sanitized says how each went. Some machines do not let it
+# attach.
+sanitizing=()
+sanitize() {
+  local log=$logs/sanitizer${#sanitizing[@]}
+  (
+    start=$SECONDS
+    timeout 200 "$sanitizer" --tool "$1" --error-exitcode 9 "$(find_binary "$2")" --gtest_filter="$3" >"$log" 2>&1
+    echo "$? $((SECONDS - start))" >"$log.status"
+  ) &
+  sanitizing+=("$2, $1${GTEST_SHARD_INDEX:+, part $((GTEST_SHARD_INDEX + 1)) of $GTEST_TOTAL_SHARDS}")
+}
+sanitized() {
+  local i title log status seconds
+  wait
+  for i in "${!sanitizing[@]}"; do
+    title=${sanitizing[i]} log=$logs/sanitizer$i
+    read -r status seconds <"$log.status"
+    if grep -qE 'Device not supported|Unable to find|LibraryNotLoaded' "$log"; then
+      note skipped "$title ($(grep -m1 -oE 'Device not supported|Unable to find.*|LibraryNotLoaded' "$log"))"
+    elif [[ $status == 124 ]]; then
+      note skipped "$title (not done within 200 s)"
+    elif [[ $status != 0 ]] || ! grep -qE '^\[  PASSED  \] [1-9]' "$log"; then
+      echo "== $title"
+      grep -E '=====|FAILED' "$log" | head -n 40
+      fail "$title (exit status $status)"
+    else
+      note passed "$title ($(sed -n 's/^\[  PASSED  \] \([0-9]*\) .*/\1/p' "$log") tests, $seconds s)"
+    fi
+  done
 }
 
 # figure FIELD ROW: a number of one line of bench's JSON.
@@ -160,7 +203,7 @@ run_cpu() {
 }
 
 run_cuda() {
-  local gpu sanitizer precision tool
+  local gpu sanitizer precision tool part
   gpu=$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1)
   if [[ -z $gpu ]]; then
     if [[ $parts == cuda ]]; then fail "cuda (nvidia-smi finds no GPU here)"; else note skipped "cuda (nvidia-smi finds no GPU here)"; fi
@@ -173,14 +216,16 @@ run_cuda() {
     return
   fi
   export BERTIE_CUDA_LIBRARY
-  check_test cuda_conformance_test cuda_conformance_test
-  check_test cuda_linear_test cuda_linear_test
+  check_shards cuda_conformance_test 4
+  check_shards cuda_linear_test 4
   check_test cuda_engine_test cuda_engine_test
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
   if [[ -x $sanitizer ]]; then
-    check_sanitized memcheck cuda_conformance_test '*'
-    for tool in racecheck synccheck; do check_sanitized "$tool" cuda_conformance_test '*Attention:*RowOps:*Linear'; done
-    for tool in memcheck synccheck; do check_sanitized "$tool" cuda_linear_test '*TellsOfOverflow:*TellOfOverflow'; done
+    echo "== compute-sanitizer"
+    for ((part = 0; part < 6; ++part)); do GTEST_TOTAL_SHARDS=6 GTEST_SHARD_INDEX=$part sanitize memcheck cuda_conformance_test '*'; done
+    for tool in racecheck synccheck; do sanitize "$tool" cuda_conformance_test '*Attention:*RowOps:*Linear'; done
+    for tool in memcheck synccheck; do sanitize "$tool" cuda_linear_test '*TellsOfOverflow:*TellOfOverflow'; done
+    sanitized
   else
     note skipped "compute-sanitizer (not here)"
   fi

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/float_element.h"
+#include "base/log.h"
 #include "base/thread_pool.h"
 #include "calibration/layer_inputs.h"
 #include "calibration/masked_words.h"
@@ -20,6 +21,7 @@
 #include "calibration/sensitivity.h"
 #include "models/weights_hash.h"
 #include "quant/int8.h"
+#include "tasks/stopwatch.h"
 
 namespace bertie::calibration {
 namespace {
@@ -85,7 +87,7 @@ class Calibrating {
     if (inputs_.inputs.empty()) fail(ErrorCode::unsupported, "{}: no layer of it could run in eight bits", side_.name);
     for (const LayerInput& input : inputs_.inputs) require_finite(inputs_.network, input);
     texts_ = encode_texts(std::span(&model, 1), texts, options.truncate);
-    prepare_runner();
+    timed("engine", [&] { prepare_runner(); });
     prepare_sequences();
     run_.calibration.data_hash = hash_of(texts);
     run_.calibration.texts = texts.size();
@@ -93,9 +95,9 @@ class Calibrating {
 
   CalibrationRun run() {
     const auto calibrator = options_.calibrator ? options_.calibrator : find_calibrator("minmax");
-    observe_channels();
-    choose_schemes();
-    count_magnitudes();
+    timed("extremes", [&] { observe_channels(); });
+    timed("channels and weights", [&] { choose_schemes(); });
+    timed("histograms", [&] { count_magnitudes(); });
     Calibration& calibration = run_.calibration;
     calibration.method = calibrator->name();
     calibration.model_hash = model_.weights_hash();
@@ -124,6 +126,16 @@ class Calibrating {
   }
 
  private:
+  template <typename Work>
+  static void timed(std::string_view stage, Work work) {
+    double milliseconds = 0;
+    {
+      const tasks::Stopwatch stopwatch(milliseconds);
+      work();
+    }
+    log(LogLevel::info, "calibrate: {}: {:.2f} s", stage, milliseconds * 1e-3);
+  }
+
   void prepare_runner() {
     size_t floats = 0;  // of a token
     std::vector<std::string> outputs;
