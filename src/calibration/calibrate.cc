@@ -1,6 +1,7 @@
 #include "calibration/calibrate.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -36,39 +37,50 @@ std::string hash_of(std::span<const SampledText> texts) {
   return models::hash_of(std::as_bytes(std::span(all)));
 }
 
-std::vector<float> floats_of(const Tensor& tensor) {
-  const Tensor rows = tensor.row_major();
-  const TensorView view = rows.view();
-  std::vector<float> floats(static_cast<size_t>(view.shape.elements()));
-  for (size_t i = 0; i < floats.size(); ++i) floats[i] = float_element(view, i);
-  return floats;
-}
-
 // The weights of all layers that read `input`, under one another, and where each layer's begin and end.
 struct Weights {
   std::vector<float> values;
   std::vector<size_t> bounds = {0};
 };
 
-void require_finite(const Network& network, const LayerInput& input) {
+// Calls body(begin, end) for parts of [0, count), on all threads.
+template <typename Body>
+void for_parts(size_t count, ThreadPool& pool, Body body) {
+  constexpr size_t kPart = 1 << 16;
+  pool.parallel_for(static_cast<int64_t>((count + kPart - 1) / kPart), [&](int64_t part, int) {
+    const size_t begin = static_cast<size_t>(part) * kPart;
+    body(begin, std::min(count, begin + kPart));
+  });
+}
+
+void require_finite(const Network& network, const LayerInput& input, ThreadPool& pool) {
   for (size_t layer = 0; layer < input.weights.size(); ++layer) {
     const Tensor rows = network.value(input.weights[layer]).constant->row_major();
     const TensorView view = rows.view();
-    const auto count = static_cast<size_t>(view.shape.elements());
-    for (size_t i = 0; i < count; ++i) {
-      if (std::isfinite(float_element(view, i))) continue;
+    std::atomic<bool> finite = true;
+    for_parts(static_cast<size_t>(view.shape.elements()), pool, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i)
+        if (!std::isfinite(float_element(view, i))) finite = false;
+    });
+    if (!finite) {
       fail(ErrorCode::invalid_argument, "layer '{}': its weight '{}' has a value that is not finite", input.layers[layer],
            network.value(input.weights[layer]).name);
     }
   }
 }
 
-Weights weights_of(const Network& network, const LayerInput& input) {
+Weights weights_of(const Network& network, const LayerInput& input, ThreadPool& pool) {
   Weights weights;
-  for (const ValueId weight : input.weights) {
-    const std::vector<float> own = floats_of(*network.value(weight).constant);
-    weights.values.insert(weights.values.end(), own.begin(), own.end());
-    weights.bounds.push_back(weights.values.size());
+  for (const ValueId weight : input.weights)
+    weights.bounds.push_back(weights.bounds.back() + static_cast<size_t>(network.value(weight).constant->shape.elements()));
+  weights.values.resize(weights.bounds.back());
+  for (size_t layer = 0; layer < input.weights.size(); ++layer) {
+    const Tensor rows = network.value(input.weights[layer]).constant->row_major();
+    const TensorView view = rows.view();
+    float* const to = weights.values.data() + weights.bounds[layer];
+    for_parts(static_cast<size_t>(view.shape.elements()), pool, [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) to[i] = float_element(view, i);
+    });
   }
   return weights;
 }
@@ -85,7 +97,7 @@ class Calibrating {
         pool_(options.threads) {
     if (texts.empty()) fail(ErrorCode::invalid_argument, "there is no text to calibrate on");
     if (inputs_.inputs.empty()) fail(ErrorCode::unsupported, "{}: no layer of it could run in eight bits", side_.name);
-    for (const LayerInput& input : inputs_.inputs) require_finite(inputs_.network, input);
+    for (const LayerInput& input : inputs_.inputs) require_finite(inputs_.network, input, pool_);
     texts_ = encode_texts(std::span(&model, 1), texts, options.truncate);
     timed("engine", [&] { prepare_runner(); });
     prepare_sequences();
@@ -232,7 +244,7 @@ class Calibrating {
       }
       rows_[i].clear();
       const auto lowest = statistics.lowest(), highest = statistics.highest();
-      const Weights weights = weights_of(inputs_.network, inputs_.inputs[i]);
+      const Weights weights = weights_of(inputs_.network, inputs_.inputs[i], pool_);
       ChannelScheme scheme = choose_channels(statistics, some, weights.values, schemes_.migration, pool_);
       others_.emplace_back(weights.bounds.size() - 1);
       if (schemes_.other_neighbours) {

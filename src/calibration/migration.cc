@@ -41,7 +41,8 @@ class OutputError {
         rows[row + k] = q * step * scheme.migration[k] + scheme.shift[k];
       }
     }
-    const std::vector<float> found = product_(rows, quantized_weights(scheme.migration), depth_);
+    quantize_weights(scheme.migration);
+    const std::vector<float> found = product_(rows, quantized_weights_, depth_);
     const float *exact_mean = exact_.data() + exact_.size() - outputs_, *mean = found.data() + found.size() - outputs_;
     double error = 0;
     for (size_t row = 0; row + outputs_ < found.size(); row += outputs_) {
@@ -55,14 +56,15 @@ class OutputError {
 
  private:
   // What is left of the weights: columns times the migration, rows rounded to eight bits, and back.
-  std::vector<float> quantized_weights(const std::vector<float>& migration) const {
-    std::vector<float> result(weights_.size()), inverse(depth_);
+  void quantize_weights(const std::vector<float>& migration) {
+    quantized_weights_.resize(weights_.size());
+    std::vector<float> inverse(depth_);
     for (size_t k = 0; k < depth_; ++k) inverse[k] = 1 / migration[k];
     const auto count = static_cast<int64_t>(outputs_);
     pool_.parallel_for((count + kWeightRows - 1) / kWeightRows, [&](int64_t task, int) {
       for (int64_t n = task * kWeightRows; n < std::min(count, (task + 1) * kWeightRows); ++n) {
         const float* from = weights_.data() + static_cast<size_t>(n) * depth_;
-        float* to = result.data() + static_cast<size_t>(n) * depth_;
+        float* to = quantized_weights_.data() + static_cast<size_t>(n) * depth_;
         for (size_t k = 0; k < depth_; ++k) to[k] = from[k] * migration[k];
         const float largest = largest_magnitude({to, depth_});
         if (largest == 0) continue;
@@ -70,7 +72,6 @@ class OutputError {
         for (size_t k = 0; k < depth_; ++k) to[k] = nearest_integer(to[k] * inverse_scale) * scale * inverse[k];
       }
     });
-    return result;
   }
 
   std::span<const float> weights_;
@@ -78,6 +79,8 @@ class OutputError {
   ThreadPool& pool_;
   FloatProduct product_;
   std::vector<float> rows_, exact_;  // [R + 1, K], [R + 1, N]
+  std::vector<float>
+      quantized_weights_;  // of one scheme after the other: large memory that is new costs more than what is written there
   double energy_ = 0;
 };
 

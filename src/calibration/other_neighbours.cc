@@ -59,8 +59,16 @@ InputMoments::InputMoments(std::span<const float> rows, std::span<const float> m
                            ThreadPool& pool) {
   const size_t depth = mean.size(), count = rows.size() / std::max<size_t>(depth, 1);
   std::vector<float> columns(rows.size());  // [K, R]
-  for (size_t row = 0; row < count; ++row)
-    for (size_t k = 0; k < depth; ++k) columns[k * count + row] = (rows[row * depth + k] - mean[k]) / migration[k];
+  const auto channels = static_cast<int64_t>(depth), tasks = (channels + kRowsAtOnce - 1) / kRowsAtOnce;
+  const auto for_channels = [&](const auto& body) {
+    pool.parallel_for(tasks, [&](int64_t task, int) {
+      body(static_cast<size_t>(task * kRowsAtOnce), static_cast<size_t>(std::min(channels, (task + 1) * kRowsAtOnce)));
+    });
+  };
+  for_channels([&](size_t begin, size_t end) {
+    for (size_t row = 0; row < count; ++row)
+      for (size_t k = begin; k < end; ++k) columns[k * count + row] = (rows[row * depth + k] - mean[k]) / migration[k];
+  });
   if (count == 0) {
     values_.resize(depth * depth);
     return;
@@ -68,7 +76,10 @@ InputMoments::InputMoments(std::span<const float> rows, std::span<const float> m
   values_ = FloatProduct(pool)(columns, columns, count);
   const auto total = static_cast<float>(count);
   const float diagonal = 1 / total, elsewhere = 1 / (total + kRowsOfDoubt);
-  for (size_t i = 0; i < values_.size(); ++i) values_[i] *= i / depth == i % depth ? diagonal : elsewhere;
+  for_channels([&](size_t begin, size_t end) {
+    for (size_t k = begin; k < end; ++k)
+      for (size_t other = 0; other < depth; ++other) values_[k * depth + other] *= k == other ? diagonal : elsewhere;
+  });
 }
 
 std::vector<std::vector<int32_t>> choose_other_neighbours(const InputMoments& moments, std::span<const float> weights,
