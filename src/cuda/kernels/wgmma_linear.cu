@@ -315,7 +315,7 @@ cudaError_t launch(const WgmmaLinearParams& p, int multiprocessors, cudaStream_t
 int64_t cost(const WgmmaLinearParams& p, int multiprocessors, int columns) {
   const int64_t tiles = (p.rows + kRows - 1) / kRows * ((p.columns + columns - 1) / columns);
   const bool counts_gelu = p.activation == Activation::gelu && p.rows <= 2048;
-  return (tiles + multiprocessors - 1) / multiprocessors * (256 + 3 * columns) + (counts_gelu ? 3 * columns : 0);
+  return (tiles + multiprocessors - 1) / multiprocessors * (256 + 3 * columns) + (counts_gelu ? 9 * columns : 0);
 }
 
 }  // namespace
