@@ -140,7 +140,8 @@ def attentions():
 
 def eight_bits():
     a = RANDOM.integers(0, 256, (B, S, E)).astype(np.uint8)
-    b = RANDOM.integers(-128, 128, (E, 5)).astype(np.int8)
+    # Seven bits: without VNNI ONNX Runtime adds two products of u8 and s8 in 16 bits, and with eight they saturate.
+    b = RANDOM.integers(-64, 64, (E, 5)).astype(np.int8)
     scales = {"b": b, "as": np.array(0.02, np.float32), "bs": floats(5) ** 2, "az": np.array(120, np.uint8), "bz": np.array(3, np.int8), "c": floats(5)}
     for names in (["a", "b", "as", "bs"], ["a", "b", "as", "bs", "az", "", "c"], ["a", "b", "as", "bs", "az", "bz"]):
         used = dict(scales, bs=np.array(0.01, np.float32)) if "bz" in names else scales
@@ -156,7 +157,7 @@ def eight_bits():
     ]
     yield case("DynamicQuantizeLinear chain", chain, {"x": floats(1, E)}, ["y"], {"b": b, "bz": np.array(0, np.int8), "bs": scales["bs"]}, atol=1e-4)
     x = RANDOM.integers(0, 256, (B, S, E)).astype(np.uint8)
-    weights = {"w": RANDOM.integers(-128, 128, (E, 3 * E)).astype(np.int8), "c": floats(3 * E), "xs": np.array(0.02, np.float32),
+    weights = {"w": RANDOM.integers(-64, 64, (E, 3 * E)).astype(np.int8), "c": floats(3 * E), "xs": np.array(0.02, np.float32),
                "ws": np.array(0.004, np.float32), "xz": np.array(128, np.uint8), "wz": np.array(0, np.int8)}
     yield case("QAttention", [node("QAttention", ["x", "w", "c", "xs", "ws", "m", "xz", "wz"], ["y"], MS, num_heads=H)],
                {"x": x, "m": np.array([7, 4, 1], np.int32)}, ["y"], weights)
