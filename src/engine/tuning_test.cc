@@ -65,10 +65,11 @@ TEST(Tuning, EveryKernelThatWasTimedGivesTheSameBits) {
   for (const std::string& kernel : kernels) {
     const auto engine = Engine::build(model().network(), tuned(favouring(*timings, kernel), false));
     bool used = false;
-    for (const StepInfo& step : engine->steps()) {
-      used = used || step.kernel == kernel;
-      if (step.kernel != kernel) continue;
-      EXPECT_THAT(step.reason, AllOf(HasSubstr("chosen by timing: 0.5 ms vs 2 ms for cpu_"))) << step.name;
+    for (const StepInfo& step : engine->steps()) {  // a step that one kernel alone takes has it by rule
+      if (step.kernel == kernel && step.reason.find("chosen by timing") != std::string::npos) {
+        used = true;
+        EXPECT_THAT(step.reason, HasSubstr("chosen by timing: 0.5 ms vs 2 ms for cpu_")) << step.name;
+      }
     }
     EXPECT_TRUE(used) << kernel;
     const std::vector<float> actual = hidden(engine);
