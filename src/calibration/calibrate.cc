@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/float_element.h"
 #include "base/log.h"
+#include "base/parallel_parts.h"
 #include "base/thread_pool.h"
 #include "calibration/layer_inputs.h"
 #include "calibration/masked_words.h"
@@ -29,6 +30,7 @@ namespace {
 
 constexpr size_t kKeptRows = 1024;                // of each tensor, for the choice of its weights' neighbours
 constexpr size_t kSchemeRows = 96;                // of these, for the choice of its channels' scheme
+constexpr size_t kPart = 1 << 16;                 // weights of one task
 constexpr size_t kBatchBytes = size_t{64} << 20;  // of observed values in one batch
 
 std::string hash_of(std::span<const SampledText> texts) {
@@ -43,22 +45,12 @@ struct Weights {
   std::vector<size_t> bounds = {0};
 };
 
-// Calls body(begin, end) for parts of [0, count), on all threads.
-template <typename Body>
-void for_parts(size_t count, ThreadPool& pool, Body body) {
-  constexpr size_t kPart = 1 << 16;
-  pool.parallel_for(static_cast<int64_t>((count + kPart - 1) / kPart), [&](int64_t part, int) {
-    const size_t begin = static_cast<size_t>(part) * kPart;
-    body(begin, std::min(count, begin + kPart));
-  });
-}
-
 void require_finite(const Network& network, const LayerInput& input, ThreadPool& pool) {
   for (size_t layer = 0; layer < input.weights.size(); ++layer) {
     const Tensor rows = network.value(input.weights[layer]).constant->row_major();
     const TensorView view = rows.view();
     std::atomic<bool> finite = true;
-    for_parts(static_cast<size_t>(view.shape.elements()), pool, [&](size_t begin, size_t end) {
+    parallel_parts(pool, static_cast<size_t>(view.shape.elements()), kPart, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i)
         if (!std::isfinite(float_element(view, i))) finite = false;
     });
@@ -78,7 +70,7 @@ Weights weights_of(const Network& network, const LayerInput& input, ThreadPool& 
     const Tensor rows = network.value(input.weights[layer]).constant->row_major();
     const TensorView view = rows.view();
     float* const to = weights.values.data() + weights.bounds[layer];
-    for_parts(static_cast<size_t>(view.shape.elements()), pool, [&](size_t begin, size_t end) {
+    parallel_parts(pool, static_cast<size_t>(view.shape.elements()), kPart, [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) to[i] = float_element(view, i);
     });
   }

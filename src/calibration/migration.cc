@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/parallel_parts.h"
 #include "calibration/float_product.h"
 #include "quant/int8.h"
 
@@ -13,7 +14,7 @@ namespace {
 // Ranges below this share of the tensor's largest count as this: what a channel never showed in the texts must not be amplified
 // without bound.
 constexpr float kLeastShare = 1e-4f;
-constexpr int64_t kWeightRows = 16;  // of one task
+constexpr size_t kWeightRows = 16;  // of one task
 
 // Products of rows with weights, and the differences that quantised ones make.
 class OutputError {
@@ -60,11 +61,10 @@ class OutputError {
     quantized_weights_.resize(weights_.size());
     std::vector<float> inverse(depth_);
     for (size_t k = 0; k < depth_; ++k) inverse[k] = 1 / migration[k];
-    const auto count = static_cast<int64_t>(outputs_);
-    pool_.parallel_for((count + kWeightRows - 1) / kWeightRows, [&](int64_t task, int) {
-      for (int64_t n = task * kWeightRows; n < std::min(count, (task + 1) * kWeightRows); ++n) {
-        const float* from = weights_.data() + static_cast<size_t>(n) * depth_;
-        float* to = quantized_weights_.data() + static_cast<size_t>(n) * depth_;
+    parallel_parts(pool_, outputs_, kWeightRows, [&](size_t begin, size_t end) {
+      for (size_t n = begin; n < end; ++n) {
+        const float* from = weights_.data() + n * depth_;
+        float* to = quantized_weights_.data() + n * depth_;
         for (size_t k = 0; k < depth_; ++k) to[k] = from[k] * migration[k];
         const float largest = largest_magnitude({to, depth_});
         if (largest == 0) continue;
@@ -79,8 +79,8 @@ class OutputError {
   ThreadPool& pool_;
   FloatProduct product_;
   std::vector<float> rows_, exact_;  // [R + 1, K], [R + 1, N]
-  std::vector<float>
-      quantized_weights_;  // of one scheme after the other: large memory that is new costs more than what is written there
+  // Of one scheme after the other: large memory that is new costs more than what is written there.
+  std::vector<float> quantized_weights_;
   double energy_ = 0;
 };
 

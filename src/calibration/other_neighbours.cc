@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/parallel_parts.h"
 #include "calibration/float_product.h"
 #include "quant/int8.h"
 
@@ -10,7 +11,7 @@ namespace bertie::calibration {
 namespace {
 
 constexpr float kRowsOfDoubt = 150;  // with so many rows half of what they say of two channels is believed
-constexpr int64_t kRowsAtOnce = 16;  // of one task
+constexpr size_t kRowsAtOnce = 16;   // of one task
 
 // Of one row of weights, in steps of its integers: how far each one's integer lies from it, and how far its other neighbour from that.
 void round_row(std::span<const float> row, std::span<const float> migration, std::span<float> errors, std::span<int8_t> moves) {
@@ -59,13 +60,7 @@ InputMoments::InputMoments(std::span<const float> rows, std::span<const float> m
                            ThreadPool& pool) {
   const size_t depth = mean.size(), count = rows.size() / std::max<size_t>(depth, 1);
   std::vector<float> columns(rows.size());  // [K, R]
-  const auto channels = static_cast<int64_t>(depth), tasks = (channels + kRowsAtOnce - 1) / kRowsAtOnce;
-  const auto for_channels = [&](const auto& body) {
-    pool.parallel_for(tasks, [&](int64_t task, int) {
-      body(static_cast<size_t>(task * kRowsAtOnce), static_cast<size_t>(std::min(channels, (task + 1) * kRowsAtOnce)));
-    });
-  };
-  for_channels([&](size_t begin, size_t end) {
+  parallel_parts(pool, depth, kRowsAtOnce, [&](size_t begin, size_t end) {
     for (size_t row = 0; row < count; ++row)
       for (size_t k = begin; k < end; ++k) columns[k * count + row] = (rows[row * depth + k] - mean[k]) / migration[k];
   });
@@ -76,7 +71,7 @@ InputMoments::InputMoments(std::span<const float> rows, std::span<const float> m
   values_ = FloatProduct(pool)(columns, columns, count);
   const auto total = static_cast<float>(count);
   const float diagonal = 1 / total, elsewhere = 1 / (total + kRowsOfDoubt);
-  for_channels([&](size_t begin, size_t end) {
+  parallel_parts(pool, depth, kRowsAtOnce, [&](size_t begin, size_t end) {
     for (size_t k = begin; k < end; ++k)
       for (size_t other = 0; other < depth; ++other) values_[k * depth + other] *= k == other ? diagonal : elsewhere;
   });
@@ -88,10 +83,9 @@ std::vector<std::vector<int32_t>> choose_other_neighbours(const InputMoments& mo
   const size_t depth = migration.size(), outputs = weights.size() / depth;
   std::vector<float> errors(weights.size());
   std::vector<int8_t> moves(weights.size());
-  const auto count = static_cast<int64_t>(outputs), tasks = (count + kRowsAtOnce - 1) / kRowsAtOnce;
   const auto for_rows = [&](const auto& body) {
-    pool.parallel_for(tasks, [&](int64_t task, int) {
-      for (int64_t n = task * kRowsAtOnce; n < std::min(count, (task + 1) * kRowsAtOnce); ++n) body(static_cast<size_t>(n));
+    parallel_parts(pool, outputs, kRowsAtOnce, [&](size_t begin, size_t end) {
+      for (size_t n = begin; n < end; ++n) body(n);
     });
   };
   for_rows([&](size_t n) {

@@ -1,13 +1,12 @@
 // Rows of weights as floats, whatever they lie as.
 #pragma once
 
-#include <algorithm>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "base/float_element.h"
-#include "base/thread_pool.h"
+#include "base/parallel_parts.h"
 
 namespace bertie {
 
@@ -17,13 +16,13 @@ class WeightRows {
   template <typename Body>
   void for_each(const Tensor& rows, bool changed, Body body) {
     if (!pool_) pool_.emplace(0);
-    constexpr int64_t kRowsAtOnce = 32;
-    const int64_t n = rows.shape[0], k = rows.shape[1];
+    constexpr size_t kRowsAtOnce = 32;
+    const int64_t k = rows.shape[1];
     const TensorView view = rows.view();
     const bool copied = changed || view.dtype != DType::f32;
-    pool_->parallel_for((n + kRowsAtOnce - 1) / kRowsAtOnce, [&](int64_t task, int) {
+    parallel_parts(*pool_, static_cast<size_t>(rows.shape[0]), kRowsAtOnce, [&](size_t begin, size_t end) {
       std::vector<float> copy(copied ? static_cast<size_t>(k) : 0);
-      for (int64_t r = task * kRowsAtOnce; r < std::min(n, (task + 1) * kRowsAtOnce); ++r) {
+      for (auto r = static_cast<int64_t>(begin); r < static_cast<int64_t>(end); ++r) {
         for (size_t i = 0; i < copy.size(); ++i) copy[i] = float_element(view, static_cast<size_t>(r * k) + i);
         // Not written to where it is no copy.
         float* row = copied ? copy.data() : const_cast<float*>(view.as<float>()) + r * k;

@@ -461,18 +461,23 @@ TEST_F(CudaEngine, WhatRunsPaddedAgreesWithFp32AndStaysOnTheDevice) {
   }
 }
 
-// A bundled encoder with everything padded, and with attention alone left to matrix products.
-TEST_F(CudaEngine, PaddedEncodersAgreeWithPacked) {
-  const Model model = Model::load(kBundled);
-  const int64_t batch = 4, columns = 40;
-  std::mt19937 random(6);
+// Random ids in rows of 40, of which 10, 20, ... are there.
+std::vector<NamedTensor> padded_texts(int64_t batch, unsigned seed) {
+  const int64_t columns = 40;
+  std::mt19937 random(seed);
   std::vector<int64_t> ids, mask;
   for (int64_t i = 0; i < batch * columns; ++i) {
     ids.push_back(static_cast<int64_t>(random() % 30000));
     mask.push_back(i % columns < 10 * (i / columns + 1));
   }
-  const std::vector<NamedTensor> given = {{"input_ids", Tensor::from_int64s({batch, columns}, ids), {}},
-                                          {"attention_mask", Tensor::from_int64s({batch, columns}, mask), {}}};
+  return {{"input_ids", Tensor::from_int64s({batch, columns}, ids), {}},
+          {"attention_mask", Tensor::from_int64s({batch, columns}, mask), {}}};
+}
+
+// A bundled encoder with everything padded, and with attention alone left to matrix products.
+TEST_F(CudaEngine, PaddedEncodersAgreeWithPacked) {
+  const Model model = Model::load(kBundled);
+  const std::vector<NamedTensor> given = padded_texts(4, 6);
   TensorSession expected(build(model, "cpu", "fp32"));
   const Tensor want = expected.run(given)[0].tensor;
   for (const Bound& bound : bounds()) {
@@ -493,15 +498,7 @@ TEST_F(CudaEngine, PaddedEncodersAgreeWithPacked) {
 // The device has no kernel for it.
 TEST_F(CudaEngine, PaddedAttentionInEightBitsRunsOnTheCpu) {
   const Model model = Model::load(kBundled);
-  const int64_t batch = 3, columns = 40;
-  std::mt19937 random(7);
-  std::vector<int64_t> ids, mask;
-  for (int64_t i = 0; i < batch * columns; ++i) {
-    ids.push_back(static_cast<int64_t>(random() % 30000));
-    mask.push_back(i % columns < 10 * (i / columns + 1));
-  }
-  const std::vector<NamedTensor> given = {{"input_ids", Tensor::from_int64s({batch, columns}, ids), {}},
-                                          {"attention_mask", Tensor::from_int64s({batch, columns}, mask), {}}};
+  const std::vector<NamedTensor> given = padded_texts(3, 7);
   EngineOptions options;
   options.layer_precision = {"*attention.self=int8"};
   options.outputs = {"last_hidden_state"};

@@ -3,10 +3,13 @@
 
 #include <type_traits>
 
+#include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/elements.cuh"
 #include "cuda/kernels/tile_attention.h"
 
 namespace bertie::cuda {
+
+constexpr float kLog2E = 1.4426950408889634f;
 
 // Which row of q a tile's query is.
 __device__ inline int64_t query_row(const AnyAttentionParams& p, const AttentionTile& tile, int query) {
@@ -23,6 +26,23 @@ __device__ inline float relative_bias(const AnyAttentionParams& p, int head, int
 __device__ inline void copy_chunk(void* to, const void* from, bool live) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(live ? 16 : 0)
                : "memory");
+}
+
+// Four matrices of 8 lines of 16 bytes from shared memory, as mma.sync takes them: lane l gives the address of line l % 8 of matrix l / 8.
+__device__ inline void read4(uint32_t (&r)[4], const void* p) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(shared_address(p))
+               : "memory");
+}
+
+// A block for each tile and head, of whom some may find no tile.
+inline cudaError_t launch_over_tiles(void (*kernel)(AnyAttentionParams), const AnyAttentionParams& p, int threads, int shared,
+                                     cudaStream_t stream) {
+  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+  if (error != cudaSuccess) return error;
+  return launch_dependent(kernel, dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), threads,
+                          static_cast<size_t>(shared), stream, p);
 }
 
 // Calls body(std::integral_constant<int, D>()) for the heads that matrix units take.

@@ -178,10 +178,12 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
     }
   };
   // Large tiles wait for their stores, unless beside GELU.
+  using One = std::integral_constant<int, 1>;
+  using Most = std::integral_constant<int, kGroups == 1 ? 1 : 4>;
   if (kGroups > 1 && !gelu)
-    store(std::integral_constant < int, kGroups == 1 ? 1 : 4 > {});
+    store(Most{});
   else
-    store(std::integral_constant<int, 1>{});
+    store(One{});
   if (kOverflows && p.overflow && bad) atomicMin(p.overflow, p.step);
 #endif
 }

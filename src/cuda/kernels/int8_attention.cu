@@ -6,7 +6,6 @@
 #include <type_traits>
 
 #include "cuda/kernels/attention.cuh"
-#include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/pairs.cuh"
 #include "cuda/kernels/quantized_rows.cuh"
 
@@ -15,7 +14,6 @@ namespace {
 
 constexpr int kWarps = 8, kThreads = kWarps * 32, kKeys = 128;
 static_assert(kInt8AttentionQueries == kWarps * 16 && kInt8AttentionQueries == kKeys, "rows of q are taken as those of k are");
-constexpr float kLog2E = 1.4426950408889634f;
 // A float in whose low bits integers below 2^22 may be read, and sums begin: less it they are floats, exactly.
 constexpr float kRounder = 0x1.8p23f;
 constexpr int32_t kSumsBegin = 0x4b400000;
@@ -209,12 +207,6 @@ struct Shared {
 
 // ---- Products.
 
-__device__ inline void read4(uint32_t (&r)[4], const void* p) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(p))
-               : "memory");
-}
 #define BERTIE_MMA(TYPE)                                                                                            \
   asm("mma.sync.aligned.m16n8k32.row.col.s32." TYPE ".s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
       : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])                                                              \
@@ -464,11 +456,7 @@ __global__ void __launch_bounds__(kThreads, kResident<T, D>) int8_attention(AnyA
 template <typename T, int D>
 cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
   constexpr int kShared = sizeof(Shared<T, D>);
-  const auto kernel = int8_attention<T, D>;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
-  if (error != cudaSuccess) return error;
-  return launch_dependent(kernel, dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), kThreads, kShared,
-                          stream, p);
+  return launch_over_tiles(int8_attention<T, D>, p, kThreads, kShared, stream);
 }
 
 }  // namespace

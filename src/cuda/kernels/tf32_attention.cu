@@ -9,7 +9,6 @@
 #include "cuda/kernels/tf32_attention.h"
 
 #include "cuda/kernels/attention.cuh"
-#include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/quantized_rows.cuh"
 
 namespace bertie::cuda {
@@ -17,7 +16,6 @@ namespace {
 
 constexpr int kThreads = 128, kKeys = 32;
 constexpr int kQueries = kThreads / 32 * 16;  // that the warps take at a time
-constexpr float kLog2E = 1.4426950408889634f;
 constexpr float kRoom = 8;         // by which scores may be beyond the maximum so far before it moves: weights are at most 2^8
 constexpr float kLowest = -1e30f;  // maximum so far; of no score, but finite
 
@@ -228,11 +226,7 @@ __global__ void __launch_bounds__(kThreads, D == 32 ? 3 : 2) tf32_attention(AnyA
 template <int D>
 cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
   constexpr int kShared = 4 * kKeys * D * 4;
-  const auto kernel = tf32_attention<D, tf32_attention_queries(D) / kQueries>;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
-  if (error != cudaSuccess) return error;
-  return launch_dependent(kernel, dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), kThreads, kShared,
-                          stream, p);
+  return launch_over_tiles(tf32_attention<D, tf32_attention_queries(D) / kQueries>, p, kThreads, kShared, stream);
 }
 
 }  // namespace

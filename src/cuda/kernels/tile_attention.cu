@@ -3,14 +3,12 @@
 #include "cuda/kernels/tile_attention.h"
 
 #include "cuda/kernels/attention.cuh"
-#include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/quantized_rows.cuh"
 
 namespace bertie::cuda {
 namespace {
 
 constexpr int kThreads = 128, kKeys = 64;
-constexpr float kLog2E = 1.4426950408889634f;
 
 template <int D>
 __device__ inline int place(int row, int chunk) {  // in elements
@@ -18,12 +16,6 @@ __device__ inline int place(int row, int chunk) {  // in elements
   return row * D + (chunk ^ (row / kRowsOfLine & kMask)) * 8;
 }
 
-__device__ inline void read4(uint32_t (&r)[4], const void* p) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(p))
-               : "memory");
-}
 __device__ inline void read4_transposed(uint32_t (&r)[4], const void* p) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -172,11 +164,7 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
 template <typename T, int D>
 cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
   constexpr int kShared = (kTileAttentionQueries + 4 * kKeys) * D * 2;
-  const auto kernel = tile_attention<T, D>;
-  const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared);
-  if (error != cudaSuccess) return error;
-  return launch_dependent(kernel, dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), kThreads, kShared,
-                          stream, p);
+  return launch_over_tiles(tile_attention<T, D>, p, kThreads, kShared, stream);
 }
 
 }  // namespace

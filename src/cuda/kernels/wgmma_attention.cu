@@ -19,8 +19,7 @@ namespace {
 
 constexpr int kKeys = 64;             // of a piece
 constexpr int kSenderRegisters = 32;  // of a thread
-constexpr float kLog2E = 1.4426950408889634f;
-constexpr float kSlack = 8;  // weights are at most two to the power of it, which 16 bits hold as well as 1
+constexpr float kSlack = 8;           // weights are at most two to the power of it, which 16 bits hold as well as 1
 
 template <int D, int kGroups>
 struct Layout {
