@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/parallel_parts.h"
 #include "base/thread_pool.h"
+#include "base/unfilled.h"
 #include "calibration/layer_inputs.h"
 #include "calibration/masked_words.h"
 #include "calibration/model_task.h"
@@ -41,7 +42,7 @@ std::string hash_of(std::span<const SampledText> texts) {
 
 // The weights of all layers that read `input`, under one another, and where each layer's begin and end.
 struct Weights {
-  std::vector<float> values;
+  Unfilled<float> values;
   std::vector<size_t> bounds = {0};
 };
 
@@ -65,7 +66,7 @@ Weights weights_of(const Network& network, const LayerInput& input, ThreadPool& 
   Weights weights;
   for (const ValueId weight : input.weights)
     weights.bounds.push_back(weights.bounds.back() + static_cast<size_t>(network.value(weight).constant->shape.elements()));
-  weights.values.resize(weights.bounds.back());
+  weights.values = Unfilled<float>(weights.bounds.back());
   for (size_t layer = 0; layer < input.weights.size(); ++layer) {
     const Tensor rows = network.value(input.weights[layer]).constant->row_major();
     const TensorView view = rows.view();
@@ -237,13 +238,13 @@ class Calibrating {
       rows_[i].clear();
       const auto lowest = statistics.lowest(), highest = statistics.highest();
       const Weights weights = weights_of(inputs_.network, inputs_.inputs[i], pool_);
-      ChannelScheme scheme = choose_channels(statistics, some, weights.values, schemes_.migration, pool_);
+      ChannelScheme scheme = choose_channels(statistics, some, weights.values.span(), schemes_.migration, pool_);
       others_.emplace_back(weights.bounds.size() - 1);
       if (schemes_.other_neighbours) {
         const InputMoments moments(rows, statistics.mean(), scheme.migration, pool_);
         for (size_t layer = 0; layer < others_[i].size(); ++layer) {
           const auto own =
-              std::span(weights.values).subspan(weights.bounds[layer], weights.bounds[layer + 1] - weights.bounds[layer]);
+              weights.values.span().subspan(weights.bounds[layer], weights.bounds[layer + 1] - weights.bounds[layer]);
           others_[i][layer] = choose_other_neighbours(moments, own, scheme.migration, pool_);
         }
       }

@@ -9,6 +9,7 @@
 
 #include "base/panels.h"
 #include "base/thread_pool.h"
+#include "base/unfilled.h"
 #include "cpu/gemm.h"
 #include "cpu/isa.h"
 
@@ -20,10 +21,10 @@ class FloatProduct {
       : pool_(pool), size_(cpu::gemm_scratch_bytes({}, pool.threads())), scratch_(size_ + 64) {}
 
   // a [M, K] by the transpose of b [N, K]: [M, N].
-  std::vector<float> operator()(std::span<const float> a, std::span<const float> b, size_t depth) {
+  Unfilled<float> operator()(std::span<const float> a, std::span<const float> b, size_t depth) {
     const auto n = static_cast<int64_t>(b.size() / depth), k = static_cast<int64_t>(depth);
     const size_t rows = a.size() / depth;
-    std::vector<float> result(rows * (b.size() / depth));
+    Unfilled<float> result(rows * (b.size() / depth));
     cpu::GemmProblem problem = {};
     problem.a = a.data();
     problem.a_stride = k;

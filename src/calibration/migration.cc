@@ -14,7 +14,9 @@ namespace {
 // Ranges below this share of the tensor's largest count as this: what a channel never showed in the texts must not be amplified
 // without bound.
 constexpr float kLeastShare = 1e-4f;
-constexpr size_t kWeightRows = 16;  // of one task
+constexpr size_t kInputRows = 4;    // of one task
+constexpr size_t kWeightRows = 16;  // likewise
+constexpr size_t kColumnsAtOnce = 64;
 
 // Products of rows with weights, and the differences that quantised ones make.
 class OutputError {
@@ -24,7 +26,8 @@ class OutputError {
         depth_(mean.size()),
         outputs_(weights.size() / std::max<size_t>(mean.size(), 1)),
         pool_(pool),
-        product_(pool) {
+        product_(pool),
+        quantized_weights_(weights.size()) {
     rows_.assign(rows.begin(), rows.end());
     rows_.insert(rows_.end(), mean.begin(), mean.end());  // the last row: its difference is what the bias is corrected by
     exact_ = product_(rows_, weights_, depth_);
@@ -33,32 +36,45 @@ class OutputError {
 
   // Of x as `scheme` and its range quantise it.
   double of(const ChannelScheme& scheme) {
-    const float step = scheme.range / kInt8Largest;
-    std::vector<float> rows = rows_, inverse(depth_);
-    for (size_t k = 0; k < depth_; ++k) inverse[k] = 1 / (step * scheme.migration[k]);
-    for (size_t row = 0; step > 0 && row < rows.size() - depth_; row += depth_) {  // the last one stays as it is
-      for (size_t k = 0; k < depth_; ++k) {
-        const float q = held_int8((rows[row + k] - scheme.shift[k]) * inverse[k]);
-        rows[row + k] = q * step * scheme.migration[k] + scheme.shift[k];
-      }
-    }
+    quantize_rows(scheme);
     quantize_weights(scheme.migration);
-    const std::vector<float> found = product_(rows, quantized_weights_, depth_);
+    const Unfilled<float> found = product_(quantized_rows_, quantized_weights_.span(), depth_);
     const float *exact_mean = exact_.data() + exact_.size() - outputs_, *mean = found.data() + found.size() - outputs_;
-    double error = 0;
-    for (size_t row = 0; row + outputs_ < found.size(); row += outputs_) {
-      for (size_t n = 0; n < outputs_; ++n) {
-        const double difference = static_cast<double>(exact_[row + n] - found[row + n]) - (exact_mean[n] - mean[n]);
-        error += difference * difference;
+    std::vector<double> errors(found.size() / outputs_ - 1);  // by row, so that threads do not matter
+    parallel_parts(pool_, errors.size(), kInputRows, [&](size_t begin, size_t end) {
+      for (size_t row = begin; row < end; ++row) {
+        const float *exact_row = exact_.data() + row * outputs_, *found_row = found.data() + row * outputs_;
+        for (size_t n = 0; n < outputs_; ++n) {
+          const double difference = static_cast<double>(exact_row[n] - found_row[n]) - (exact_mean[n] - mean[n]);
+          errors[row] += difference * difference;
+        }
       }
-    }
+    });
+    const double error = std::accumulate(errors.begin(), errors.end(), 0.0);
     return energy_ > 0 ? error / energy_ : error;
   }
 
  private:
+  // What is left of the rows but the last one, which stays as it is.
+  void quantize_rows(const ChannelScheme& scheme) {
+    quantized_rows_ = rows_;
+    const float step = scheme.range / kInt8Largest;
+    if (step == 0) return;
+    std::vector<float> inverse(depth_);
+    for (size_t k = 0; k < depth_; ++k) inverse[k] = 1 / (step * scheme.migration[k]);
+    parallel_parts(pool_, rows_.size() / depth_ - 1, kInputRows, [&](size_t begin, size_t end) {
+      for (size_t row = begin; row < end; ++row) {
+        float* values = quantized_rows_.data() + row * depth_;
+        for (size_t k = 0; k < depth_; ++k) {
+          const float q = held_int8((values[k] - scheme.shift[k]) * inverse[k]);
+          values[k] = q * step * scheme.migration[k] + scheme.shift[k];
+        }
+      }
+    });
+  }
+
   // What is left of the weights: columns times the migration, rows rounded to eight bits, and back.
   void quantize_weights(const std::vector<float>& migration) {
-    quantized_weights_.resize(weights_.size());
     std::vector<float> inverse(depth_);
     for (size_t k = 0; k < depth_; ++k) inverse[k] = 1 / migration[k];
     parallel_parts(pool_, outputs_, kWeightRows, [&](size_t begin, size_t end) {
@@ -78,9 +94,11 @@ class OutputError {
   size_t depth_, outputs_;
   ThreadPool& pool_;
   FloatProduct product_;
-  std::vector<float> rows_, exact_;  // [R + 1, K], [R + 1, N]
+  std::vector<float> rows_;  // [R + 1, K]
+  Unfilled<float> exact_;    // [R + 1, N]
   // Of one scheme after the other: large memory that is new costs more than what is written there.
-  std::vector<float> quantized_weights_;
+  std::vector<float> quantized_rows_;
+  Unfilled<float> quantized_weights_;
   double energy_ = 0;
 };
 
@@ -125,8 +143,10 @@ ChannelScheme choose_channels(const ChannelStatistics& statistics, std::span<con
                               const MigrationOptions& options, ThreadPool& pool) {
   const size_t depth = statistics.channels();
   std::vector<float> columns(depth);  // largest magnitudes
-  for (size_t row = 0; row < weights.size(); row += depth)
-    for (size_t k = 0; k < depth; ++k) columns[k] = std::max(columns[k], std::abs(weights[row + k]));
+  parallel_parts(pool, depth, kColumnsAtOnce, [&](size_t begin, size_t end) {
+    for (size_t row = 0; row < weights.size(); row += depth)
+      for (size_t k = begin; k < end; ++k) columns[k] = std::max(columns[k], std::abs(weights[row + k]));
+  });
 
   OutputError error(rows, statistics.mean(), weights, pool);
   std::optional<ChannelScheme> best;

@@ -59,16 +59,17 @@ std::vector<int32_t> choose(std::span<const float> moments, std::span<const int8
 InputMoments::InputMoments(std::span<const float> rows, std::span<const float> mean, std::span<const float> migration,
                            ThreadPool& pool) {
   const size_t depth = mean.size(), count = rows.size() / std::max<size_t>(depth, 1);
-  std::vector<float> columns(rows.size());  // [K, R]
+  Unfilled<float> columns(rows.size());  // [K, R]
   parallel_parts(pool, depth, kRowsAtOnce, [&](size_t begin, size_t end) {
     for (size_t row = 0; row < count; ++row)
       for (size_t k = begin; k < end; ++k) columns[k * count + row] = (rows[row * depth + k] - mean[k]) / migration[k];
   });
   if (count == 0) {
-    values_.resize(depth * depth);
+    values_ = Unfilled<float>(depth * depth);
+    std::ranges::fill(values_.span(), 0.0f);
     return;
   }
-  values_ = FloatProduct(pool)(columns, columns, count);
+  values_ = FloatProduct(pool)(columns.span(), columns.span(), count);
   const auto total = static_cast<float>(count);
   const float diagonal = 1 / total, elsewhere = 1 / (total + kRowsOfDoubt);
   parallel_parts(pool, depth, kRowsAtOnce, [&](size_t begin, size_t end) {
@@ -81,8 +82,8 @@ std::vector<std::vector<int32_t>> choose_other_neighbours(const InputMoments& mo
                                                           std::span<const float> migration, ThreadPool& pool) {
   if (weights.empty()) return {};
   const size_t depth = migration.size(), outputs = weights.size() / depth;
-  std::vector<float> errors(weights.size());
-  std::vector<int8_t> moves(weights.size());
+  Unfilled<float> errors(weights.size());
+  Unfilled<int8_t> moves(weights.size());
   const auto for_rows = [&](const auto& body) {
     parallel_parts(pool, outputs, kRowsAtOnce, [&](size_t begin, size_t end) {
       for (size_t n = begin; n < end; ++n) body(n);
@@ -90,14 +91,13 @@ std::vector<std::vector<int32_t>> choose_other_neighbours(const InputMoments& mo
   };
   for_rows([&](size_t n) {
     const size_t begin = n * depth;
-    round_row(weights.subspan(begin, depth), migration, std::span(errors).subspan(begin, depth),
-              std::span(moves).subspan(begin, depth));
+    round_row(weights.subspan(begin, depth), migration, errors.span().subspan(begin, depth), moves.span().subspan(begin, depth));
   });
-  std::vector<float> slopes = FloatProduct(pool)(errors, moments.values(), depth);
+  Unfilled<float> slopes = FloatProduct(pool)(errors.span(), moments.values(), depth);
   std::vector<std::vector<int32_t>> result(outputs);
   for_rows([&](size_t n) {
     const size_t begin = n * depth;
-    result[n] = choose(moments.values(), std::span(moves).subspan(begin, depth), std::span(slopes).subspan(begin, depth));
+    result[n] = choose(moments.values(), moves.span().subspan(begin, depth), slopes.span().subspan(begin, depth));
   });
   return result;
 }

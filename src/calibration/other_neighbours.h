@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "base/unfilled.h"
 
 namespace bertie::calibration {
 
@@ -15,10 +16,10 @@ class InputMoments {
  public:
   InputMoments(std::span<const float> rows, std::span<const float> mean, std::span<const float> migration, ThreadPool& pool);
   // [K, K]
-  const std::vector<float>& values() const { return values_; }
+  std::span<const float> values() const { return values_.span(); }
 
  private:
-  std::vector<float> values_;
+  Unfilled<float> values_;
 };
 
 // For each row of `weights` [N, K], which are multiplied by `migration` and rounded, the columns as TensorCalibration::other_neighbours holds
