@@ -1,16 +1,20 @@
-# bertie_library(name DEPENDS folder... LIBRARIES external...)
+# bertie_library(name DEPENDS folder... LIBRARIES external... ALONE file...)
 #
 # A source folder is a static library `bertie_<name>` made of every *.cc beside its CMakeLists.txt (header-only where
 # there is none). `x_test.cc` files become one test program `<name>_test`; `x_fuzz.cc` files become one libFuzzer
 # program each.
+#
+# Presets that join files to compile faster (CMAKE_UNITY_BUILD) compile those of ALONE by themselves: their local names are
+# a neighbour's too.
 function(bertie_library name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LIBRARIES;ALONE" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   file(GLOB tests CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_test.cc)
   file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*_fuzz.cc)
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cc$")
   list(TRANSFORM ARG_DEPENDS PREPEND bertie_)
 
+  bertie_compile_alone(${ARG_ALONE})
   if(sources)
     add_library(bertie_${name} STATIC ${sources})
     set_property(GLOBAL APPEND PROPERTY BERTIE_COMPILED_LIBRARIES bertie_${name})
@@ -37,6 +41,10 @@ function(bertie_library name)
   endif()
 endfunction()
 
+function(bertie_compile_alone)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
 # ThreadSanitizer is given only the test programs that start threads.
 set(BERTIE_THREADED_TESTS base_test text_test network_test cpu_test engine_test tasks_test conformance_test)
 
@@ -47,6 +55,7 @@ function(bertie_test name)
     return()
   endif()
   add_executable(${name} ${ARG_SOURCES})
+  target_compile_options(${name} PRIVATE -O0)  # a third of the time; libraries are optimised as ever
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main)
   bertie_add_test(${name} COMMAND ${name})
 endfunction()

@@ -264,7 +264,7 @@ class Bench {
   DeviceInfo device_;
 };
 
-constexpr const char* kFooter =
+constexpr const char* kBenchFooter =
     R"(Times Session::run alone: no tokenizer, no reading of outputs. Of a masked-language model one head row a sequence is
 computed. gpu_p50_ms, on a GPU, is of its steps alone: by its own events, without copies and without the host. peak_share is the
 operations of matrix products, in that time, over the device's measured peak in this precision (in int8: over that of eight-bit products, though
@@ -277,7 +277,7 @@ as one batch, or, with --batch N, sorted and N at a time; the time is of all of 
 void add_bench(CLI::App& app, Action& action) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App& command = *app.add_subcommand("bench", "Latency, throughput and share of the machine's peak");
-  command.footer(kFooter);
+  command.footer(kBenchFooter);
   BenchOptions& o = *options;
   o.common.add_model(command, false);
   command.add_option("--random", o.random,

@@ -178,7 +178,7 @@ int run_calibrate(const CalibrateCommand& command) {
   return 0;
 }
 
-constexpr const char* kFooter =
+constexpr const char* kCalibrateFooter =
     R"(Runs MODEL in fp32 over the texts, observes what each linear layer reads, and writes the cache that --calibration CACHE takes: for
 each such tensor one scale, and for each of its channels a centre (its middle goes into the bias) and a migration (SmoothQuant: a part of its magnitude goes
 into the weights), chosen by the error of the layers' outputs on rows that are kept. --method says what the scale is made from: minmax
@@ -193,7 +193,7 @@ outputs by the outputs' squares.)";
 void add_calibrate(CLI::App& app, Action& action) {
   auto options = std::make_shared<CalibrateCommand>();
   CLI::App& command = *app.add_subcommand("calibrate", "Find the scales of eight-bit activations by running texts");
-  command.footer(kFooter);
+  command.footer(kCalibrateFooter);
   CalibrateCommand& o = *options;
   o.common.add_model(command);
   o.data.add(command);

@@ -193,7 +193,7 @@ int compare_models(const CompareCommand& command) {
   return missed.empty() ? 0 : 1;
 }
 
-constexpr const char* kFooter =
+constexpr const char* kCompareFooter =
     R"(A and B: MODEL[,device=D][,precision=P][,calibration=FILE][,layer-precision=PATTERN=P ...][,tokenizer=PATH], on cpu in fp32 (in
 int8 with a calibration) unless they say otherwise.
 What is compared is what the models are for. Masked words: each word piece of each text is masked in turn; agreement is how often B's
@@ -207,7 +207,7 @@ least. --require takes these names: loss and difference at most, the others at l
 void add_compare(CLI::App& app, Action& action) {
   auto options = std::make_shared<CompareCommand>();
   CLI::App& command = *app.add_subcommand("compare", "How far B's answers are from A's, over texts");
-  command.footer(kFooter);
+  command.footer(kCompareFooter);
   CompareCommand& o = *options;
   command.add_option("A", o.a, "What B is measured against: MODEL[,device=D][,precision=P][,calibration=F]")->required();
   command.add_option("B", o.b, "MODEL[,device=D][,precision=P][,calibration=F]")->required();

@@ -7,7 +7,7 @@
 namespace bertie::cli {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kRunFooter =
     R"(Texts come from --text, --file or standard input, one a line; lines end at \n. Each is answered in its place: one that
 cannot be gives its own error row (or a line on standard error), and the exit status is 1.
   classify  a line {"text":...,"text_pair":...} is a pair
@@ -48,7 +48,7 @@ void check(const RunOptions& options) {
 void add_run(CLI::App& app, Action& action) {
   auto options = std::make_shared<RunOptions>();
   CLI::App& command = *app.add_subcommand("run", "Answer texts, or run tensors through the network");
-  command.footer(kFooter);
+  command.footer(kRunFooter);
   RunOptions& o = *options;
   o.common.add_model(command);
   command.add_option("--task", o.task, "fill-mask, classify, tag, answer, embed or rerank")

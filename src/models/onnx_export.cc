@@ -208,8 +208,8 @@ void OnnxExport::refuse(std::string_view reason) const {
 }
 
 onnx::Model to_onnx(const Network& network, const OnnxExportOptions& options, const std::vector<std::string>& squeezed) {
-  if (options.opset < kOldestOpset || options.opset > kNewestOpset) {
-    fail(ErrorCode::invalid_argument, "opset {}: {} to {} are written", options.opset, kOldestOpset, kNewestOpset);
+  if (options.opset < kOldestWrittenOpset || options.opset > kNewestWrittenOpset) {
+    fail(ErrorCode::invalid_argument, "opset {}: {} to {} are written", options.opset, kOldestWrittenOpset, kNewestWrittenOpset);
   }
   network.verify();
   return Exporter(network, options, squeezed).run();

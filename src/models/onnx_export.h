@@ -10,8 +10,8 @@
 
 namespace bertie::models {
 
-inline constexpr int64_t kOldestOpset = 11;
-inline constexpr int64_t kNewestOpset = 23;
+inline constexpr int64_t kOldestWrittenOpset = 11;
+inline constexpr int64_t kNewestWrittenOpset = 23;
 
 // `squeezed`: see ModelInfo::squeezed_outputs. Fused ops are taken apart; floats of any width become f32. The mask of attention is an
 // addition to the scores: a sequence that attends to nothing comes out as the mean of its values, not as 0.

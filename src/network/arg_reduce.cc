@@ -4,7 +4,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_arg_reduce(OpContext& context) {
   context.require_one_of("function", context.node().text("function"), {"max", "min"});
   SymbolicShape shape = context.shape(0);
   const size_t axis = context.axis(context.node().integer("axis"), shape.size());
@@ -20,7 +20,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& arg_reduce_op() {
-  static const OpDescriptor op{"arg_reduce", 1, {"x"}, {"function", "axis", "keep_dims", "select_last"}, infer};
+  static const OpDescriptor op{"arg_reduce", 1, {"x"}, {"function", "axis", "keep_dims", "select_last"}, infer_arg_reduce};
   return op;
 }
 

@@ -5,7 +5,7 @@ namespace {
 
 enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows };
 
-void infer(OpContext& context) {
+void infer_attention(OpContext& context) {
   const bool packed_qkv = context.node().integer("packed_qkv") != 0;
   const int64_t heads = context.node().integer("heads");
   context.require(heads > 0, "heads > 0");
@@ -51,7 +51,7 @@ const OpDescriptor& attention_op() {
                                1,
                                {"q", "k", "v", "mask", "relative_bias", "query_rows", "quantization"},
                                {"heads", "scale", "packed_qkv", "precision", "quantize_output", "quantize_element"},
-                               infer};
+                               infer_attention};
   return op;
 }
 

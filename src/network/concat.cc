@@ -4,7 +4,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_concat(OpContext& context) {
   SymbolicShape shape = context.shape(0);
   const size_t axis = context.axis(context.node().integer("axis"), shape.size());
   std::optional<SymbolicShape> elements = shape.size() == 1 ? context.elements(0) : std::nullopt;
@@ -34,7 +34,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& concat_op() {
-  static const OpDescriptor op{"concat", 1, {"parts"}, {"axis"}, infer, true};
+  static const OpDescriptor op{"concat", 1, {"parts"}, {"axis"}, infer_concat, true};
   return op;
 }
 

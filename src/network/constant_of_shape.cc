@@ -5,7 +5,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_constant_of_shape(OpContext& context) {
   context.require_index(0);
   context.require_rank(0, 1);
   context.require(context.shape(1).size() <= 1, "a value of one element");
@@ -28,7 +28,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& constant_of_shape_op() {
-  static const OpDescriptor op{"constant_of_shape", 2, {"shape", "value"}, {}, infer};
+  static const OpDescriptor op{"constant_of_shape", 2, {"shape", "value"}, {}, infer_constant_of_shape};
   return op;
 }
 

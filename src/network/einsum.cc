@@ -119,7 +119,7 @@ std::optional<EinsumPlan> plan_einsum(std::string_view equation, const std::vect
 
 namespace {
 
-void infer(OpContext& context) {
+void infer_einsum(OpContext& context) {
   std::vector<size_t> ranks;
   for (size_t i = 0; i < context.input_count(); ++i) {
     context.require(context.has(i), "every operand");
@@ -150,7 +150,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& einsum_op() {
-  static const OpDescriptor op{"einsum", 1, {"operands"}, {"equation"}, infer, true};
+  static const OpDescriptor op{"einsum", 1, {"operands"}, {"equation"}, infer_einsum, true};
   return op;
 }
 

@@ -48,7 +48,7 @@ std::optional<SymbolicShape> known_result(const OpContext& context, std::string_
   return result;
 }
 
-void infer(OpContext& context) {
+void infer_elementwise(OpContext& context) {
   const std::string function = context.node().text("function");
   context.require_one_of("function", function, {"add",        "sub",           "mul",  "div",   "pow",     "min",
                                                 "max",        "mod",           "fmod", "equal", "greater", "greater_or_equal",
@@ -69,7 +69,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& elementwise_op() {
-  static const OpDescriptor op{"elementwise", 2, {"a", "b"}, {"function"}, infer};
+  static const OpDescriptor op{"elementwise", 2, {"a", "b"}, {"function"}, infer_elementwise};
   return op;
 }
 

@@ -5,7 +5,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_expand(OpContext& context) {
   context.require_index(1);
   context.require_rank(1, 1);
   const auto wanted = context.elements(1);
@@ -25,7 +25,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& expand_op() {
-  static const OpDescriptor op{"expand", 2, {"x", "shape"}, {}, infer};
+  static const OpDescriptor op{"expand", 2, {"x", "shape"}, {}, infer_expand};
   return op;
 }
 

@@ -4,7 +4,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_gather(OpContext& context) {
   context.require_index(1);
   const SymbolicShape& x = context.shape(0);
   const size_t axis = context.axis(context.node().integer("axis"), x.size());
@@ -28,7 +28,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& gather_op() {
-  static const OpDescriptor op{"gather", 2, {"x", "indices"}, {"axis"}, infer};
+  static const OpDescriptor op{"gather", 2, {"x", "indices"}, {"axis"}, infer_gather};
   return op;
 }
 

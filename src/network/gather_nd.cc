@@ -4,7 +4,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_gather_nd(OpContext& context) {
   context.require_index(1);
   const SymbolicShape& x = context.shape(0);
   const SymbolicShape& indices = context.shape(1);
@@ -25,7 +25,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& gather_nd_op() {
-  static const OpDescriptor op{"gather_nd", 2, {"x", "indices"}, {"batch_dims"}, infer};
+  static const OpDescriptor op{"gather_nd", 2, {"x", "indices"}, {"batch_dims"}, infer_gather_nd};
   return op;
 }
 

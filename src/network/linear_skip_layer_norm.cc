@@ -11,7 +11,7 @@ SymbolicShape shape_of_floats(const OpContext& context) {
   return linear_shape(context, kLinearX, kLinearWeight, kLinearBias);
 }
 
-void infer(OpContext& context) {
+void infer_linear_skip_layer_norm(OpContext& context) {
   for (const size_t input : {size_t{kLinearWeight}, size_t{kLinearResidual}, size_t{kLinearGamma}, size_t{kLinearBeta}})
     context.require(context.has(input), "weight, residual, gamma and beta");
   const DType element = context.dtype(kLinearX);
@@ -32,7 +32,7 @@ const OpDescriptor& linear_skip_layer_norm_op() {
                                kLinearBeta + 1,
                                {"x", "x_scale", "weight", "weight_scale", "bias", "residual", "gamma", "beta", "quantization"},
                                {"epsilon", "quantize_output", "quantize_element"},
-                               infer};
+                               infer_linear_skip_layer_norm};
   return op;
 }
 

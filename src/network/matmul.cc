@@ -5,7 +5,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_matmul(OpContext& context) {
   const bool integers = is_index(context.dtype(0)) && context.dtype(0) == context.dtype(1);
   if (!integers) {
     context.require_float(0);
@@ -32,7 +32,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& matmul_op() {
-  static const OpDescriptor op{"matmul", 2, {"a", "b"}, {}, infer};
+  static const OpDescriptor op{"matmul", 2, {"a", "b"}, {}, infer_matmul};
   return op;
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 bool is_byte(DType dtype) { return dtype == DType::i8 || dtype == DType::u8; }
 
-void infer(OpContext& context) {
+void infer_matmul_integer(OpContext& context) {
   context.require(is_byte(context.dtype(0)) && is_byte(context.dtype(1)), "a and b of i8 or u8");
   const SymbolicShape& a = context.shape(0);
   const SymbolicShape& b = context.shape(1);
@@ -26,7 +26,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& matmul_integer_op() {
-  static const OpDescriptor op{"matmul_integer", 2, {"a", "b", "a_zero_point", "b_zero_point"}, {}, infer};
+  static const OpDescriptor op{"matmul_integer", 2, {"a", "b", "a_zero_point", "b_zero_point"}, {}, infer_matmul_integer};
   return op;
 }
 

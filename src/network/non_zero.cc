@@ -6,7 +6,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_non_zero(OpContext& context) {
   const Value& x = context.value(0);
   Dim count = unknown_dim(context.node().name, 1);
   if (x.constant && (x.constant->data || x.constant->shape.elements() == 0)) {
@@ -21,7 +21,7 @@ void infer(OpContext& context) {
 
 const OpDescriptor& non_zero_op() {
   static const OpDescriptor op{
-      .name = "non_zero", .required_inputs = 1, .inputs = {"x"}, .attributes = {}, .infer = infer, .reads_data = true};
+      .name = "non_zero", .required_inputs = 1, .inputs = {"x"}, .attributes = {}, .infer = infer_non_zero, .reads_data = true};
   return op;
 }
 

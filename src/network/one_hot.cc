@@ -5,7 +5,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_one_hot(OpContext& context) {
   context.require(context.shape(1).size() <= 1, "a depth of one number");
   context.require(context.shape(2) == SymbolicShape{Dim(2)}, "values [off, on]");
   SymbolicShape shape = context.shape(0);
@@ -24,7 +24,7 @@ const OpDescriptor& one_hot_op() {
                                .required_inputs = 3,
                                .inputs = {"indices", "depth", "values"},
                                .attributes = {"axis"},
-                               .infer = infer,
+                               .infer = infer_one_hot,
                                .reads_data = true};
   return op;
 }

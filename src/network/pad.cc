@@ -8,7 +8,7 @@ namespace {
 
 enum Input : size_t { kX, kPads, kValue, kAxes };
 
-void infer(OpContext& context) {
+void infer_pad(OpContext& context) {
   context.require_index(kPads);
   context.require_one_of("mode", context.node().text("mode", "constant"), {"constant", "edge", "reflect", "wrap"});
   if (context.has(kValue)) {
@@ -37,7 +37,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& pad_op() {
-  static const OpDescriptor op{"pad", 2, {"x", "pads", "value", "axes"}, {"mode"}, infer};
+  static const OpDescriptor op{"pad", 2, {"x", "pads", "value", "axes"}, {"mode"}, infer_pad};
   return op;
 }
 

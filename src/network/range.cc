@@ -8,7 +8,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_range(OpContext& context) {
   for (size_t input : {0, 1, 2}) {
     context.require(context.shape(input).size() <= 1, "scalars");
     context.require(context.dtype(input) == context.dtype(0), "start, limit and step of one dtype");
@@ -48,7 +48,7 @@ const OpDescriptor& range_op() {
                                .required_inputs = 3,
                                .inputs = {"start", "limit", "step"},
                                .attributes = {},
-                               .infer = infer,
+                               .infer = infer_range,
                                .reads_data = true};
   return op;
 }

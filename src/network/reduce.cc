@@ -7,7 +7,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_reduce(OpContext& context) {
   const std::string function = context.node().text("function");
   context.require_one_of("function", function,
                          {"mean", "sum", "max", "min", "prod", "l1", "l2", "sum_square", "log_sum", "log_sum_exp"});
@@ -42,7 +42,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& reduce_op() {
-  static const OpDescriptor op{"reduce", 1, {"x", "axes"}, {"function", "keep_dims", "noop_with_empty_axes"}, infer};
+  static const OpDescriptor op{"reduce", 1, {"x", "axes"}, {"function", "keep_dims", "noop_with_empty_axes"}, infer_reduce};
   return op;
 }
 

@@ -10,7 +10,7 @@ std::optional<SymbolicShape> kept_elements(const OpContext& context, const Symbo
   return shape.size() <= 1 ? context.elements(0) : std::nullopt;
 }
 
-void infer(OpContext& context) {
+void infer_reshape(OpContext& context) {
   context.require_index(1);
   context.require_rank(1, 1);
   const SymbolicShape& x = context.shape(0);
@@ -58,7 +58,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& reshape_op() {
-  static const OpDescriptor op{"reshape", 2, {"x", "shape"}, {"allow_zero"}, infer};
+  static const OpDescriptor op{"reshape", 2, {"x", "shape"}, {"allow_zero"}, infer_reshape};
   return op;
 }
 

@@ -4,7 +4,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_scatter_elements(OpContext& context) {
   context.require_index(1);
   const SymbolicShape& x = context.shape(0);
   context.axis(context.node().integer("axis"), x.size());
@@ -18,7 +18,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& scatter_elements_op() {
-  static const OpDescriptor op{"scatter_elements", 3, {"x", "indices", "updates"}, {"axis", "reduction"}, infer};
+  static const OpDescriptor op{"scatter_elements", 3, {"x", "indices", "updates"}, {"axis", "reduction"}, infer_scatter_elements};
   return op;
 }
 

@@ -4,7 +4,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_scatter_nd(OpContext& context) {
   context.require_index(1);
   const SymbolicShape& x = context.shape(0);
   const SymbolicShape& indices = context.shape(1);
@@ -25,7 +25,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& scatter_nd_op() {
-  static const OpDescriptor op{"scatter_nd", 3, {"x", "indices", "updates"}, {"reduction"}, infer};
+  static const OpDescriptor op{"scatter_nd", 3, {"x", "indices", "updates"}, {"reduction"}, infer_scatter_nd};
   return op;
 }
 

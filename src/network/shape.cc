@@ -6,7 +6,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_shape(OpContext& context) {
   const SymbolicShape& x = context.shape(0);
   const int64_t rank = static_cast<int64_t>(x.size());
   const auto place = [&](int64_t axis) { return std::clamp<int64_t>(axis < 0 ? axis + rank : axis, 0, rank); };
@@ -18,7 +18,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& shape_op() {
-  static const OpDescriptor op{"shape", 1, {"x"}, {"start", "end"}, infer};
+  static const OpDescriptor op{"shape", 1, {"x"}, {"start", "end"}, infer_shape};
   return op;
 }
 

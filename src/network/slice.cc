@@ -35,7 +35,7 @@ std::vector<int64_t> axes_of(const OpContext& context, size_t count) {
   return *known;
 }
 
-void infer(OpContext& context) {
+void infer_slice(OpContext& context) {
   for (size_t input : {kStarts, kEnds, kAxes, kSteps}) {
     if (context.has(input)) {
       context.require_index(input);
@@ -84,7 +84,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& slice_op() {
-  static const OpDescriptor op{"slice", 3, {"x", "starts", "ends", "axes", "steps"}, {}, infer};
+  static const OpDescriptor op{"slice", 3, {"x", "starts", "ends", "axes", "steps"}, {}, infer_slice};
   return op;
 }
 

@@ -5,7 +5,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_split(OpContext& context) {
   const SymbolicShape& x = context.shape(0);
   const size_t axis = context.axis(context.node().integer("axis"), x.size());
   SymbolicShape sizes;
@@ -43,7 +43,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& split_op() {
-  static const OpDescriptor op{"split", 1, {"x", "sizes"}, {"axis", "parts"}, infer};
+  static const OpDescriptor op{"split", 1, {"x", "sizes"}, {"axis", "parts"}, infer_split};
   return op;
 }
 

@@ -4,7 +4,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_squeeze(OpContext& context) {
   const SymbolicShape& x = context.shape(0);
   std::vector<bool> dropped(x.size(), false);
   if (context.has(1)) {
@@ -28,7 +28,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& squeeze_op() {
-  static const OpDescriptor op{"squeeze", 1, {"x", "axes"}, {}, infer};
+  static const OpDescriptor op{"squeeze", 1, {"x", "axes"}, {}, infer_squeeze};
   return op;
 }
 

@@ -4,7 +4,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_tile(OpContext& context) {
   context.require_index(1);
   SymbolicShape shape = context.shape(0);
   const auto repeats = context.elements(1);
@@ -16,7 +16,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& tile_op() {
-  static const OpDescriptor op{"tile", 2, {"x", "repeats"}, {}, infer};
+  static const OpDescriptor op{"tile", 2, {"x", "repeats"}, {}, infer_tile};
   return op;
 }
 

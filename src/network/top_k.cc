@@ -5,7 +5,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_top_k(OpContext& context) {
   context.require_index(1);
   SymbolicShape shape = context.shape(0);
   const size_t axis = context.axis(context.node().integer("axis", -1), shape.size());
@@ -24,7 +24,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& top_k_op() {
-  static const OpDescriptor op{"top_k", 2, {"x", "k"}, {"axis", "largest"}, infer};
+  static const OpDescriptor op{"top_k", 2, {"x", "k"}, {"axis", "largest"}, infer_top_k};
   return op;
 }
 

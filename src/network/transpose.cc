@@ -6,7 +6,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_transpose(OpContext& context) {
   const SymbolicShape& x = context.shape(0);
   const std::vector<int64_t> permutation = context.node().integers("permutation");
   SymbolicShape shape(x.rbegin(), x.rend());
@@ -24,7 +24,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& transpose_op() {
-  static const OpDescriptor op{"transpose", 1, {"x"}, {"permutation"}, infer};
+  static const OpDescriptor op{"transpose", 1, {"x"}, {"permutation"}, infer_transpose};
   return op;
 }
 

@@ -10,7 +10,7 @@ namespace bertie {
 
 namespace {
 
-void infer(OpContext& context) {
+void infer_unary(OpContext& context) {
   const std::string function = context.node().text("function");
   context.require_one_of("function", function,
                          {"identity",     "relu",       "silu",       "tanh",        "sigmoid", "softplus",   "softsign",
@@ -44,7 +44,8 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& unary_op() {
-  static const OpDescriptor op{"unary", 1, {"x"}, {"function", "alpha", "beta", "detect_positive", "detect_negative"}, infer};
+  static const OpDescriptor op{
+      "unary", 1, {"x"}, {"function", "alpha", "beta", "detect_positive", "detect_negative"}, infer_unary};
   return op;
 }
 

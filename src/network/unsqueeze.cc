@@ -4,7 +4,7 @@
 namespace bertie {
 namespace {
 
-void infer(OpContext& context) {
+void infer_unsqueeze(OpContext& context) {
   const auto axes = context.integers(1);
   if (!axes) context.reject("axes known before the run");
   const SymbolicShape& x = context.shape(0);
@@ -24,7 +24,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& unsqueeze_op() {
-  static const OpDescriptor op{"unsqueeze", 2, {"x", "axes"}, {}, infer};
+  static const OpDescriptor op{"unsqueeze", 2, {"x", "axes"}, {}, infer_unsqueeze};
   return op;
 }
 

@@ -22,7 +22,7 @@ std::optional<SymbolicShape> chosen_elements(const OpContext& context, const Sym
   return elements;
 }
 
-void infer(OpContext& context) {
+void infer_where(OpContext& context) {
   context.require(context.dtype(0) == DType::boolean, "a bool condition");
   context.require(context.dtype(1) == context.dtype(2) || (is_float(context.dtype(1)) && is_float(context.dtype(2))),
                   "a and b of one dtype");
@@ -35,7 +35,7 @@ void infer(OpContext& context) {
 }  // namespace
 
 const OpDescriptor& where_op() {
-  static const OpDescriptor op{"where", 3, {"condition", "a", "b"}, {}, infer};
+  static const OpDescriptor op{"where", 3, {"condition", "a", "b"}, {}, infer_where};
   return op;
 }
 
