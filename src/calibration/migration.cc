@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/parallel_parts.h"
@@ -17,6 +18,8 @@ constexpr float kLeastShare = 1e-4f;
 constexpr size_t kInputRows = 4;    // of one task
 constexpr size_t kWeightRows = 16;  // likewise
 constexpr size_t kColumnsAtOnce = 64;
+// All candidates are judged by a sample of so many outputs, the best of them by all outputs. Fewer outputs: all are, by all.
+constexpr size_t kSampleEvery = 4, kLeastSampled = 256, kFinalists = 6;
 
 // Products of rows with weights, and the differences that quantised ones make.
 class OutputError {
@@ -135,6 +138,48 @@ std::vector<float> migrations(const std::vector<float>& ranges, const std::vecto
   return result;
 }
 
+// Every shift with every alpha, and without migration; errors are not set.
+std::vector<ChannelScheme> candidates(const ChannelStatistics& statistics, const std::vector<float>& columns,
+                                      const MigrationOptions& options) {
+  const size_t depth = statistics.channels();
+  std::vector<std::optional<double>> alphas = {std::nullopt};
+  alphas.insert(alphas.end(), options.alphas.begin(), options.alphas.end());
+  std::vector<ChannelScheme> result;
+  for (const Shift kind : options.shifts) {
+    const std::vector<float> shift = shifts(statistics, kind);
+    std::vector<float> ranges(depth);
+    for (size_t k = 0; k < depth; ++k)
+      ranges[k] = std::max(statistics.highest()[k] - shift[k], shift[k] - statistics.lowest()[k]);
+    for (const std::optional<double>& alpha : alphas) {
+      ChannelScheme scheme;
+      scheme.kind = kind;
+      scheme.alpha = alpha;
+      scheme.shift = shift;
+      scheme.migration = alpha ? migrations(ranges, columns, *alpha) : std::vector<float>(depth, 1.0f);
+      for (size_t k = 0; k < depth; ++k) scheme.range = std::max(scheme.range, ranges[k] / scheme.migration[k]);
+      result.push_back(std::move(scheme));
+    }
+  }
+  return result;
+}
+
+Unfilled<float> sample_rows(std::span<const float> weights, size_t depth, ThreadPool& pool) {
+  const size_t outputs = weights.size() / depth / kSampleEvery;
+  Unfilled<float> sample(outputs * depth);
+  parallel_parts(pool, outputs, kWeightRows, [&](size_t begin, size_t end) {
+    for (size_t n = begin; n < end; ++n)
+      std::ranges::copy(weights.subspan(n * kSampleEvery * depth, depth), sample.data() + n * depth);
+  });
+  return sample;
+}
+
+void set_errors(std::vector<ChannelScheme>& schemes, OutputError error) {
+  for (ChannelScheme& scheme : schemes) {
+    scheme.error = error.of(scheme);
+    if (std::isnan(scheme.error)) scheme.error = std::numeric_limits<double>::infinity();  // sums beyond float32
+  }
+}
+
 }  // namespace
 
 std::string_view shift_name(Shift shift) { return shift == Shift::none ? "none" : shift == Shift::tensor ? "tensor" : "channel"; }
@@ -148,27 +193,16 @@ ChannelScheme choose_channels(const ChannelStatistics& statistics, std::span<con
       for (size_t k = begin; k < end; ++k) columns[k] = std::max(columns[k], std::abs(weights[row + k]));
   });
 
-  OutputError error(rows, statistics.mean(), weights, pool);
-  std::optional<ChannelScheme> best;
-  for (const Shift kind : options.shifts) {
-    const std::vector<float> shift = shifts(statistics, kind);
-    std::vector<float> ranges(depth);
-    for (size_t k = 0; k < depth; ++k)
-      ranges[k] = std::max(statistics.highest()[k] - shift[k], shift[k] - statistics.lowest()[k]);
-    std::vector<std::optional<double>> alphas = {std::nullopt};
-    alphas.insert(alphas.end(), options.alphas.begin(), options.alphas.end());
-    for (const std::optional<double>& alpha : alphas) {
-      ChannelScheme scheme;
-      scheme.kind = kind;
-      scheme.alpha = alpha;
-      scheme.shift = shift;
-      scheme.migration = alpha ? migrations(ranges, columns, *alpha) : std::vector<float>(depth, 1.0f);
-      for (size_t k = 0; k < depth; ++k) scheme.range = std::max(scheme.range, ranges[k] / scheme.migration[k]);
-      scheme.error = error.of(scheme);
-      if (!best || scheme.error < best->error) best = std::move(scheme);
-    }
+  std::vector<ChannelScheme> schemes = candidates(statistics, columns, options);
+  const size_t outputs = weights.size() / std::max<size_t>(depth, 1);
+  if (outputs >= kLeastSampled && schemes.size() > kFinalists) {
+    const Unfilled<float> some = sample_rows(weights, depth, pool);
+    set_errors(schemes, OutputError(rows, statistics.mean(), some.span(), pool));
+    std::ranges::stable_sort(schemes, {}, &ChannelScheme::error);
+    schemes.resize(kFinalists);
   }
-  return std::move(*best);
+  set_errors(schemes, OutputError(rows, statistics.mean(), weights, pool));
+  return std::move(*std::ranges::min_element(schemes, {}, &ChannelScheme::error));
 }
 
 }  // namespace bertie::calibration

@@ -96,6 +96,25 @@ TEST(Migration, TheBestOfAllCandidates) {
   EXPECT_LT(best.error, problem.choose({{Shift::none}, {}}).error / 20);  // what plain scales lose to two such channels
 }
 
+// So many outputs are judged by a quarter of them first.
+TEST(Migration, ManyOutputs) {
+  for (const uint32_t seed : {1, 2, 3}) {
+    Problem problem(48, 40, 259, seed);
+    problem.scale_channel(seed, 20);
+    problem.scale_channel(9, 0.05f, 2);
+    const ChannelScheme best = problem.choose();
+    double least = INFINITY;
+    const MigrationOptions all;
+    for (const Shift shift : all.shifts) {
+      least = std::min(least, problem.choose({{shift}, {}}).error);
+      for (const double alpha : all.alphas) least = std::min(least, problem.choose({{shift}, {alpha}}).error);
+    }
+    EXPECT_LE(best.error, 1.01 * least);
+    EXPECT_NEAR(best.error, slow_error(problem, best), 0.02 * best.error);  // of all outputs
+    EXPECT_EQ(best.error, problem.choose({}, 3).error);
+  }
+}
+
 TEST(Migration, FollowsItsFormula) {
   Problem problem(20, 9, 4, 7);
   problem.scale_channel(2, 100);
