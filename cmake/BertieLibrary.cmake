@@ -5,7 +5,7 @@
 # program each.
 #
 # Presets that join files to compile faster (CMAKE_UNITY_BUILD) compile those of ALONE by themselves: their local names are
-# a neighbour's too.
+# a neighbour's too. Names of local functions must differ whatever their parameters: joined, one file's would hide another's.
 function(bertie_library name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LIBRARIES;ALONE" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
@@ -56,6 +56,9 @@ function(bertie_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_compile_options(${name} PRIVATE -O0)  # a third of the time; libraries are optimised as ever
+  if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    set_target_properties(${name} PROPERTIES UNITY_BUILD ON)  # libraries' files stay by themselves where they are for use
+  endif()
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main)
   bertie_add_test(${name} COMMAND ${name})
 endfunction()

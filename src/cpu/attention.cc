@@ -216,7 +216,7 @@ class Attention final : public Kernel {
   QuantizedRows output_;
 };
 
-PrepareResult prepare(const KernelRequest& request, bool int8) {
+PrepareResult prepare_attention_kernel(const KernelRequest& request, bool int8) {
   return prepare_or_refuse([&] {
     if ((request.node.text("precision", "fp32") == "int8") != int8) throw Refused{""};
     const Operands operands(request);
@@ -244,7 +244,7 @@ PrepareResult prepare(const KernelRequest& request, bool int8) {
 
 }  // namespace
 
-PrepareResult prepare_attention(const KernelRequest& request) { return prepare(request, false); }
-PrepareResult prepare_int8_attention(const KernelRequest& request) { return prepare(request, true); }
+PrepareResult prepare_attention(const KernelRequest& request) { return prepare_attention_kernel(request, false); }
+PrepareResult prepare_int8_attention(const KernelRequest& request) { return prepare_attention_kernel(request, true); }
 
 }  // namespace bertie::cpu

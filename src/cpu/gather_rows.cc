@@ -24,7 +24,7 @@ class Gather final : public Kernel {
   bool wide_;
 };
 
-PrepareResult prepare(const KernelRequest& request, std::string_view table) {
+PrepareResult prepare_gather_kernel(const KernelRequest& request, std::string_view table) {
   return prepare_or_refuse([&] {
     const Operands operands(request);
     return Preparation{std::make_unique<Gather>(operands.float_type(0, table), operands.value(1).dtype == DType::i64),
@@ -34,7 +34,7 @@ PrepareResult prepare(const KernelRequest& request, std::string_view table) {
 
 }  // namespace
 
-PrepareResult prepare_embedding(const KernelRequest& request) { return prepare(request, "the table"); }
-PrepareResult prepare_gather_rows(const KernelRequest& request) { return prepare(request, "x"); }
+PrepareResult prepare_embedding(const KernelRequest& request) { return prepare_gather_kernel(request, "the table"); }
+PrepareResult prepare_gather_rows(const KernelRequest& request) { return prepare_gather_kernel(request, "x"); }
 
 }  // namespace bertie::cpu

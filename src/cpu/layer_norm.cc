@@ -112,7 +112,7 @@ class EmbeddingLayerNorm final : public Kernel {
   bool wide_[kTables] = {};
 };
 
-PrepareResult prepare(const KernelRequest& request, bool with_residual) {
+PrepareResult prepare_layer_norm_kernel(const KernelRequest& request, bool with_residual) {
   return prepare_or_refuse([&] {
     const Operands operands(request);
     operands.require_f32(0, "x");
@@ -123,8 +123,8 @@ PrepareResult prepare(const KernelRequest& request, bool with_residual) {
 
 }  // namespace
 
-PrepareResult prepare_layer_norm(const KernelRequest& request) { return prepare(request, false); }
-PrepareResult prepare_skip_layer_norm(const KernelRequest& request) { return prepare(request, true); }
+PrepareResult prepare_layer_norm(const KernelRequest& request) { return prepare_layer_norm_kernel(request, false); }
+PrepareResult prepare_skip_layer_norm(const KernelRequest& request) { return prepare_layer_norm_kernel(request, true); }
 
 PrepareResult prepare_embedding_layer_norm(const KernelRequest& request) {
   return prepare_or_refuse([&] {

@@ -39,7 +39,7 @@ UnaryFunction unary_function(const std::string& name) {
   throw Refused{"no vectorised " + name};
 }
 
-PrepareResult prepare(const KernelRequest& request, UnaryFunction function) {
+PrepareResult prepare_unary_kernel(const KernelRequest& request, UnaryFunction function) {
   Operands(request).require_f32(0, "x");
   return Preparation{std::make_unique<Unary>(function), "sixteen elements at a time"};
 }
@@ -47,13 +47,13 @@ PrepareResult prepare(const KernelRequest& request, UnaryFunction function) {
 }  // namespace
 
 PrepareResult prepare_unary(const KernelRequest& request) {
-  return prepare_or_refuse([&] { return prepare(request, unary_function(request.node.text("function"))); });
+  return prepare_or_refuse([&] { return prepare_unary_kernel(request, unary_function(request.node.text("function"))); });
 }
 
 PrepareResult prepare_gelu(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     const bool exact = request.node.text("approximate", "none") == "none";
-    return prepare(request, exact ? UnaryFunction::gelu : UnaryFunction::gelu_tanh);
+    return prepare_unary_kernel(request, exact ? UnaryFunction::gelu : UnaryFunction::gelu_tanh);
   });
 }
 

@@ -149,7 +149,7 @@ class EightBitSums final : public Step {
   Launcher<EightBitResultsParams> results_;
 };
 
-PrepareResult prepare(const KernelRequest& request, bool e4m3) {
+PrepareResult prepare_sums_kernel(const KernelRequest& request, bool e4m3) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     if (e4m3) fail_without_fp8(*operands.device(), request.node);
@@ -171,7 +171,7 @@ PrepareResult prepare(const KernelRequest& request, bool e4m3) {
 
 }  // namespace
 
-PrepareResult prepare_cublaslt_fp8_linear(const KernelRequest& request) { return prepare(request, true); }
-PrepareResult prepare_int8_linear(const KernelRequest& request) { return prepare(request, false); }
+PrepareResult prepare_cublaslt_fp8_linear(const KernelRequest& request) { return prepare_sums_kernel(request, true); }
+PrepareResult prepare_int8_linear(const KernelRequest& request) { return prepare_sums_kernel(request, false); }
 
 }  // namespace bertie::cuda

@@ -31,7 +31,7 @@ class GatherRows final : public Step {
   Launcher<GatherRowsParams> launcher_;
 };
 
-PrepareResult prepare(const KernelRequest& request, std::string_view table) {
+PrepareResult prepare_gather_kernel(const KernelRequest& request, std::string_view table) {
   return prepare_or_refuse([&] {
     Operands operands(request);
     // What is computed stays as it lies; a table is kept as the step computes.
@@ -44,7 +44,7 @@ PrepareResult prepare(const KernelRequest& request, std::string_view table) {
 
 }  // namespace
 
-PrepareResult prepare_embedding(const KernelRequest& request) { return prepare(request, "the table"); }
-PrepareResult prepare_gather_rows(const KernelRequest& request) { return prepare(request, "x"); }
+PrepareResult prepare_embedding(const KernelRequest& request) { return prepare_gather_kernel(request, "the table"); }
+PrepareResult prepare_gather_rows(const KernelRequest& request) { return prepare_gather_kernel(request, "x"); }
 
 }  // namespace bertie::cuda
