@@ -8,6 +8,7 @@ Besides, every folder of src/ must name in `bertie_library(x DEPENDS ...)` what 
 the standard library (of C too: plugin.h) and one another, and examples only public headers.
 """
 
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -79,8 +80,8 @@ def check(root):
         match = LIBRARY.search(re.sub(r"#.*", "", cmake.read_text()))
         words = match.group(2).split() if match else []
         begin = words.index("DEPENDS") + 1 if "DEPENDS" in words else len(words)
-        end = words.index("LIBRARIES") if "LIBRARIES" in words[begin:] else len(words)
-        depends[folder] = {f"src/{name}" for name in words[begin:end]}
+        named = itertools.takewhile(lambda word: word not in ("LIBRARIES", "ALONE"), words[begin:])
+        depends[folder] = {f"src/{name}" for name in named}
         for target in sorted(depends[folder]):
             if target not in rules.layer:
                 problems.append(f"{folder}/CMakeLists.txt: DEPENDS on {target}, which ARCHITECTURE.md does not list")
