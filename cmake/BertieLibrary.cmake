@@ -55,7 +55,9 @@ function(bertie_test name)
     return()
   endif()
   add_executable(${name} ${ARG_SOURCES})
-  target_compile_options(${name} PRIVATE -O0)  # a third of the time; libraries are optimised as ever
+  if(NOT BERTIE_CUDA)  # tests on a GPU machine are many, and its time is dear
+    target_compile_options(${name} PRIVATE -O0)  # compiles in a third of the time; libraries are optimised as ever
+  endif()
   if(CMAKE_BUILD_TYPE STREQUAL "Release")
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON)  # libraries' files stay by themselves where they are for use
   endif()

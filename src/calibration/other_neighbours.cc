@@ -1,9 +1,9 @@
 #include "calibration/other_neighbours.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
+#include "base/four_floats.h"
 #include "base/parallel_parts.h"
 #include "calibration/float_product.h"
 #include "quant/int8.h"
@@ -35,20 +35,13 @@ struct Move {
 Move cheapest_move(std::span<const float> costs, std::span<const float> steps, std::span<const float> slopes) {
   // Each lane takes every fourth move. Written out, since compilers leave a search for a place scalar.
   constexpr size_t kLanes = 4;
-  using Floats [[gnu::vector_size(16)]] = float;
-  using Places [[gnu::vector_size(16)]] = int32_t;
   constexpr float kNever = std::numeric_limits<float>::infinity();
-  Floats least = {kNever, kNever, kNever, kNever};
-  Places at = {}, place = {0, 1, 2, 3};
-  const auto load = [](const float* from) {
-    Floats floats;
-    std::memcpy(&floats, from, sizeof floats);
-    return floats;
-  };
+  FourFloats least = {kNever, kNever, kNever, kNever};
+  FourWords at = {}, place = {0, 1, 2, 3};
   size_t k = 0;
   for (; k + kLanes <= costs.size(); k += kLanes) {
-    const Floats change = load(&costs[k]) + 2 * load(&steps[k]) * load(&slopes[k]);
-    const Places less = change < least;
+    const FourFloats change = load_four(&costs[k]) + 2 * load_four(&steps[k]) * load_four(&slopes[k]);
+    const FourWords less = change < least;
     least = less ? change : least;
     at = less ? place : at;
     place += static_cast<int32_t>(kLanes);

@@ -16,9 +16,9 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 
+#include "base/four_floats.h"
 #include "quant/fp8.h"
 
 namespace bertie {
@@ -26,10 +26,6 @@ namespace bertie {
 inline constexpr int kFp8Candidates = 16;
 
 inline float fp8_candidate(int c) { return 1.0f + static_cast<float>(c) / 16.0f; }
-
-// Four floats: what every target has registers for, and compilers make of vectors alone at -O2.
-using FourFloats [[gnu::vector_size(16)]] = float;
-using FourWords [[gnu::vector_size(16)]] = int32_t;
 
 // fp8_to_float(float_to_fp8(x)) of each, for magnitudes that round to 448 at most, without a branch.
 inline FourFloats rounded_to_fp8(FourFloats x) {
@@ -46,9 +42,7 @@ inline float fp8_error(std::span<const float> x, std::span<const float> importan
   std::array<FourFloats, kLanes / 4> sums{};
   const auto add = [&](const float* values, const float* weights) {
     for (size_t i = 0; i < sums.size(); ++i) {
-      FourFloats value, weight;
-      std::memcpy(&value, values + 4 * i, sizeof(value));
-      std::memcpy(&weight, weights + 4 * i, sizeof(weight));
+      const FourFloats value = load_four(values + 4 * i), weight = load_four(weights + 4 * i);
       const FourFloats exact = value * inverse, off = rounded_to_fp8(exact * inverse_f) * f - exact;
       sums[i] += off * off * weight;
     }
