@@ -45,7 +45,7 @@ void gemm(benchmark::State& state, Activation activation, bool packed, DType dty
   std::vector<std::unique_ptr<PackedWeight>> weights;
   for (int64_t layer = 0; layer < (packed ? layers : 0); ++layer)
     weights.push_back(std::make_unique<PackedWeight>(*isa.kernels, tensor, pool));
-  std::vector<std::byte> scratch(gemm_scratch_bytes({}, threads) + 64);
+  std::vector<std::byte> scratch(gemm_scratch_bytes(*isa.kernels, {}, threads) + 64);
   void* aligned = scratch.data();
   size_t space = scratch.size();
   std::align(64, space - 64, aligned, space);

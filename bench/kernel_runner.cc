@@ -82,12 +82,12 @@ KernelRunner::KernelRunner(const Network& network, const std::vector<int64_t>& l
 void KernelRunner::run() { kernel_->run({inputs_, outputs_, batch_, workspace_, pool_}); }
 
 double peak_flops() {
-  const auto fma_peak = cpu::active_isa().kernels->fma_peak;
+  const auto f32_peak = cpu::active_isa().kernels->f32_peak;
   float sink = 0;
   double best = 0;
   for (int i = 0; i < 5; ++i) {
     const double start = thread_seconds();
-    const double flops = static_cast<double>(fma_peak(100000, &sink));
+    const double flops = static_cast<double>(f32_peak(100000, &sink));
     best = std::max(best, flops / (thread_seconds() - start));
   }
   return best;

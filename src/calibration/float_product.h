@@ -18,7 +18,7 @@ namespace bertie::calibration {
 class FloatProduct {
  public:
   explicit FloatProduct(ThreadPool& pool)
-      : pool_(pool), size_(cpu::gemm_scratch_bytes({}, pool.threads())), scratch_(size_ + 64) {}
+      : pool_(pool), size_(cpu::gemm_scratch_bytes(*cpu::active_isa().kernels, {}, pool.threads())), scratch_(size_ + 64) {}
 
   // a [M, K] by the transpose of b [N, K]: [M, N].
   Unfilled<float> operator()(std::span<const float> a, std::span<const float> b, size_t depth) {

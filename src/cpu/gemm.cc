@@ -9,10 +9,6 @@ namespace {
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t scratch_floats(const GemmProblem& problem) {
-  return problem.panels && problem.weight.type == FloatType::f32 ? 0 : kGemmScratchFloats;
-}
-
 }  // namespace
 
 GemmPlan plan_gemm(const GemmTiles& tiles, int64_t rows, int64_t columns, int64_t k, int threads) {
@@ -36,16 +32,16 @@ GemmPlan plan_gemm(const GemmTiles& tiles, int64_t rows, int64_t columns, int64_
   return plan;
 }
 
-size_t gemm_scratch_bytes(const GemmProblem& problem, int threads) {
-  return static_cast<size_t>(scratch_floats(problem)) * sizeof(float) * static_cast<size_t>(threads);
+size_t gemm_scratch_bytes(const IsaKernels& kernels, const GemmProblem& problem, int threads) {
+  return kernels.gemm_scratch_bytes(problem) * static_cast<size_t>(threads);
 }
 
 void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool,
               std::span<std::byte> scratch) {
   const GemmPlan plan = plan_gemm(gemm_tiles(kernels), rows, problem.weight.n, problem.weight.k, pool.threads());
-  const int64_t floats = scratch_floats(problem);
+  const size_t bytes = kernels.gemm_scratch_bytes(problem);
   run_plan(plan, rows, problem.weight.n, pool, [&](const GemmRange& range, int worker) {
-    kernels.gemm(problem, range, reinterpret_cast<float*>(scratch.data()) + worker * floats);
+    kernels.gemm(problem, range, scratch.data() + bytes * static_cast<size_t>(worker));
   });
 }
 

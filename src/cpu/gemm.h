@@ -23,7 +23,7 @@ struct GemmTiles {
   int64_t rows;                              // of one range
   int64_t (*panels)(int64_t rows_of_range);  // of one tile
 };
-inline GemmTiles gemm_tiles(const IsaKernels& kernels) { return {kGemmMaxRows, kernels.gemm_panels_at_once}; }
+inline GemmTiles gemm_tiles(const IsaKernels& kernels) { return {kernels.gemm_rows_at_once(), kernels.gemm_panels_at_once}; }
 // `k`: in multiply-adds of vectors.
 GemmPlan plan_gemm(const GemmTiles& tiles, int64_t rows, int64_t columns, int64_t k, int threads);
 
@@ -41,7 +41,7 @@ void run_plan(const GemmPlan& plan, int64_t rows, int64_t columns, ThreadPool& p
 }
 
 // Scratch that run_gemm needs.
-size_t gemm_scratch_bytes(const GemmProblem& problem, int threads);
+size_t gemm_scratch_bytes(const IsaKernels& kernels, const GemmProblem& problem, int threads);
 
 // C for `rows` rows. `scratch`: 64-byte aligned, gemm_scratch_bytes().
 void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool,

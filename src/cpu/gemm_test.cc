@@ -78,7 +78,7 @@ std::vector<float> compute(const IsaKernels& kernels, const Case& c, const Data&
   problem.activation = c.activation;
   problem.residual = c.residual ? data.residual.data() + row_begin * c.columns : nullptr;
   problem.residual_stride = c.columns;
-  const size_t bytes = gemm_scratch_bytes(problem, c.threads);
+  const size_t bytes = gemm_scratch_bytes(kernels, problem, c.threads);
   std::vector<std::byte> scratch(bytes + 64, std::byte{0xff});  // NaN
   void* aligned = scratch.data();
   size_t space = scratch.size();
@@ -304,7 +304,7 @@ TEST_P(Gemm, PlanCoversAllColumns) {
           const GemmPlan plan = plan_gemm(gemm_tiles(*GetParam().kernels), rows, columns, k, threads);
           ASSERT_GE(plan.chunk_panels * plan.column_chunks, panel_count(columns));
           ASSERT_LT(plan.chunk_panels * (plan.column_chunks - 1), panel_count(columns));
-          ASSERT_GE(plan.row_chunks * kGemmMaxRows, rows);
+          ASSERT_GE(plan.row_chunks * GetParam().kernels->gemm_rows_at_once(), rows);
           ASSERT_LE(plan.row_chunks, rows);
         }
 }

@@ -38,7 +38,9 @@ class LinearKernel : public Kernel {
     run_gemm(kernels_, problem, row_count(x.shape), context.pool, context.workspace);
   }
 
-  size_t workspace_bytes(const BatchLimits&, int threads) const override { return gemm_scratch_bytes(problem_, threads); }
+  size_t workspace_bytes(const BatchLimits&, int threads) const override {
+    return gemm_scratch_bytes(kernels_, problem_, threads);
+  }
   bool reads_constant(size_t index) const override { return index == 1 && !packing_.weight; }
   size_t packed_bytes() const override { return bias_.size() * sizeof(float) + (packing_.fresh ? packing_.weight->bytes() : 0); }
 

@@ -42,11 +42,11 @@ class Matmul final : public Kernel {
       problem.c_stride = columns;
       const GemmRange range = {rows * row_chunk / plan.row_chunks, rows * (row_chunk + 1) / plan.row_chunks,
                                column_chunk * plan.chunk_panels, std::min(panels, (column_chunk + 1) * plan.chunk_panels)};
-      kernels_.gemm(problem, range, reinterpret_cast<float*>(context.workspace.data()) + worker * kGemmScratchFloats);
+      kernels_.gemm(problem, range, context.workspace.data() + kernels_.gemm_scratch_bytes({}) * static_cast<size_t>(worker));
     });
   }
 
-  size_t workspace_bytes(const BatchLimits&, int threads) const override { return gemm_scratch_bytes({}, threads); }
+  size_t workspace_bytes(const BatchLimits&, int threads) const override { return gemm_scratch_bytes(kernels_, {}, threads); }
 
  private:
   const IsaKernels& kernels_ = *active_isa().kernels;

@@ -40,7 +40,7 @@ double best_operations(ThreadPool& pool, Run run) {
 double measure_flops(const Isa& isa, ThreadPool& pool) {
   return best_operations(pool, [&](int64_t rounds) {
     float sink;
-    return isa.kernels->fma_peak(rounds, &sink);
+    return isa.kernels->f32_peak(rounds, &sink);
   });
 }
 

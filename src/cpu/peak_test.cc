@@ -47,7 +47,7 @@ TEST(Peak, ReadsArePlausible) {
 TEST(Peak, ReportsTheWorkItDid) {
   for (const Isa& isa : available_isas()) {
     float sink = 0;
-    const int64_t one = isa.kernels->fma_peak(1, &sink), ten = isa.kernels->fma_peak(10, &sink);
+    const int64_t one = isa.kernels->f32_peak(1, &sink), ten = isa.kernels->f32_peak(10, &sink);
     EXPECT_EQ(ten, 10 * one) << isa.name;
     EXPECT_EQ(one % 32, 0) << isa.name;
     EXPECT_EQ(isa.kernels->int8_peak(10), 10 * isa.kernels->int8_peak(1)) << isa.name;

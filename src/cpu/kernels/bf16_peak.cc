@@ -29,4 +29,12 @@ int64_t bf16_peak(int64_t rounds) {
   return rounds * kProducts * 2;
 }
 
+#if defined(BERTIE_AMX)
+// Six products of bfloat16 make one of float32.
+int64_t f32_peak(int64_t rounds, float* sink) {
+  *sink = 0;
+  return bf16_peak(3 * rounds) / 6;
+}
+#endif
+
 }  // namespace bertie::cpu::BERTIE_ISA

@@ -18,6 +18,13 @@ void replace_kernels([[maybe_unused]] IsaKernels& table) {
   table.int8_gemm_panels_at_once = int8_gemm_panels_at_once;
   table.int8_peak = int8_peak;
 #endif
+#if defined(BERTIE_AMX)
+  table.gemm = gemm;
+  table.gemm_scratch_bytes = gemm_scratch_bytes;
+  table.gemm_rows_at_once = gemm_rows_at_once;
+  table.gemm_panels_at_once = gemm_panels_at_once;
+  table.f32_peak = f32_peak;
+#endif
 #if defined(__AVX512BF16__)
   table.bf16_gemm = bf16_gemm;
   table.bf16_gemm_scratch_bytes = bf16_gemm_scratch_bytes;

@@ -24,6 +24,7 @@ constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 2, 1};
 #endif
 constexpr int kMaxTilePanels = kPanelsByRows[1];
 constexpr int64_t kCacheLine = 64;
+constexpr int64_t kMaxRows = 108;  // of one range
 static_assert(kMaxTilePanels <= kGemmMaxPanels);
 
 struct TileRows {
@@ -184,18 +185,26 @@ void finish(const GemmProblem& problem, int64_t row, int64_t column, int64_t row
 
 }  // namespace
 
+int64_t gemm_rows_at_once() { return kMaxRows; }
 int64_t gemm_panels_at_once(int64_t rows) {
   const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
   return kPanelsByRows[(rows + tiles - 1) / tiles];
 }
 
-void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch) {
+size_t gemm_scratch_bytes(const GemmProblem& problem) {
+  if (problem.panels && problem.weight.type == FloatType::f32) return 0;
+  return kMaxTilePanels * kWidenedStride * sizeof(float);
+}
+
+void gemm(const GemmProblem& problem, const GemmRange& range, std::byte* scratch) {
   const int64_t rows = range.row_end - range.row_begin;
   const int64_t k = problem.weight.k, n = problem.weight.n;
   const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
   const int64_t group = gemm_panels_at_once(rows);
   const int64_t blocks = max(1, (k + kGemmBlockK - 1) / kGemmBlockK);  // with k = 0 the result is the bias
   const auto* const panels = static_cast<const char*>(problem.panels);
+  // A block of panels, where they are packed on the fly, or lie in 16 bits and serve several tiles of rows.
+  float* const block_panels = reinterpret_cast<float*>(scratch);
   const int64_t line = kGemmPanel * (problem.weight.type == FloatType::f32 ? 4 : 2);  // bytes of a panel for one k
 
   for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += group) {
@@ -205,7 +214,7 @@ void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch) {
       const int64_t k_begin = block * kGemmBlockK, k_end = min(k, k_begin + kGemmBlockK);
       const bool last = block == blocks - 1;
       const TileTable* table = &kTiles;
-      TileWeights weights = {scratch, kWidenedStride, nullptr, k * line, 0, nullptr};
+      TileWeights weights = {block_panels, kWidenedStride, nullptr, k * line, 0, nullptr};
       const char* next = nullptr;
       const int64_t lines = ((k_end - k_begin) * line + kCacheLine - 1) / kCacheLine;  // of a panel's next block
       if (panels) {
@@ -213,9 +222,9 @@ void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch) {
         weights.stride = k * kGemmPanel;
         next = panels + (last ? (panel + count) * k : panel * k + k_end) * line;
         table = &tiles_of(problem.weight.type);
-        if (table != &kTiles && tiles > 1) weights.widened = scratch;
+        if (table != &kTiles && tiles > 1) weights.widened = block_panels;
       } else {
-        pack_panels(problem.weight, panel, panel + count, k_begin, k_end, scratch, kWidenedStride);
+        pack_panels(problem.weight, panel, panel + count, k_begin, k_end, block_panels, kWidenedStride);
       }
 
       int64_t row = range.row_begin;
@@ -231,7 +240,7 @@ void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch) {
         table->at[tile_rows][count]({problem.a + row * problem.a_stride + k_begin, problem.a_stride}, weights, k_end - k_begin,
                                     out);
         if (weights.widened) {
-          weights = {scratch, kWidenedStride, nullptr, weights.ahead_stride, 0, nullptr};
+          weights = {block_panels, kWidenedStride, nullptr, weights.ahead_stride, 0, nullptr};
           table = &kTiles;
         }
         if (last) finish(problem, row, column, tile_rows, columns);

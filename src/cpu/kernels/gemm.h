@@ -3,8 +3,14 @@
 // The order of every sum, whatever the tile, the range, the batch or the number of threads: K is cut into blocks of kGemmBlockK;
 // a block's sum starts at zero and takes one fma a step, k ascending; the first block's sum is stored and the following ones
 // are added in order; then the bias is added, then the activation taken, then the residual added.
+//
+// amx differs within a block: every float is cut into three of eight bits, largest first, a into a1 + a2 + a3 by rounding, w into
+// w1 + w2 + w3 by truncation, and 32 k at a time, ascending, a block's sum takes the products a1 w3, a1 w2, a2 w2, a2 w1, a3 w1, a1 w1,
+// each in the instruction's own order (TDPBF16PS: pairs of k, parts and sums that are subnormal are zero). What is left out is below
+// 2^-22 of a product. A block's sum that is not finite is taken again by fma. So amx gives other last bits than the other sets.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "cpu/kernels/float_type.h"
@@ -13,10 +19,7 @@ namespace bertie::cpu {
 
 constexpr int64_t kGemmBlockK = 384;
 constexpr int64_t kGemmPanel = 16;     // columns of C, rows of W
-constexpr int64_t kGemmMaxRows = 108;  // of one range
 constexpr int64_t kGemmMaxPanels = 8;  // that one tile may take
-// A block of panels, where they are packed on the fly, or lie in 16 bits and serve several tiles of rows.
-constexpr int64_t kGemmScratchFloats = kGemmMaxPanels * kGemmPanel * kGemmBlockK;
 
 enum class Activation : uint8_t { none, gelu, gelu_tanh, relu, silu, tanh };
 
@@ -41,7 +44,7 @@ struct GemmProblem {
   int64_t residual_stride;
 };
 
-// Of C: at most kGemmMaxRows rows; whole panels of columns.
+// Of C: at most gemm_rows_at_once() rows; whole panels of columns.
 struct GemmRange {
   int64_t row_begin, row_end;
   int64_t panel_begin, panel_end;
@@ -52,8 +55,10 @@ struct GemmRange {
 #ifdef BERTIE_ISA
 namespace bertie::cpu::BERTIE_ISA {
 
-// Computes one range of C. `scratch`: kGemmScratchFloats floats of this thread, 64-byte aligned; unused where panels are float32.
-void gemm(const GemmProblem& problem, const GemmRange& range, float* scratch);
+// Computes one range of C. `scratch`: gemm_scratch_bytes of this thread, 64-byte aligned.
+void gemm(const GemmProblem& problem, const GemmRange& range, std::byte* scratch);
+// For weights in panels, or packed on the fly, and of its type; a multiple of 64.
+size_t gemm_scratch_bytes(const GemmProblem& problem);
 
 // Panels of W in float32: [panel][k][kGemmPanel], zeros where n ends within the panel. Writes panels [panel_begin, panel_end) for k in
 // [k_begin, k_end), one panel `panel_stride` floats after the other, the first at `panels`.
@@ -63,6 +68,8 @@ void pack_panels(const GemmWeight& weight, int64_t panel_begin, int64_t panel_en
 // Panels [begin, end) of a row-major W of 16 bits as it is, of all k, the first at `panels`.
 void pack_half_panels(const GemmWeight& weight, int64_t begin, int64_t end, uint16_t* panels);
 
+// Rows of one range at most.
+int64_t gemm_rows_at_once();
 // Panels that a tile of `rows` rows takes at once (a range of as many is without waste).
 int64_t gemm_panels_at_once(int64_t rows);
 

@@ -47,7 +47,7 @@ int64_t int8_peak(int64_t rounds) {
   return rounds * kProducts * 2;
 #else
   float sink;
-  return fma_peak(rounds, &sink);  // products are taken of floats
+  return f32_peak(rounds, &sink);  // products are taken of floats
 #endif
 }
 

@@ -19,6 +19,8 @@ const IsaKernels kKernels = {
     .pool = pool,
     .unary = unary,
     .gemm = gemm,
+    .gemm_scratch_bytes = gemm_scratch_bytes,
+    .gemm_rows_at_once = gemm_rows_at_once,
     .gemm_panels_at_once = gemm_panels_at_once,
     .pack_panels = pack_panels,
     .pack_half_panels = pack_half_panels,
@@ -29,7 +31,7 @@ const IsaKernels kKernels = {
     .pack_int8_panels = pack_int8_panels,
     .int8_order = int8_order,
     .int8_order_length = int8_order_length,
-    .fma_peak = fma_peak,
+    .f32_peak = f32_peak,
     .int8_peak = int8_peak,
     .read_peak = read_peak,
 };

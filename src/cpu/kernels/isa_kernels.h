@@ -47,7 +47,9 @@ struct IsaKernels {
   void (*pool)(const PoolSequence& sequence, int64_t begin, int64_t end);
   void (*unary)(UnaryFunction function, const float* x, float* out, int64_t count);
   // gemm.h
-  void (*gemm)(const GemmProblem& problem, const GemmRange& range, float* scratch);
+  void (*gemm)(const GemmProblem& problem, const GemmRange& range, std::byte* scratch);
+  size_t (*gemm_scratch_bytes)(const GemmProblem& problem);
+  int64_t (*gemm_rows_at_once)();
   int64_t (*gemm_panels_at_once)(int64_t rows);
   void (*pack_panels)(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int64_t k_begin, int64_t k_end,
                       float* panels, int64_t panel_stride);
@@ -61,7 +63,7 @@ struct IsaKernels {
   void (*int8_order)(const int8_t* panels, int64_t count, int64_t k, uint16_t* order, int32_t* starts);
   int64_t (*int8_order_length)(int64_t k);
   // peak.h
-  int64_t (*fma_peak)(int64_t rounds, float* sink);
+  int64_t (*f32_peak)(int64_t rounds, float* sink);
   int64_t (*int8_peak)(int64_t rounds);
   void (*read_peak)(const float* data, int64_t count, float* sink);
   // bf16_gemm.h, peak.h: nullptr where the instruction set has no such products

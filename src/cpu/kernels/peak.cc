@@ -4,7 +4,7 @@
 
 namespace bertie::cpu::BERTIE_ISA {
 
-int64_t fma_peak(int64_t rounds, float* sink) {
+int64_t f32_peak(int64_t rounds, float* sink) {
   // Enough independent chains to cover the latency, few enough to stay in registers.
   constexpr int kChains = (kVectorRegisters == 32 ? 16 : 12) / kRegistersPerVec16;
   const Vec16 factor = broadcast(0.999f), term = broadcast(0.001f);

@@ -5,8 +5,9 @@
 
 #ifdef BERTIE_ISA
 namespace bertie::cpu::BERTIE_ISA {
-// Runs `rounds` rounds and returns the floating-point operations done (two a multiply-add). `sink` keeps the work alive.
-int64_t fma_peak(int64_t rounds, float* sink);
+// Runs `rounds` rounds of float32 products, by what kernels/gemm.h multiplies with, and returns the operations done (two a multiply-add).
+// `sink` keeps the work alive.
+int64_t f32_peak(int64_t rounds, float* sink);
 // The same of eight-bit integers with exact 32-bit sums, by what kernels/int8_gemm.h multiplies with.
 int64_t int8_peak(int64_t rounds);
 // The same of bfloat16 with sums in float32, by what kernels/bf16_gemm.h multiplies with.

@@ -1,0 +1,416 @@
+// AMX: float32 from products of bfloat16. A float is the exact sum of three of them, x = x1 + x2 + x3, eight bits of its significand each; of
+// the nine products of two floats the six largest are taken (gemm.h states their order). Rows of A are split once a block of K; weights as
+// they are needed, between the products of those before, where the vectors are idle: for a few rows one step of K ahead, so that parts
+// stay in the first cache; for more, all of the next panels' block. What is not finite is summed again by multiply-adds, since a float that
+// is not finite has no such parts.
+#include "cpu/kernels/activation.h"
+#include "cpu/kernels/amx_tiles.h"
+#include "cpu/kernels/gemm.h"
+
+namespace bertie::cpu::BERTIE_ISA {
+namespace {
+
+constexpr int64_t kRowsAtOnce = 128;
+constexpr int64_t kParts = 3;
+constexpr int64_t kStepK = 32;  // of one product of tiles
+constexpr int64_t kPairs = kStepK / 2;
+constexpr int64_t kTileElements = kTileRows * kStepK;
+constexpr int64_t kStepElements = kParts * kTileElements;                // of a tile of rows, or of a panel: [part][row or pair][32]
+constexpr int64_t kMaxSteps = kGemmBlockK / kStepK;                      // of a block
+constexpr int64_t kRowTileElements = kMaxSteps * kStepElements;          // [step]
+constexpr int64_t kMaxGroup = 3;                                         // panels
+constexpr int64_t kSumsStride = kMaxGroup * kGemmPanel;
+constexpr int64_t kPackedStride = kGemmBlockK * kGemmPanel;
+static_assert(kStepK * sizeof(uint16_t) == kTileRowBytes);
+
+// Steps of weights are kept in a ring of slots: two where every step is used once, else those of two blocks.
+constexpr int64_t kFewSlots = 2, kManySlots = 32, kManyPanels = 2;
+constexpr int64_t kRingElements = kManySlots * kManyPanels * kStepElements;
+static_assert(kManySlots >= 2 * kMaxSteps && kManyPanels * kManySlots >= kMaxGroup * kFewSlots);
+
+// As many sums at a time as keep one from waiting for the product before: three, or two tiles of rows by two panels.
+constexpr int64_t group_of(int64_t tiles) { return tiles == 1 ? kMaxGroup : kManyPanels; }
+
+// Parts that a weight of this type can have.
+constexpr int parts_of(FloatType type) { return type == FloatType::f32 ? 3 : type == FloatType::f16 ? 2 : 1; }
+constexpr int products_of(FloatType type) { return type == FloatType::f32 ? 6 : type == FloatType::f16 ? 5 : 3; }
+
+// The first part of a weight: its upper half, so that all parts have its sign.
+BERTIE_INLINE IVec16 upper_half(Vec16 x) { return bits(x) & broadcast_int(static_cast<int32_t>(0xffff0000u)); }
+// Of an element of A: rounded, ties away from zero, so that what is left out favours no sign.
+BERTIE_INLINE IVec16 rounded_half(Vec16 x) {
+  return (bits(x) + broadcast_int(0x8000)) & broadcast_int(static_cast<int32_t>(0xffff0000u));
+}
+
+// Two rows of a panel as a line of a tile: the first in the lower halves.
+BERTIE_INLINE void store_pair(uint16_t* to, IVec16 first, IVec16 second) {
+  store_int(reinterpret_cast<int32_t*>(to), shift_right<16>(first) | second);
+}
+
+// The upper halves of `low` and then `high`.
+BERTIE_INLINE void store_halves(uint16_t* to, IVec16 low, IVec16 high) {
+  alignas(64) static constexpr uint16_t kOdd[32] = {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31,
+                                                    33, 35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+  _mm512_store_si512(to, _mm512_permutex2var_epi16(low.v, _mm512_load_si512(kOdd), high.v));
+}
+
+// `rows` rows of A in parts, as tiles of `height` rows; rows and columns that do not exist are zero.
+void split_rows(const float* a, int64_t stride, int64_t rows, int64_t height, int64_t k, uint16_t* to) {
+  const int64_t steps = (k + kStepK - 1) / kStepK;
+  for (int64_t begin = 0; begin < rows; begin += height, to += kRowTileElements) {
+    for (int64_t r = 0; r < height; ++r) {
+      const bool present = begin + r < rows;
+      const float* row = a + (begin + r) * stride;
+      uint16_t* line = to + r * kStepK;
+      for (int64_t step = 0; step < steps; ++step, line += kStepElements) {
+        const int64_t at = step * kStepK, left = present ? k - at : 0;
+        Vec16 low = zero(), high = zero();
+        if (left >= kStepK) {
+          low = load(row + at);
+          high = load(row + at + 16);
+        } else if (left > 0) {
+          low = load_partial(row + at, min(left, 16));
+          if (left > 16) high = load_partial(row + at + 16, left - 16);
+        }
+#pragma GCC unroll 3
+        for (int64_t part = 0; part < kParts; ++part) {
+          const bool exact = part + 1 == kParts;
+          const IVec16 low_part = exact ? bits(low) : rounded_half(low), high_part = exact ? bits(high) : rounded_half(high);
+          store_halves(line + part * kTileElements, low_part, high_part);
+          low = low - from_bits(low_part);
+          high = high - from_bits(high_part);
+        }
+      }
+    }
+  }
+}
+
+// A block of K.
+struct Block {
+  int64_t k_begin, k_end;
+  bool first, last;
+  int64_t steps() const { return (k_end - k_begin + kStepK - 1) / kStepK; }
+};
+BERTIE_INLINE Block block_at(int64_t k_begin, int64_t k) {
+  const int64_t k_end = min(k, k_begin + kGemmBlockK);
+  return {k_begin, k_end, k_begin == 0, k_end == k};
+}
+
+// Walks through the weights of a range as its products come to them, splitting: blocks of K, groups of panels, steps, panels, pairs.
+template <FloatType type>
+class WeightWalk {
+ public:
+  // `by_steps`: a step ahead of the products, else a group.
+  WeightWalk(const GemmProblem& problem, const GemmRange& range, int64_t group, bool by_steps, uint16_t* ring)
+      : panels_(static_cast<const char*>(problem.panels)),
+        k_(problem.weight.k),
+        begin_(range.panel_begin),
+        end_(range.panel_end),
+        group_(group),
+        by_steps_(by_steps),
+        ring_(ring) {
+    if (panels_) start(block_at(0, k_), begin_);
+  }
+
+  // Makes it one of a group alone, packed at `packed`.
+  void start_packed(const Block& block, int64_t panels, const float* packed) {
+    start(block, begin_, reinterpret_cast<const char*>(packed), kPackedStride, panels);
+  }
+
+  // Pairs that are to be split while a group's products are taken in so many turns: of one of their steps.
+  int64_t pairs_a_step(int64_t turns) const {
+    const int64_t step = count_ * kPairs;
+    return by_steps_ ? step : (step + turns - 1) / turns;
+  }
+  uint16_t* slot(int64_t step) const { return ring_ + (step & ((by_steps_ ? kFewSlots : kManySlots) - 1)) * group_ * kStepElements; }
+
+  // Lets it go on into the next group, of which it stands in front.
+  void open() { open_ = true; }
+  void finish_group() { advance(kMaxGroup * kMaxSteps * kPairs); }
+
+  // Splits the next `count` pairs, or what is left of the group where it goes by groups.
+  __attribute__((always_inline)) void advance(int64_t count) {
+    while (count > 0 && count_ > 0 && open_) {
+      const int64_t depth = block_.k_end - block_.k_begin - step_ * kStepK;  // from this step on
+      const int64_t end = min(kPairs, pair_ + count), whole = min(end, depth / 2);
+      const int64_t first = panel_ * stride_ + (step_ * kStepK + 2 * pair_) * kLine;
+      const char *from = from_ + first, *ahead = ahead_ + first;
+      int64_t pair = pair_;
+      uint16_t* to = slot(total_) + panel_ * kStepElements + pair * kStepK;
+      count -= end - pair;
+      for (; pair < whole; ++pair, from += 2 * kLine, ahead += 2 * kLine, to += kStepK) {
+        prefetch_l2(ahead);
+        if constexpr (type == FloatType::f32) prefetch_l2(ahead + kLine);
+        split(to, read_floats<type>(from, 0, kGemmPanel), read_floats<type>(from, kGemmPanel, kGemmPanel));
+      }
+      for (; pair < end; ++pair, from += 2 * kLine, to += kStepK) {
+        split(to, 2 * pair < depth ? read_floats<type>(from, 0, kGemmPanel) : zero(), zero());
+      }
+      pair_ = end;
+      if (end == kPairs) next_panel();
+    }
+  }
+
+ private:
+  static constexpr int64_t kLine = kGemmPanel * (type == FloatType::f32 ? 4 : 2);  // bytes of a panel for one k
+
+  BERTIE_INLINE void split(uint16_t* to, Vec16 first, Vec16 second) {
+    for (int64_t part = 0; part < parts_of(type); ++part) {
+      const IVec16 first_part = upper_half(first), second_part = upper_half(second);
+      store_pair(to + part * kTileElements, part + 1 < kParts ? first_part : bits(first), second_part);
+      first = first - from_bits(first_part);
+      second = second - from_bits(second_part);
+    }
+  }
+
+  void start(const Block& block, int64_t panel) {
+    start(block, panel, panels_ + (panel * k_ + block.k_begin) * kLine, k_ * kGemmPanel, min(group_, end_ - panel));
+    ahead_ = from_ + group_ * stride_;
+    if (panel + group_ >= end_) ahead_ = panels_ + (begin_ * k_ + (block.last ? block.k_begin : block.k_end)) * kLine;
+  }
+  void start(const Block& block, int64_t panel, const char* from, int64_t stride, int64_t panels) {
+    block_ = block;
+    first_ = panel;
+    from_ = ahead_ = from;
+    stride_ = stride * (kLine / kGemmPanel);
+    count_ = block.steps() > 0 ? panels : 0;
+    step_ = panel_ = pair_ = 0;
+    open_ = by_steps_;
+  }
+  void next_panel() {
+    pair_ = 0;
+    if (++panel_ < count_) return;
+    panel_ = 0;
+    ++total_;
+    if (++step_ < block_.steps()) return;
+    if (panels_ && first_ + group_ < end_) return start(block_, first_ + group_);
+    if (panels_ && !block_.last) return start(block_at(block_.k_end, k_), begin_);
+    count_ = 0;
+  }
+
+  const char* panels_;
+  int64_t k_, begin_, end_, group_;
+  bool by_steps_, open_ = false;
+  uint16_t* ring_;
+  Block block_ = {};
+  int64_t first_ = 0, count_ = 0;  // panels of the group; none at the end
+  const char *from_ = nullptr, *ahead_ = nullptr;
+  int64_t stride_ = 0;  // bytes from panel to panel
+  int64_t step_ = 0, panel_ = 0, pair_ = 0;
+  int64_t total_ = 0;  // steps
+};
+
+struct Operands {
+  const uint16_t* a;  // of the first tile of rows; the second follows
+  int64_t steps;
+  int64_t first_step;  // of all that the walk came by
+  float* sums;
+  int64_t turns;  // that take the same weights
+};
+
+// Two tiles of rows by up to two panels. Tiles 0 to 3 are sums, 4 and 5 rows, 6 and 7 weights.
+template <int panels, int a_part, int w_part, bool load_a, bool load_w>
+BERTIE_INLINE void multiply_two(const uint16_t* a, const uint16_t* w) {
+  if constexpr (load_a) {
+    _tile_loadd(4, a + (a_part - 1) * kTileElements, kTileRowBytes);
+    _tile_loadd(5, a + (a_part - 1) * kTileElements + kRowTileElements, kTileRowBytes);
+  }
+  if constexpr (load_w) {
+    _tile_loadd(6, w + (w_part - 1) * kTileElements, kTileRowBytes);
+    if constexpr (panels == 2) _tile_loadd(7, w + (w_part - 1) * kTileElements + kStepElements, kTileRowBytes);
+  }
+  _tile_dpbf16ps(0, 4, 6);
+  _tile_dpbf16ps(2, 5, 6);
+  if constexpr (panels == 2) {
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+}
+
+// One tile of rows, all parts of it in tiles 3 to 5, by up to three panels. (GCC wants tiles by their numbers.)
+template <int panels, int a_part, int w_part>
+BERTIE_INLINE void multiply_one(const uint16_t* w) {
+  const uint16_t* const tile = w + (w_part - 1) * kTileElements;
+  _tile_loadd(6, tile, kTileRowBytes);
+  if constexpr (a_part == 1) _tile_dpbf16ps(0, 3, 6);
+  if constexpr (a_part == 2) _tile_dpbf16ps(0, 4, 6);
+  if constexpr (a_part == 3) _tile_dpbf16ps(0, 5, 6);
+  if constexpr (panels > 1) {
+    _tile_loadd(7, tile + kStepElements, kTileRowBytes);
+    if constexpr (a_part == 1) _tile_dpbf16ps(1, 3, 7);
+    if constexpr (a_part == 2) _tile_dpbf16ps(1, 4, 7);
+    if constexpr (a_part == 3) _tile_dpbf16ps(1, 5, 7);
+  }
+  if constexpr (panels > 2) {
+    _tile_loadd(6, tile + 2 * kStepElements, kTileRowBytes);
+    if constexpr (a_part == 1) _tile_dpbf16ps(2, 3, 6);
+    if constexpr (a_part == 2) _tile_dpbf16ps(2, 4, 6);
+    if constexpr (a_part == 3) _tile_dpbf16ps(2, 5, 6);
+  }
+}
+
+// The products of one block of K into `sums`, rows kSumsStride floats apart, the second tile's kTileRows rows after the first's.
+template <FloatType type, int row_tiles, int panels>
+void sum_tiles(const Operands& t, WeightWalk<type>& walk) {
+  _tile_zero(0);
+  if constexpr (panels > 1) _tile_zero(1);
+  if constexpr (panels > 2 || row_tiles == 2) _tile_zero(2);
+  if constexpr (panels == 2 && row_tiles == 2) _tile_zero(3);
+  const uint16_t* a = t.a;
+  for (int64_t step = 0; step < t.steps; ++step, a += kStepElements) {
+    const uint16_t* const w = walk.slot(t.first_step + step);
+    int64_t left = walk.pairs_a_step(t.turns);
+    const int64_t share = (left + products_of(type) - 1) / products_of(type);
+    const auto split = [&]() __attribute__((always_inline)) {
+      walk.advance(min(share, left));
+      left -= share;
+    };
+    if constexpr (row_tiles == 2) {
+      constexpr bool kAll = parts_of(type) == 3, kSome = parts_of(type) == 2, kOne = parts_of(type) == 1;
+      if constexpr (kAll) multiply_two<panels, 1, 3, true, true>(a, w), split();
+      if constexpr (!kOne) multiply_two<panels, 1, 2, kSome, true>(a, w), split();
+      if constexpr (!kOne) multiply_two<panels, 2, 2, true, false>(a, w), split();
+      multiply_two<panels, 2, 1, kOne, true>(a, w), split();
+      multiply_two<panels, 3, 1, true, false>(a, w), split();
+      multiply_two<panels, 1, 1, true, false>(a, w), split();
+    } else {
+      _tile_loadd(3, a, kTileRowBytes);
+      _tile_loadd(4, a + kTileElements, kTileRowBytes);
+      _tile_loadd(5, a + 2 * kTileElements, kTileRowBytes);
+      if constexpr (parts_of(type) > 2) multiply_one<panels, 1, 3>(w), split();
+      if constexpr (parts_of(type) > 1) multiply_one<panels, 1, 2>(w), split();
+      if constexpr (parts_of(type) > 1) multiply_one<panels, 2, 2>(w), split();
+      multiply_one<panels, 2, 1>(w), split();
+      multiply_one<panels, 3, 1>(w), split();
+      multiply_one<panels, 1, 1>(w), split();
+    }
+    asm volatile("" : : : "memory");  // GCC does not know that tiles are loaded from memory: what was split is to be there
+  }
+  constexpr int64_t kStride = kSumsStride * static_cast<int64_t>(sizeof(float)), kSecond = kTileRows * kSumsStride;
+  _tile_stored(0, t.sums, kStride);
+  if constexpr (panels > 1) _tile_stored(1, t.sums + kGemmPanel, kStride);
+  if constexpr (row_tiles == 2) {
+    _tile_stored(2, t.sums + kSecond, kStride);
+    if constexpr (panels > 1) _tile_stored(3, t.sums + kSecond + kGemmPanel, kStride);
+  } else if constexpr (panels > 2) {
+    _tile_stored(2, t.sums + 2 * kGemmPanel, kStride);
+  }
+  asm volatile("" : : : "memory");  // nor that they are written to memory
+}
+
+template <FloatType type>
+constexpr void (*kSumTiles[2][kMaxGroup])(const Operands&, WeightWalk<type>&) = {
+    {sum_tiles<type, 1, 1>, sum_tiles<type, 1, 2>, sum_tiles<type, 1, 3>},
+    {sum_tiles<type, 2, 1>, sum_tiles<type, 2, 2>, nullptr},
+};
+
+// Sums of one block, of `rows` rows from `row` and `panels` panels from `panel`, become C. `weights`: that of the panels at the block's
+// first k, `weights_stride` elements apart.
+template <FloatType type, typename Function>
+BERTIE_INLINE void finish_tile(const GemmProblem& problem, const Block& block, int64_t row, int64_t rows, int64_t panel,
+                               int64_t panels, const float* sums, const void* weights, int64_t weights_stride,
+                               Function activation) {
+  const int64_t column = panel * kGemmPanel, columns = min(problem.weight.n - column, panels * kGemmPanel);
+  const float* const bias = block.last && problem.bias ? problem.bias + column : nullptr;
+  const float* const residual = block.last ? problem.residual : nullptr;
+  const int64_t depth = block.k_end - block.k_begin;
+  const Vec16 infinity = broadcast(__builtin_inff());
+  for (int64_t r = 0; r < rows; ++r, sums += kSumsStride) {
+    float* const c = problem.c + (row + r) * problem.c_stride + column;
+    for (int64_t p = 0; p < panels; ++p) {
+      const int64_t at = p * kGemmPanel, left = columns - at;
+      Vec16 sum = load(sums + at);
+      if (any(infinity <= min(abs(sum), infinity))) {  // or NaN
+        const float* const a = problem.a + (row + r) * problem.a_stride + block.k_begin;
+        sum = zero();
+        for (int64_t k = 0; k < depth; ++k) {
+          sum = fma(broadcast(a[k]), read_floats<type>(weights, p * weights_stride + k * kGemmPanel, kGemmPanel), sum);
+        }
+      }
+      if (!block.first) sum = load_up_to_16(c + at, left) + sum;
+      if (bias) sum = sum + load_up_to_16(bias + at, left);
+      if (block.last) sum = activation(sum);
+      if (residual) sum = sum + load_up_to_16(residual + (row + r) * problem.residual_stride + column + at, left);
+      store_up_to_16(c + at, sum, left);
+    }
+  }
+}
+
+template <FloatType type>
+void multiply(const GemmProblem& problem, const GemmRange& range, std::byte* scratch) {
+  const int64_t rows = range.row_end - range.row_begin, k = problem.weight.k;
+  const int64_t tiles = (rows + kTileRows - 1) / kTileRows, height = (rows + tiles - 1) / tiles;
+  const int64_t turns = (tiles + 1) / 2, group = group_of(tiles);
+  uint16_t* const a = reinterpret_cast<uint16_t*>(scratch);
+  uint16_t* const ring = a + kRowsAtOnce / kTileRows * kRowTileElements;
+  float* const packed = reinterpret_cast<float*>(ring + kRingElements);
+  constexpr int64_t kSize = type == FloatType::f32 ? 4 : 2;
+  alignas(64) float sums[2 * kTileRows * kSumsStride];
+  configure_tiles(height);
+  WeightWalk<type> walk(problem, range, group, turns == 1, ring);
+  // What is to be split before the first product.
+  const auto begin = [&] {
+    walk.open();
+    if (turns == 1) {
+      walk.advance(walk.pairs_a_step(1));
+    } else {
+      walk.finish_group();
+    }
+  };
+  begin();
+  int64_t done = 0;  // steps
+  for (Block block = block_at(0, k);; block = block_at(block.k_end, k)) {
+    split_rows(problem.a + range.row_begin * problem.a_stride + block.k_begin, problem.a_stride, rows, height,
+               block.k_end - block.k_begin, a);
+    for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += group) {
+      const int64_t panels = min(group, range.panel_end - panel);
+      const void* weights = static_cast<const char*>(problem.panels) + (panel * k + block.k_begin) * kGemmPanel * kSize;
+      if (!problem.panels) {
+        pack_panels(problem.weight, panel, panel + panels, block.k_begin, block.k_end, packed, kPackedStride);
+        weights = packed;
+        walk.start_packed(block, panels, packed);
+        begin();
+      }
+      Operands operands = {a, block.steps(), done, sums, turns};
+      walk.open();
+      asm volatile("" : : : "memory");  // what was split is to be there
+      for (int64_t tile = 0; tile < tiles; tile += 2, operands.a += 2 * kRowTileElements) {
+        kSumTiles<type>[tile + 1 < tiles][panels - 1](operands, walk);
+        for (int64_t second = 0; second < min(2, tiles - tile); ++second) {
+          const int64_t begin_row = (tile + second) * height, count = min(height, rows - begin_row);
+          const auto finish = [&](auto activation) __attribute__((always_inline)) {
+            finish_tile<type>(problem, block, range.row_begin + begin_row, count, panel, panels,
+                              sums + second * kTileRows * kSumsStride, weights, problem.panels ? k * kGemmPanel : kPackedStride,
+                              activation);
+          };
+          with_activation(block.last ? problem.activation : Activation::none, finish);
+        }
+      }
+      if (turns > 1) walk.finish_group();
+      done += operands.steps;
+    }
+    if (block.last) break;
+  }
+  _tile_release();
+}
+
+}  // namespace
+
+int64_t gemm_rows_at_once() { return kRowsAtOnce; }
+int64_t gemm_panels_at_once(int64_t rows) { return group_of((rows + kTileRows - 1) / kTileRows); }
+size_t gemm_scratch_bytes(const GemmProblem& problem) {
+  constexpr int64_t kSplit = kRowsAtOnce / kTileRows * kRowTileElements + kRingElements, kPacked = kMaxGroup * kPackedStride;
+  return kSplit * sizeof(uint16_t) + (problem.panels ? 0 : kPacked * sizeof(float));
+}
+
+void gemm(const GemmProblem& problem, const GemmRange& range, std::byte* scratch) {
+  if (range.row_begin == range.row_end) return;
+  // What is packed on the fly is packed as float32.
+  switch (problem.panels ? problem.weight.type : FloatType::f32) {
+    case FloatType::f32: return multiply<FloatType::f32>(problem, range, scratch);
+    case FloatType::f16: return multiply<FloatType::f16>(problem, range, scratch);
+    case FloatType::bf16: return multiply<FloatType::bf16>(problem, range, scratch);
+  }
+}
+
+}  // namespace bertie::cpu::BERTIE_ISA
