@@ -56,12 +56,15 @@ struct Entries {
       names.push_back("cpu_" + std::string(isa.name) + "_" + name);
       portable_names.push_back("cpu_" + name);
       entries.push_back({row.op, names.back(), row.prepare, row.reads_panels, portable_names.back(), isa.name});
-      if (std::find(std::begin(kTimed), std::end(kTimed), row.op) != std::end(kTimed)) timed.push_back(entries.back());
+      if (std::find(std::begin(kTimed), std::end(kTimed), row.op) == std::end(kTimed)) continue;
+      timed.push_back(entries.back());
+      if (row.op != "linear") timed_beside_parts.push_back(entries.back());
     }
   }
   const cpu::IsaKernels* kernels;
   std::vector<std::string> names, portable_names;
   std::vector<KernelEntry> entries, timed;
+  std::vector<KernelEntry> timed_beside_parts;  // of the same bits as amx, whose products have their own
 };
 
 const std::vector<Entries>& all_entries() {
@@ -83,12 +86,15 @@ size_t active_index() {
 
 std::span<const KernelEntry> active_entries() { return all_entries()[active_index()].entries; }
 
-// The next narrower vectors, which a machine may run faster; the generic code is never the faster one.
+// The next narrower vectors, which a machine may run faster, with the same results; the generic code is never the faster one.
 std::span<const KernelEntry> narrower_entries() {
   const std::string_view vectors = cpu::active_isa().vectors;
+  const bool in_parts = cpu::active_isa().kernels->gemm_in_parts;
   for (size_t i = active_index(); i-- > 0;) {
     const std::string_view narrower = cpu::available_isas()[i].vectors;
-    if (narrower != vectors) return narrower == "generic" ? std::span<const KernelEntry>() : all_entries()[i].timed;
+    if (narrower == vectors) continue;
+    if (narrower == "generic") return {};
+    return in_parts ? all_entries()[i].timed_beside_parts : all_entries()[i].timed;
   }
   return {};
 }

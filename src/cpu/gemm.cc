@@ -14,14 +14,13 @@ int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 GemmPlan plan_gemm(const GemmTiles& tiles, int64_t rows, int64_t columns, int64_t k, int threads) {
   constexpr int64_t kChunkPanels = 64;       // 1024 columns: rows of A, once fetched, serve all of them
   constexpr int64_t kTaskCost = 16000;       // in vector multiply-adds: about 5 us, several times the cost of a fork
-  constexpr int64_t kTasksPerThread = 8;     // so that the last one to finish is not late by much
   constexpr int64_t kRowsPerWeightRead = 4;  // with fewer rows the time goes into reading weights
   GemmPlan plan;
   if (rows <= 0 || columns <= 0) return plan;
   const int64_t panels = panel_count(columns);
   plan.row_chunks = divide_up(rows, tiles.rows);
   const int64_t cost = std::max(rows, kRowsPerWeightRead) * panels * std::max<int64_t>(k, 1);
-  const int64_t wanted = threads == 1 ? 1 : std::clamp<int64_t>(cost / kTaskCost, 1, threads * kTasksPerThread);
+  const int64_t wanted = threads == 1 ? 1 : std::clamp<int64_t>(cost / kTaskCost, 1, threads * tiles.ranges_per_thread);
   const int64_t chunks = std::min(panels, std::max(divide_up(panels, kChunkPanels), divide_up(wanted, plan.row_chunks)));
   // Whole tiles where there are enough of them for the chunks to come out alike.
   const int64_t at_once = tiles.panels(divide_up(rows, plan.row_chunks));

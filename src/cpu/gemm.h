@@ -22,8 +22,11 @@ struct GemmPlan {
 struct GemmTiles {
   int64_t rows;                              // of one range
   int64_t (*panels)(int64_t rows_of_range);  // of one tile
+  int64_t ranges_per_thread = 8;
 };
-inline GemmTiles gemm_tiles(const IsaKernels& kernels) { return {kernels.gemm_rows_at_once(), kernels.gemm_panels_at_once}; }
+inline GemmTiles gemm_tiles(const IsaKernels& kernels) {
+  return {kernels.gemm_rows_at_once(), kernels.gemm_panels_at_once, kernels.gemm_ranges_per_thread()};
+}
 // `k`: in multiply-adds of vectors.
 GemmPlan plan_gemm(const GemmTiles& tiles, int64_t rows, int64_t columns, int64_t k, int threads);
 

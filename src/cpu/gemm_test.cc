@@ -282,15 +282,49 @@ TEST_P(Gemm, ThreadsShareLargeWork) {
   }
 }
 
+// In any block of K and tile of rows, on either side, whatever a NaN's bits; and nothing but their own rows and columns takes notice.
 TEST_P(Gemm, NotANumberAndInfinityPassThrough) {
-  Case c = {.rows = 3, .columns = 17, .k = 20};
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (const uint32_t nan : {0x7fc00000u, 0x7fffffffu, 0xffffffffu, 0x7f800001u}) {
+    const Case c = {.rows = 37, .columns = 35, .k = 400};
+    Data data = make_data(c);
+    data.a[0 * 400 + 0] = std::bit_cast<float>(nan);
+    data.a[17 * 400 + 399] = infinity;
+    data.a[36 * 400 + 384] = std::bit_cast<float>(nan);
+    data.w[34 * 400 + 390] = std::bit_cast<float>(nan);
+    data.w[16 * 400 + 5] = -infinity;
+    data.tensor = Tensor::from_floats(data.tensor.shape, data.w);
+    const std::vector<float> result = compute(*GetParam().kernels, c, data);
+    for (size_t row = 0; row < 37; ++row) {
+      for (size_t column = 0; column < 35; ++column) {
+        const float got = result[row * 35 + column];
+        if (row == 0 || row == 36 || column == 34) {
+          ASSERT_TRUE(std::isnan(got)) << row << ", " << column << " of NaN " << nan;
+        } else if (row == 17 && column != 16) {
+          ASSERT_EQ(got, data.w[column * 400 + 399] > 0 ? infinity : -infinity) << column;
+        } else if (column == 16 && row != 17) {
+          ASSERT_EQ(got, data.a[row * 400 + 5] > 0 ? -infinity : infinity) << row;
+        } else if (column != 16) {
+          ASSERT_TRUE(std::isfinite(got)) << row << ", " << column;
+        }
+      }
+    }
+  }
+}
+
+// The largest numbers neither become infinite nor spoil the sums beside them, and the smallest normal ones count.
+TEST_P(Gemm, TheLargestAndTheSmallestNumbers) {
+  const float largest = std::numeric_limits<float>::max();
+  const Case c = {.rows = 3, .columns = 17, .k = 40, .bias = false};
   Data data = make_data(c);
-  data.a[0] = std::numeric_limits<float>::quiet_NaN();
-  data.a[20] = std::numeric_limits<float>::infinity();
+  for (size_t i = 0; i < 40; ++i) data.a[i] = i == 7 ? largest : 0;
+  for (size_t i = 0; i < 40; ++i) data.a[40 + i] = i == 9 ? 0x1p-100f : 0;
+  for (size_t n = 0; n < 17; ++n) data.w[n * 40 + 7] = n == 3 ? 1.0f : 0.5f;
+  data.tensor = Tensor::from_floats(data.tensor.shape, data.w);
   const std::vector<float> result = compute(*GetParam().kernels, c, data);
   for (size_t n = 0; n < 17; ++n) {
-    EXPECT_TRUE(std::isnan(result[n]));
-    EXPECT_TRUE(std::isinf(result[17 + n]));
+    EXPECT_EQ(result[n], n == 3 ? largest : largest / 2);
+    EXPECT_NEAR(result[17 + n] * 0x1p100f, data.w[n * 40 + 9], 1e-6f);
     EXPECT_TRUE(std::isfinite(result[34 + n]));
   }
 }

@@ -13,7 +13,7 @@ namespace bertie::cpu {
 //   generic
 //   avx2         256-bit vectors, FMA            avx2_vnni    and AVX-VNNI's eight-bit products
 //   avx512       512-bit vectors                 avx512_vnni  and eight-bit products
-//   avx512_bf16  and bfloat16 products           amx          and tiles, of bfloat16 and of eight bits
+//   avx512_bf16  and bfloat16 products           amx          and tiles: of bfloat16, of float32 as three of them, of eight bits
 //
 // generic, avx2 and avx512 are tables of their own; each of the others is the table before it (avx2_vnni: avx2; avx512_vnni:
 // avx512) with some kernels replaced (kernels/derived_isa.cc).

@@ -1,5 +1,6 @@
 // linear: x [..., K] times weight [N, K] transposed, + bias, activation in the GEMM's epilogue.
 #include <optional>
+#include <string>
 
 #include "backend/mode_names.h"
 #include "cpu/bf16_gemm.h"
@@ -74,11 +75,12 @@ Preparation prepare(const KernelRequest& request, bool on_the_fly) {
   const IsaKernels& kernels = kernels_of(request);
   SharedPacking<PackedWeight> packing = {};
   if (!on_the_fly && !in_place) packing = shared_packing<PackedWeight>(kernels, *weight, request.pool);
-  const char* reason = table        ? "weights shared with an embedding, packed on the fly"
+  std::string reason = table        ? "weights shared with an embedding, packed on the fly"
                        : on_the_fly ? "weights packed on the fly"
                        : in_place   ? "weights in panels of 16 columns, read in place from the engine file"
                                     : "weights packed in panels of 16 columns";
-  return {std::make_unique<LinearKernel>(kernels, *weight, std::move(packing), bias, activation), reason};
+  if (kernels.gemm_in_parts) reason += "; each float as three bfloat16";
+  return {std::make_unique<LinearKernel>(kernels, *weight, std::move(packing), bias, activation), std::move(reason)};
 }
 
 // Products of bfloat16. x and what is made may lie in either width.

@@ -37,7 +37,8 @@ void expect_close(const ConformanceCase& c, const OpResult& actual, const OpResu
   EXPECT_LE(std::sqrt(error_squares), c.whole_bound * std::sqrt(squares)) << c.name << ", " << actual.kernel;
 }
 
-// Against the reference, on each instruction set; the same bits on one, two and five threads, and on avx2 as on avx512.
+// Against the reference, on each instruction set; the same bits on one, two and five threads, and on avx2 as on avx512, but for the
+// products of float32 that amx takes its own way.
 void check_cases(const std::vector<ConformanceCase>& cases) {
   for (const ConformanceCase& c : cases) {
     const OpResult expected = run_op(reference_backend(), c.op);
@@ -51,7 +52,8 @@ void check_cases(const std::vector<ConformanceCase>& cases) {
       for (int threads : {2, 5})
         expect_same_bits(fmt::format("{}, {} threads", c.name, threads), run_cpu(c.op, threads).values, actual.values);
       if (isa.name == "avx2") avx2 = actual.values;
-      if (isa.vectors == "avx512") expect_same_bits(c.name + ", avx512 against avx2", actual.values, avx2);
+      const bool own_sums = isa.kernels->gemm_in_parts && (c.op.op == "linear" || c.op.op == "matmul");
+      if (isa.vectors == "avx512" && !own_sums) expect_same_bits(c.name + ", avx512 against avx2", actual.values, avx2);
       if (testing::Test::HasFatalFailure()) return;
     }
   }

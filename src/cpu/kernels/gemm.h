@@ -70,6 +70,9 @@ void pack_half_panels(const GemmWeight& weight, int64_t begin, int64_t end, uint
 
 // Rows of one range at most.
 int64_t gemm_rows_at_once();
+// Ranges of a product that a thread gets at most, where rows do not call for more: many, so that the last to finish is not late by much,
+// but few where each brings its rows into another form first.
+int64_t gemm_ranges_per_thread();
 // Panels that a tile of `rows` rows takes at once (a range of as many is without waste).
 int64_t gemm_panels_at_once(int64_t rows);
 

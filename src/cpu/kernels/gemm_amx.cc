@@ -15,10 +15,10 @@ constexpr int64_t kParts = 3;
 constexpr int64_t kStepK = 32;  // of one product of tiles
 constexpr int64_t kPairs = kStepK / 2;
 constexpr int64_t kTileElements = kTileRows * kStepK;
-constexpr int64_t kStepElements = kParts * kTileElements;                // of a tile of rows, or of a panel: [part][row or pair][32]
-constexpr int64_t kMaxSteps = kGemmBlockK / kStepK;                      // of a block
-constexpr int64_t kRowTileElements = kMaxSteps * kStepElements;          // [step]
-constexpr int64_t kMaxGroup = 3;                                         // panels
+constexpr int64_t kStepElements = kParts * kTileElements;        // of a tile of rows, or of a panel: [part][row or pair][32]
+constexpr int64_t kMaxSteps = kGemmBlockK / kStepK;              // of a block
+constexpr int64_t kRowTileElements = kMaxSteps * kStepElements;  // [step]
+constexpr int64_t kMaxGroup = 3;                                 // panels
 constexpr int64_t kSumsStride = kMaxGroup * kGemmPanel;
 constexpr int64_t kPackedStride = kGemmBlockK * kGemmPanel;
 static_assert(kStepK * sizeof(uint16_t) == kTileRowBytes);
@@ -122,7 +122,9 @@ class WeightWalk {
     const int64_t step = count_ * kPairs;
     return by_steps_ ? step : (step + turns - 1) / turns;
   }
-  uint16_t* slot(int64_t step) const { return ring_ + (step & ((by_steps_ ? kFewSlots : kManySlots) - 1)) * group_ * kStepElements; }
+  uint16_t* slot(int64_t step) const {
+    return ring_ + (step & ((by_steps_ ? kFewSlots : kManySlots) - 1)) * group_ * kStepElements;
+  }
 
   // Lets it go on into the next group, of which it stands in front.
   void open() { open_ = true; }
@@ -397,6 +399,7 @@ void multiply(const GemmProblem& problem, const GemmRange& range, std::byte* scr
 }  // namespace
 
 int64_t gemm_rows_at_once() { return kRowsAtOnce; }
+int64_t gemm_ranges_per_thread() { return 2; }
 int64_t gemm_panels_at_once(int64_t rows) { return group_of((rows + kTileRows - 1) / kTileRows); }
 size_t gemm_scratch_bytes(const GemmProblem& problem) {
   constexpr int64_t kSplit = kRowsAtOnce / kTileRows * kRowTileElements + kRingElements, kPacked = kMaxGroup * kPackedStride;

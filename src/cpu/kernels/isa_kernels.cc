@@ -21,6 +21,7 @@ const IsaKernels kKernels = {
     .gemm = gemm,
     .gemm_scratch_bytes = gemm_scratch_bytes,
     .gemm_rows_at_once = gemm_rows_at_once,
+    .gemm_ranges_per_thread = gemm_ranges_per_thread,
     .gemm_panels_at_once = gemm_panels_at_once,
     .pack_panels = pack_panels,
     .pack_half_panels = pack_half_panels,
