@@ -89,7 +89,7 @@ std::span<const KernelEntry> active_entries() { return all_entries()[active_inde
 // The next narrower vectors, which a machine may run faster, with the same results; the generic code is never the faster one.
 std::span<const KernelEntry> narrower_entries() {
   const std::string_view vectors = cpu::active_isa().vectors;
-  const bool in_parts = cpu::active_isa().kernels->gemm_in_parts;
+  const bool in_parts = cpu::active_isa().kernels->gemm_in_parts();
   for (size_t i = active_index(); i-- > 0;) {
     const std::string_view narrower = cpu::available_isas()[i].vectors;
     if (narrower == vectors) continue;

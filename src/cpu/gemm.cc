@@ -1,6 +1,7 @@
 #include "cpu/gemm.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "cpu/operands.h"
 
@@ -20,7 +21,7 @@ GemmPlan plan_gemm(const GemmTiles& tiles, int64_t rows, int64_t columns, int64_
   const int64_t panels = panel_count(columns);
   plan.row_chunks = divide_up(rows, tiles.rows);
   const int64_t cost = std::max(rows, kRowsPerWeightRead) * panels * std::max<int64_t>(k, 1);
-  const int64_t wanted = threads == 1 ? 1 : std::clamp<int64_t>(cost / kTaskCost, 1, threads * tiles.ranges_per_thread);
+  const int64_t wanted = threads == 1 ? 1 : std::clamp<int64_t>(cost / kTaskCost, 1, threads * tiles.ranges_per_thread(rows, k));
   const int64_t chunks = std::min(panels, std::max(divide_up(panels, kChunkPanels), divide_up(wanted, plan.row_chunks)));
   // Whole tiles where there are enough of them for the chunks to come out alike.
   const int64_t at_once = tiles.panels(divide_up(rows, plan.row_chunks));
@@ -35,8 +36,9 @@ size_t gemm_scratch_bytes(const IsaKernels& kernels, const GemmProblem& problem,
   return kernels.gemm_scratch_bytes(problem) * static_cast<size_t>(threads);
 }
 
-void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool,
-              std::span<std::byte> scratch) {
+void run_gemm(const IsaKernels& kernels, GemmProblem problem, int64_t rows, ThreadPool& pool, std::span<std::byte> scratch) {
+  static std::atomic<uint64_t> runs = 0;
+  problem.run = ++runs;
   const GemmPlan plan = plan_gemm(gemm_tiles(kernels), rows, problem.weight.n, problem.weight.k, pool.threads());
   const size_t bytes = kernels.gemm_scratch_bytes(problem);
   run_plan(plan, rows, problem.weight.n, pool, [&](const GemmRange& range, int worker) {

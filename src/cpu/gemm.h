@@ -22,10 +22,10 @@ struct GemmPlan {
 struct GemmTiles {
   int64_t rows;                              // of one range
   int64_t (*panels)(int64_t rows_of_range);  // of one tile
-  int64_t ranges_per_thread = 8;
+  int64_t (*ranges_per_thread)(int64_t rows, int64_t k) = [](int64_t, int64_t) -> int64_t { return 8; };
 };
 inline GemmTiles gemm_tiles(const IsaKernels& kernels) {
-  return {kernels.gemm_rows_at_once(), kernels.gemm_panels_at_once, kernels.gemm_ranges_per_thread()};
+  return {kernels.gemm_rows_at_once(), kernels.gemm_panels_at_once, kernels.gemm_ranges_per_thread};
 }
 // `k`: in multiply-adds of vectors.
 GemmPlan plan_gemm(const GemmTiles& tiles, int64_t rows, int64_t columns, int64_t k, int threads);
@@ -47,8 +47,7 @@ void run_plan(const GemmPlan& plan, int64_t rows, int64_t columns, ThreadPool& p
 size_t gemm_scratch_bytes(const IsaKernels& kernels, const GemmProblem& problem, int threads);
 
 // C for `rows` rows. `scratch`: 64-byte aligned, gemm_scratch_bytes().
-void run_gemm(const IsaKernels& kernels, const GemmProblem& problem, int64_t rows, ThreadPool& pool,
-              std::span<std::byte> scratch);
+void run_gemm(const IsaKernels& kernels, GemmProblem problem, int64_t rows, ThreadPool& pool, std::span<std::byte> scratch);
 
 static_assert(kGemmPanel == kPanelWidth, "engine files hold panels that the kernels read in place");
 

@@ -79,7 +79,7 @@ Preparation prepare(const KernelRequest& request, bool on_the_fly) {
                        : on_the_fly ? "weights packed on the fly"
                        : in_place   ? "weights in panels of 16 columns, read in place from the engine file"
                                     : "weights packed in panels of 16 columns";
-  if (kernels.gemm_in_parts) reason += "; each float as three bfloat16";
+  if (kernels.gemm_in_parts()) reason += "; each float as three bfloat16";
   return {std::make_unique<LinearKernel>(kernels, *weight, std::move(packing), bias, activation), std::move(reason)};
 }
 

@@ -24,7 +24,7 @@ void replace_kernels([[maybe_unused]] IsaKernels& table) {
   table.gemm_rows_at_once = gemm_rows_at_once;
   table.gemm_ranges_per_thread = gemm_ranges_per_thread;
   table.gemm_panels_at_once = gemm_panels_at_once;
-  table.gemm_in_parts = true;
+  table.gemm_in_parts = gemm_in_parts;
   table.f32_peak = f32_peak;
 #endif
 #if defined(__AVX512BF16__)

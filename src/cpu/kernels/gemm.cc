@@ -186,7 +186,8 @@ void finish(const GemmProblem& problem, int64_t row, int64_t column, int64_t row
 }  // namespace
 
 int64_t gemm_rows_at_once() { return kMaxRows; }
-int64_t gemm_ranges_per_thread() { return 8; }
+int64_t gemm_ranges_per_thread(int64_t, int64_t) { return 8; }
+bool gemm_in_parts() { return false; }
 int64_t gemm_panels_at_once(int64_t rows) {
   const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;
   return kPanelsByRows[(rows + tiles - 1) / tiles];

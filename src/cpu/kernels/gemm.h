@@ -42,6 +42,8 @@ struct GemmProblem {
   Activation activation;
   const float* residual;  // [M, n] or nullptr
   int64_t residual_stride;
+  uint64_t run =
+      0;  // another one for each call with rows of other values: a thread's ranges of one run may share what they make of A
 };
 
 // Of C: at most gemm_rows_at_once() rows; whole panels of columns.
@@ -71,8 +73,10 @@ void pack_half_panels(const GemmWeight& weight, int64_t begin, int64_t end, uint
 // Rows of one range at most.
 int64_t gemm_rows_at_once();
 // Ranges of a product that a thread gets at most, where rows do not call for more: many, so that the last to finish is not late by much,
-// but few where each brings its rows into another form first.
-int64_t gemm_ranges_per_thread();
+// but few where each would bring the same rows into another form.
+int64_t gemm_ranges_per_thread(int64_t rows, int64_t k);
+// Whether these are the sums of amx, in other last bits than other sets'.
+bool gemm_in_parts();
 // Panels that a tile of `rows` rows takes at once (a range of as many is without waste).
 int64_t gemm_panels_at_once(int64_t rows);
 

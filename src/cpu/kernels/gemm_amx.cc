@@ -28,6 +28,20 @@ constexpr int64_t kFewSlots = 2, kManySlots = 32, kManyPanels = 2;
 constexpr int64_t kRingElements = kManySlots * kManyPanels * kStepElements;
 static_assert(kManySlots >= 2 * kMaxSteps && kManyPanels * kManySlots >= kMaxGroup * kFewSlots);
 
+// Tiles of rows, of one block of K each, that scratch holds; and whether those of a range are all there are of them, for the next range
+// of the same rows.
+constexpr int64_t kRowTiles = 2 * kRowsAtOnce / kTileRows;
+constexpr bool keeps_rows(int64_t rows, int64_t k) {
+  return (rows + kTileRows - 1) / kTileRows * ((k + kGemmBlockK - 1) / kGemmBlockK) <= kRowTiles;
+}
+struct RowsInParts {
+  uint64_t run;  // 0: not kept
+  const float* a;
+  int64_t row_begin, row_end;
+};
+constexpr size_t kHeaderBytes = 64;
+static_assert(sizeof(RowsInParts) <= kHeaderBytes);
+
 // As many sums at a time as keep one from waiting for the product before: three, or two tiles of rows by two panels.
 constexpr int64_t group_of(int64_t tiles) { return tiles == 1 ? kMaxGroup : kManyPanels; }
 
@@ -343,8 +357,13 @@ void multiply(const GemmProblem& problem, const GemmRange& range, std::byte* scr
   const int64_t rows = range.row_end - range.row_begin, k = problem.weight.k;
   const int64_t tiles = (rows + kTileRows - 1) / kTileRows, height = (rows + tiles - 1) / tiles;
   const int64_t turns = (tiles + 1) / 2, group = group_of(tiles);
-  uint16_t* const a = reinterpret_cast<uint16_t*>(scratch);
-  uint16_t* const ring = a + kRowsAtOnce / kTileRows * kRowTileElements;
+  RowsInParts& in_parts = *reinterpret_cast<RowsInParts*>(scratch);
+  const RowsInParts wanted = {keeps_rows(rows, k) ? problem.run : 0, problem.a, range.row_begin, range.row_end};
+  const bool split = wanted.run != 0 && __builtin_memcmp(&in_parts, &wanted, sizeof wanted) == 0;
+  in_parts = wanted;
+  const int64_t next_block = wanted.run != 0 ? tiles * kRowTileElements : 0;
+  uint16_t* a = reinterpret_cast<uint16_t*>(scratch + kHeaderBytes);
+  uint16_t* const ring = a + kRowTiles * kRowTileElements;
   float* const packed = reinterpret_cast<float*>(ring + kRingElements);
   constexpr int64_t kSize = type == FloatType::f32 ? 4 : 2;
   alignas(64) float sums[2 * kTileRows * kSumsStride];
@@ -362,8 +381,10 @@ void multiply(const GemmProblem& problem, const GemmRange& range, std::byte* scr
   begin();
   int64_t done = 0;  // steps
   for (Block block = block_at(0, k);; block = block_at(block.k_end, k)) {
-    split_rows(problem.a + range.row_begin * problem.a_stride + block.k_begin, problem.a_stride, rows, height,
-               block.k_end - block.k_begin, a);
+    if (!split) {
+      split_rows(problem.a + range.row_begin * problem.a_stride + block.k_begin, problem.a_stride, rows, height,
+                 block.k_end - block.k_begin, a);
+    }
     for (int64_t panel = range.panel_begin; panel < range.panel_end; panel += group) {
       const int64_t panels = min(group, range.panel_end - panel);
       const void* weights = static_cast<const char*>(problem.panels) + (panel * k + block.k_begin) * kGemmPanel * kSize;
@@ -392,6 +413,7 @@ void multiply(const GemmProblem& problem, const GemmRange& range, std::byte* scr
       done += operands.steps;
     }
     if (block.last) break;
+    a += next_block;
   }
   _tile_release();
 }
@@ -399,11 +421,12 @@ void multiply(const GemmProblem& problem, const GemmRange& range, std::byte* scr
 }  // namespace
 
 int64_t gemm_rows_at_once() { return kRowsAtOnce; }
-int64_t gemm_ranges_per_thread() { return 2; }
+int64_t gemm_ranges_per_thread(int64_t rows, int64_t k) { return keeps_rows(min(rows, kRowsAtOnce), k) ? 8 : 2; }
+bool gemm_in_parts() { return true; }
 int64_t gemm_panels_at_once(int64_t rows) { return group_of((rows + kTileRows - 1) / kTileRows); }
 size_t gemm_scratch_bytes(const GemmProblem& problem) {
-  constexpr int64_t kSplit = kRowsAtOnce / kTileRows * kRowTileElements + kRingElements, kPacked = kMaxGroup * kPackedStride;
-  return kSplit * sizeof(uint16_t) + (problem.panels ? 0 : kPacked * sizeof(float));
+  constexpr int64_t kSplit = kRowTiles * kRowTileElements + kRingElements, kPacked = kMaxGroup * kPackedStride;
+  return kHeaderBytes + kSplit * sizeof(uint16_t) + (problem.panels ? 0 : kPacked * sizeof(float));
 }
 
 void gemm(const GemmProblem& problem, const GemmRange& range, std::byte* scratch) {

@@ -22,6 +22,7 @@ const IsaKernels kKernels = {
     .gemm_scratch_bytes = gemm_scratch_bytes,
     .gemm_rows_at_once = gemm_rows_at_once,
     .gemm_ranges_per_thread = gemm_ranges_per_thread,
+    .gemm_in_parts = gemm_in_parts,
     .gemm_panels_at_once = gemm_panels_at_once,
     .pack_panels = pack_panels,
     .pack_half_panels = pack_half_panels,

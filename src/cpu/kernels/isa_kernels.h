@@ -50,11 +50,11 @@ struct IsaKernels {
   void (*gemm)(const GemmProblem& problem, const GemmRange& range, std::byte* scratch);
   size_t (*gemm_scratch_bytes)(const GemmProblem& problem);
   int64_t (*gemm_rows_at_once)();
-  int64_t (*gemm_ranges_per_thread)();
+  int64_t (*gemm_ranges_per_thread)(int64_t rows, int64_t k);
+  bool (*gemm_in_parts)();
   int64_t (*gemm_panels_at_once)(int64_t rows);
   void (*pack_panels)(const GemmWeight& weight, int64_t panel_begin, int64_t panel_end, int64_t k_begin, int64_t k_end,
                       float* panels, int64_t panel_stride);
-  bool gemm_in_parts = false;  // its sums are those of amx, in other last bits than other sets'
   void (*pack_half_panels)(const GemmWeight& weight, int64_t begin, int64_t end, uint16_t* panels);
   // int8_gemm.h
   void (*int8_gemm)(const Int8GemmProblem& problem, const GemmRange& range, std::byte* scratch);
