@@ -58,9 +58,6 @@ function(bertie_test name)
   if(NOT BERTIE_CUDA)  # tests on a GPU machine are many, and its time is dear
     target_compile_options(${name} PRIVATE -O0)  # compiles in a third of the time; libraries are optimised as ever
   endif()
-  if(CMAKE_BUILD_TYPE STREQUAL "Release")
-    set_target_properties(${name} PROPERTIES UNITY_BUILD ON)  # libraries' files stay by themselves where they are for use
-  endif()
   target_link_libraries(${name} PRIVATE ${ARG_LIBRARIES} GTest::gmock GTest::gtest_main)
   bertie_add_test(${name} COMMAND ${name})
 endfunction()

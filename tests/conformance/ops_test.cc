@@ -37,13 +37,22 @@ void expect_close(const ConformanceCase& c, const OpResult& actual, const OpResu
   EXPECT_LE(std::sqrt(error_squares), c.whole_bound * std::sqrt(squares)) << c.name << ", " << actual.kernel;
 }
 
+// ThreadSanitizer watches threads alone, which all instruction sets run alike.
+std::span<const cpu::Isa> checked_isas() {
+#if defined(__SANITIZE_THREAD__)
+  return cpu::available_isas().last(1);
+#else
+  return cpu::available_isas();
+#endif
+}
+
 // Against the reference, on each instruction set; the same bits on one, two and five threads, and on avx2 as on avx512, but for the
 // products of float32 that amx takes its own way.
 void check_cases(const std::vector<ConformanceCase>& cases) {
   for (const ConformanceCase& c : cases) {
     const OpResult expected = run_op(reference_backend(), c.op);
     std::vector<float> avx2;
-    for (const cpu::Isa& isa : cpu::available_isas()) {
+    for (const cpu::Isa& isa : checked_isas()) {
       const ScopedIsa scoped(isa.name);
       const OpResult actual = run_cpu(c.op);
       if (actual.kernel.empty()) FAIL() << c.name;
@@ -53,7 +62,7 @@ void check_cases(const std::vector<ConformanceCase>& cases) {
         expect_same_bits(fmt::format("{}, {} threads", c.name, threads), run_cpu(c.op, threads).values, actual.values);
       if (isa.name == "avx2") avx2 = actual.values;
       const bool own_sums = isa.kernels->gemm_in_parts() && (c.op.op == "linear" || c.op.op == "matmul");
-      if (isa.vectors == "avx512" && !own_sums) expect_same_bits(c.name + ", avx512 against avx2", actual.values, avx2);
+      if (isa.vectors == "avx512" && !own_sums && !avx2.empty()) expect_same_bits(c.name + ", avx512 against avx2", actual.values, avx2);
       if (testing::Test::HasFatalFailure()) return;
     }
   }
