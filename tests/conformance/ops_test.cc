@@ -62,7 +62,8 @@ void check_cases(const std::vector<ConformanceCase>& cases) {
         expect_same_bits(fmt::format("{}, {} threads", c.name, threads), run_cpu(c.op, threads).values, actual.values);
       if (isa.name == "avx2") avx2 = actual.values;
       const bool own_sums = isa.kernels->gemm_in_parts() && (c.op.op == "linear" || c.op.op == "matmul");
-      if (isa.vectors == "avx512" && !own_sums && !avx2.empty()) expect_same_bits(c.name + ", avx512 against avx2", actual.values, avx2);
+      if (isa.vectors == "avx512" && !own_sums && !avx2.empty())
+        expect_same_bits(c.name + ", avx512 against avx2", actual.values, avx2);
       if (testing::Test::HasFatalFailure()) return;
     }
   }
