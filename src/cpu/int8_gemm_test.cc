@@ -17,7 +17,7 @@
 namespace bertie::cpu {
 namespace {
 
-enum class Values { random, opposite_extremes, equal_extremes, brink };
+enum class Values { random, opposite_extremes, equal_extremes, brink, brink_of_couples };
 
 struct Case {
   int64_t rows, columns, k;
@@ -50,13 +50,14 @@ Data make_data(const Case& c) {
   Data data{
       random_bytes(c.rows * c.k, 1), random_bytes(c.columns * c.k, 2), random_floats(static_cast<size_t>(c.rows), 3),
       random_floats(padded, 4),      random_floats(padded, 5),         random_floats(static_cast<size_t>(c.rows * c.columns), 6)};
-  if (c.values == Values::brink) {
-    // a + 128 is 1 or 255; two weights come to 128 in some lines of four k, to 129 and 130 in others.
+  if (c.values == Values::brink || c.values == Values::brink_of_couples) {
+    // a + 128 is 1 or 255; two weights, or four of two lines, come to 128 in some lines of four k, to 129 and more in others.
+    const int most = c.values == Values::brink ? 64 : 32;
     for (int8_t& value : data.a) value = value < 0 ? -127 : 127;
     for (int64_t n = 0; n < c.columns; ++n) {
       for (int64_t i = 0; i < c.k; ++i) {
         int8_t& weight = data.w[static_cast<size_t>(n * c.k + i)];
-        const int magnitude = i / 4 % 3 == 0 && weight % 2 == 0 ? 65 : 64;
+        const int magnitude = i / 4 % 3 == 0 && weight % 2 == 0 ? most + 1 : most;
         weight = static_cast<int8_t>(weight < 0 ? -magnitude : magnitude);
       }
     }
@@ -209,11 +210,12 @@ TEST_P(Int8Gemm, ExtremesAreExact) {
   }
 }
 
-// Where 16 bits just hold the sum of two products with 128 added to one factor, and where they do not.
+// Where 16 bits just hold the sum of two products, or of four, with 128 added to one factor, and where they do not.
 TEST_P(Int8Gemm, PairsAtTheBrinkOfSixteenBitsAreExact) {
   for (const int64_t k : {4, 63, 64, 65, 768, 3000})
     for (const int64_t rows : {1, 11, 12, 13, 25})
-      check(GetParam(), {.rows = rows, .columns = 41, .k = k, .values = Values::brink});
+      for (const Values values : {Values::brink, Values::brink_of_couples})
+        check(GetParam(), {.rows = rows, .columns = 41, .k = k, .values = values});
 }
 
 TEST_P(Int8Gemm, EpiloguesWithoutActivation) {
