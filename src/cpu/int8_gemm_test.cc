@@ -50,15 +50,23 @@ Data make_data(const Case& c) {
   Data data{
       random_bytes(c.rows * c.k, 1), random_bytes(c.columns * c.k, 2), random_floats(static_cast<size_t>(c.rows), 3),
       random_floats(padded, 4),      random_floats(padded, 5),         random_floats(static_cast<size_t>(c.rows * c.columns), 6)};
-  if (c.values == Values::brink || c.values == Values::brink_of_couples) {
-    // a + 128 is 1 or 255; two weights, or four of two lines, come to 128 in some lines of four k, to 129 and more in others.
-    const int most = c.values == Values::brink ? 64 : 32;
+  if (c.values == Values::brink) {
+    // a + 128 is 1 or 255; two weights come to 128 in some lines of four k, to 129 and 130 in others.
     for (int8_t& value : data.a) value = value < 0 ? -127 : 127;
     for (int64_t n = 0; n < c.columns; ++n) {
       for (int64_t i = 0; i < c.k; ++i) {
         int8_t& weight = data.w[static_cast<size_t>(n * c.k + i)];
-        const int magnitude = i / 4 % 3 == 0 && weight % 2 == 0 ? most + 1 : most;
+        const int magnitude = i / 4 % 3 == 0 && weight % 2 == 0 ? 65 : 64;
         weight = static_cast<int8_t>(weight < 0 ? -magnitude : magnitude);
+      }
+    }
+  } else if (c.values == Values::brink_of_couples) {
+    // Two weights of a column come to 64, in every third line to 65: of two lines to 128, or beyond.
+    for (int8_t& value : data.a) value = value < 0 ? -127 : 127;
+    for (int64_t n = 0; n < c.columns; ++n) {
+      for (int64_t i = 0; i < c.k; ++i) {
+        const int magnitude = i % 12 == 0 ? 33 : 32;
+        data.w[static_cast<size_t>(n * c.k + i)] = static_cast<int8_t>(n % 2 == 0 ? magnitude : -magnitude);
       }
     }
   } else if (c.values != Values::random) {
