@@ -38,14 +38,47 @@ BERTIE_INLINE __m256i add_plain(__m256i sum, __m256i x, __m256i w, __m256i ones)
   return sum;
 }
 
+// For two rows of A in turn, whose products need not wait for each other's.
+BERTIE_INLINE void add_plain(__m256i& sum, __m256i& second_sum, __m256i x, __m256i second_x, __m256i w, __m256i ones) {
+  asm("vpmaddubsw %[w], %[x], %[x]\n\tvpmaddubsw %[w], %[second_x], %[second_x]\n\tvpmaddwd %[ones], %[x], %[x]\n\t"
+      "vpmaddwd %[ones], %[second_x], %[second_x]\n\tvpaddd %[x], %[sum], %[sum]\n\tvpaddd %[second_x], %[second_sum], "
+      "%[second_sum]"
+      : [sum] "+&x"(sum), [second_sum] "+&x"(second_sum), [x] "+&x"(x), [second_x] "+&x"(second_x)
+      : [w] "x"(w), [ones] "x"(ones));
+}
+
 // For two lines whose products may be added in 16 bits. Ones come from memory: the registers are full.
 BERTIE_INLINE __m256i add_couple(__m256i sum, __m256i x, __m256i second_x, __m256i w, __m256i second_w) {
   alignas(kHalfLine) static constexpr int16_t kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
   asm("vpmaddubsw %[w], %[x], %[x]\n\tvpmaddubsw %[second_w], %[second_x], %[second_x]\n\tvpaddw %[second_x], %[x], %[x]\n\t"
       "vpmaddwd %[ones], %[x], %[x]\n\tvpaddd %[x], %[sum], %[sum]"
-      : [sum] "+x"(sum), [x] "+x"(x), [second_x] "+x"(second_x)
+      : [sum] "+&x"(sum), [x] "+&x"(x), [second_x] "+&x"(second_x)
       : [w] "x"(w), [second_w] "x"(second_w), [ones] "m"(kOnes));
   return sum;
+}
+
+// The four bytes of each of up to twelve rows, `stride` apart: as two bases and what an address can add to one, so that a row takes no
+// instruction of its own for where it lies.
+struct RowStrides {
+  explicit RowStrides(int64_t stride) : one(stride), three(3 * stride), five(5 * stride) {
+    asm("" : "+r"(three), "+r"(five));  // else they are found again from `one`, row by row
+  }
+  int64_t one, three, five;
+};
+struct RowBytes {
+  RowBytes(const std::byte* a, const RowStrides& strides) : first(a), second(a + 2 * strides.three) { asm("" : "+r"(second)); }
+  template <int row>
+  __attribute__((always_inline)) __m256i at(const RowStrides& strides) const {
+    constexpr int own = row % 6;
+    const std::byte* const base = row < 6 ? first : second;
+    return broadcast_four(base + (own == 3 ? strides.three : own == 5 ? strides.five : own * strides.one));
+  }
+  const std::byte *first, *second;
+};
+template <int count, int row = 0, typename Body>
+BERTIE_INLINE void for_each_row(Body body) {
+  body(Form<row>{});
+  if constexpr (row + 1 < count) for_each_row<count, row + 1>(body);
 }
 
 // A's rows: the bytes with 128 added, then the lower and the upper ones of each two in 16 bits, `depth` bytes each.
@@ -63,40 +96,48 @@ using HalfFunction = void (*)(const HalfPanel& h, int32_t* sums);
 
 template <int rows>
 void sum_half(const HalfPanel& h, int32_t* out) {
-  const int64_t stride = h.a_stride, count = h.depth / 4, coupled = h.order[0], plain = h.order[1];
+  const int64_t count = h.depth / 4, coupled = h.order[0], plain = h.order[1];
   const uint16_t* const order = h.order + kCounts;
   const std::byte* ahead = h.ahead;
   __m256i sums[rows];
   const __m256i start = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(h.starts));
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r) sums[r] = start;
+  const RowStrides strides(h.a_stride);
   int64_t i = 0;
   for (; i < coupled; i += 2, ahead += 2 * h.ahead_step) {
     const __m256i w = load_half_line(h.lines + order[i] * kLine), second_w = load_half_line(h.lines + order[i + 1] * kLine);
-    const std::byte *const a = h.a + order[i] * 4, *const second_a = h.a + order[i + 1] * 4;
+    const RowBytes a(h.a + order[i] * 4, strides), second_a(h.a + order[i + 1] * 4, strides);
     prefetch_l2(ahead);
     prefetch_l2(ahead + h.ahead_step);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r)
-      sums[r] = add_couple(sums[r], broadcast_four(a + r * stride), broadcast_four(second_a + r * stride), w, second_w);
+    for_each_row<rows>([&](auto row) __attribute__((always_inline)) {
+      constexpr int r = decltype(row)();
+      sums[r] = add_couple(sums[r], a.at<r>(strides), second_a.at<r>(strides), w, second_w);
+    });
   }
   const __m256i ones = _mm256_set1_epi16(1);
   for (; i < plain; ++i, ahead += h.ahead_step) {
     const __m256i w = load_half_line(h.lines + order[i] * kLine);
-    const std::byte* const a = h.a + order[i] * 4;
+    const RowBytes a(h.a + order[i] * 4, strides);
     prefetch_l2(ahead);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r) sums[r] = add_plain(sums[r], broadcast_four(a + r * stride), w, ones);
+    for_each_row<rows>([&](auto row) __attribute__((always_inline)) {
+      constexpr int r = decltype(row)();
+      if constexpr (r % 2 == 0 && r + 1 < rows) {
+        add_plain(sums[r], sums[r + 1], a.at<r>(strides), a.at<r + 1>(strides), w, ones);
+      } else if constexpr (r % 2 == 0) {
+        sums[r] = add_plain(sums[r], a.at<r>(strides), w, ones);
+      }
+    });
   }
   for (; i < count; ++i, ahead += h.ahead_step) {
     const __m256i bytes = load_half_line(h.lines + order[i] * kLine), low = lower(bytes), high = upper(bytes);
-    const std::byte *const a = h.a + h.depth + order[i] * 4, *const high_a = a + h.depth;
+    const RowBytes low_a(h.a + h.depth + order[i] * 4, strides), high_a(h.a + 2 * h.depth + order[i] * 4, strides);
     prefetch_l2(ahead);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r) {
-      sums[r] = add_product(sums[r], broadcast_four(a + r * stride), low);
-      sums[r] = add_product(sums[r], broadcast_four(high_a + r * stride), high);
-    }
+    for_each_row<rows>([&](auto row) __attribute__((always_inline)) {
+      constexpr int r = decltype(row)();
+      sums[r] = add_product(sums[r], low_a.at<r>(strides), low);
+      sums[r] = add_product(sums[r], high_a.at<r>(strides), high);
+    });
   }
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r) _mm256_store_si256(reinterpret_cast<__m256i*>(out + r * kGemmPanel), sums[r]);
