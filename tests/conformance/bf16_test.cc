@@ -30,7 +30,7 @@ void check(const OpCase& c, int64_t k, const std::string& what) {
   const double bound =
       10 * static_cast<double>(k + 4) * (4 * std::sqrt(static_cast<double>(k)) + 4) * std::numeric_limits<float>::epsilon() / 2 +
       1e-6;
-  for (const cpu::Isa& isa : cpu::available_isas()) {
+  for (const cpu::Isa& isa : checked_isas()) {
     if (!cpu::has_bf16_gemm(*isa.kernels)) continue;
     const ScopedIsa scoped(isa.name);
     std::vector<float> first;
@@ -62,7 +62,7 @@ TEST(Bf16Conformance, OtherLayersAreNotInBf16) {
   std::mt19937 random(8);
   OpCase c = linear_case(random, 3, 40, 20, "none", DType::f32, DType::f32, true);
   c.attributes.erase("precision");
-  for (const cpu::Isa& isa : cpu::available_isas()) {
+  for (const cpu::Isa& isa : checked_isas()) {
     const ScopedIsa scoped(isa.name);
     EXPECT_EQ(run_op(cpu_backend(), c).kernel, fmt::format("cpu_{}_f32_linear", isa.name));
   }

@@ -95,7 +95,7 @@ Result run(const Backend& backend, const OpCase& op_case, int threads = 1) {
 // Calls check(isa's name, result on `threads` threads) on each instruction set.
 template <typename Check>
 void on_each_isa(const OpCase& op_case, Check check) {
-  for (const cpu::Isa& isa : cpu::available_isas()) {
+  for (const cpu::Isa& isa : checked_isas()) {
     const ScopedIsa scoped(isa.name);
     for (int threads : {1, 2, 5}) {
       const Result result = run(cpu_backend(), op_case, threads);
@@ -325,7 +325,7 @@ OpResult run_int8_attention(const Backend& backend, OpCase c, int threads = 1) {
 
 void expect_the_references_bits(const OpCase& c, const std::string& name) {
   const OpResult expected = run_int8_attention(reference_backend(), c);
-  for (const cpu::Isa& isa : cpu::available_isas()) {
+  for (const cpu::Isa& isa : checked_isas()) {
     const ScopedIsa scoped(isa.name);
     for (int threads : {1, 3}) {
       const OpResult result = run_int8_attention(cpu_backend(), c, threads);
@@ -396,7 +396,7 @@ TEST(Int8Conformance, AttentionShowsWhatIsNotFinite) {
           }
         };
         check(run_int8_attention(reference_backend(), c), "reference");
-        for (const cpu::Isa& isa : cpu::available_isas()) {
+        for (const cpu::Isa& isa : checked_isas()) {
           const ScopedIsa scoped(isa.name);
           check(run_int8_attention(cpu_backend(), c), isa.name);
         }

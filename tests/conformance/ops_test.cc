@@ -37,15 +37,6 @@ void expect_close(const ConformanceCase& c, const OpResult& actual, const OpResu
   EXPECT_LE(std::sqrt(error_squares), c.whole_bound * std::sqrt(squares)) << c.name << ", " << actual.kernel;
 }
 
-// ThreadSanitizer watches threads alone, which all instruction sets run alike.
-std::span<const cpu::Isa> checked_isas() {
-#if defined(__SANITIZE_THREAD__)
-  return cpu::available_isas().last(1);
-#else
-  return cpu::available_isas();
-#endif
-}
-
 // Against the reference, on each instruction set; the same bits on one, two and five threads, and on avx2 as on avx512, but for the
 // products of float32 that amx takes its own way.
 void check_cases(const std::vector<ConformanceCase>& cases) {
@@ -133,7 +124,7 @@ TEST(Conformance, TopKOfWhatIsNoNumber) {
   values[98] = 2;
   std::vector<float> large(100, -infinity);
   large[99] = infinity;
-  for (const cpu::Isa& isa : cpu::available_isas()) {
+  for (const cpu::Isa& isa : checked_isas()) {
     const ScopedIsa scoped(isa.name);
     const OpResult result = run_cpu({"top_k_log_sum_exp", {{"k", int64_t{4}}}, {{tensor_of({1, 100}, values)}}, {}, {}});
     EXPECT_EQ(std::vector<float>(result.values.begin() + 4, result.values.begin() + 8), (std::vector<float>{98, 70, 0, 1}));
@@ -144,7 +135,7 @@ TEST(Conformance, TopKOfWhatIsNoNumber) {
 }
 
 TEST(Conformance, AttentionOfASequenceDoesNotDependOnItsNeighbours) {
-  for (const cpu::Isa& isa : cpu::available_isas()) {
+  for (const cpu::Isa& isa : checked_isas()) {
     const ScopedIsa scoped(isa.name);
     for (const bool relative_bias : {false, true}) {
       const AttentionShape shape{
@@ -180,7 +171,7 @@ TEST(Conformance, QueriesOnlyAreAttendedByNone) {
     rows.insert(rows.end(), data, data + length * width);
     led.inputs.push_back({tensor_of({length + 1, width}, rows)});
   }
-  for (const cpu::Isa& isa : cpu::available_isas()) {
+  for (const cpu::Isa& isa : checked_isas()) {
     const ScopedIsa scoped(isa.name);
     const OpResult without = run_cpu(plain), with = run_cpu(led, 2);
     const std::span<const float> values(with.values);
@@ -191,7 +182,7 @@ TEST(Conformance, QueriesOnlyAreAttendedByNone) {
 }
 
 TEST(Conformance, AttentionOfQueryRowsIsThatOfAllRows) {
-  for (const cpu::Isa& isa : cpu::available_isas()) {
+  for (const cpu::Isa& isa : checked_isas()) {
     const ScopedIsa scoped(isa.name);
     AttentionShape shape{.heads = 2, .head_dim = 32, .lengths = {5, 150, 16, 300}};
     ConformanceCase all = attention_case(shape);
@@ -224,7 +215,7 @@ TEST(Conformance, PaddedAttentionIsThatOfThePackedRows) {
     packed.lengths = {static_cast<int64_t>(rows.size()) / width};
     packed.inputs.push_back({tensor_of({packed.lengths[0], width}, rows)});
   }
-  for (const cpu::Isa& isa : cpu::available_isas()) {
+  for (const cpu::Isa& isa : checked_isas()) {
     const ScopedIsa scoped(isa.name);
     const OpResult a = run_cpu(padded), b = run_cpu(packed);
     size_t place = 0;
