@@ -22,7 +22,7 @@ struct GemmPlan {
 struct GemmTiles {
   int64_t rows;                              // of one range
   int64_t (*panels)(int64_t rows_of_range);  // of one tile
-  int64_t (*ranges_per_thread)(int64_t rows, int64_t k) = [](int64_t, int64_t) -> int64_t { return 8; };
+  int64_t (*ranges_per_thread)(int64_t rows, int64_t k) = [](int64_t, int64_t) -> int64_t { return kGemmRangesPerThread; };
 };
 inline GemmTiles gemm_tiles(const IsaKernels& kernels) {
   return {kernels.gemm_rows_at_once(), kernels.gemm_panels_at_once, kernels.gemm_ranges_per_thread};

@@ -32,6 +32,7 @@ class Matmul final : public Kernel {
     const int threads = context.pool.threads();
     const GemmPlan plan = plan_gemm(gemm_tiles(kernels_), rows, columns, depth, matrices >= 4 * threads ? 1 : threads);
     const int64_t each = plan.row_chunks * plan.column_chunks, panels = panel_count(columns);
+    const size_t scratch_bytes = kernels_.gemm_scratch_bytes({});
     context.pool.parallel_for(matrices * each, [&](int64_t task, int worker) {
       const int64_t matrix = task / each, row_chunk = task % plan.row_chunks, column_chunk = task % each / plan.row_chunks;
       GemmProblem problem = {};
@@ -42,7 +43,7 @@ class Matmul final : public Kernel {
       problem.c_stride = columns;
       const GemmRange range = {rows * row_chunk / plan.row_chunks, rows * (row_chunk + 1) / plan.row_chunks,
                                column_chunk * plan.chunk_panels, std::min(panels, (column_chunk + 1) * plan.chunk_panels)};
-      kernels_.gemm(problem, range, context.workspace.data() + kernels_.gemm_scratch_bytes({}) * static_cast<size_t>(worker));
+      kernels_.gemm(problem, range, context.workspace.data() + scratch_bytes * static_cast<size_t>(worker));
     });
   }
 

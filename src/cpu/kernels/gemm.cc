@@ -25,7 +25,6 @@ constexpr int kPanelsByRows[kMaxTileRows + 1] = {0, 2, 1};
 constexpr int kMaxTilePanels = kPanelsByRows[1];
 constexpr int64_t kCacheLine = 64;
 constexpr int64_t kMaxRows = 108;  // of one range
-static_assert(kMaxTilePanels <= kGemmMaxPanels);
 
 struct TileRows {
   const float* a;
@@ -186,7 +185,7 @@ void finish(const GemmProblem& problem, int64_t row, int64_t column, int64_t row
 }  // namespace
 
 int64_t gemm_rows_at_once() { return kMaxRows; }
-int64_t gemm_ranges_per_thread(int64_t, int64_t) { return 8; }
+int64_t gemm_ranges_per_thread(int64_t, int64_t) { return kGemmRangesPerThread; }
 bool gemm_in_parts() { return false; }
 int64_t gemm_panels_at_once(int64_t rows) {
   const int64_t tiles = (rows + kMaxTileRows - 1) / kMaxTileRows;

@@ -18,8 +18,9 @@
 namespace bertie::cpu {
 
 constexpr int64_t kGemmBlockK = 384;
-constexpr int64_t kGemmPanel = 16;     // columns of C, rows of W
-constexpr int64_t kGemmMaxPanels = 8;  // that one tile may take
+constexpr int64_t kGemmPanel = 16;           // columns of C, rows of W
+constexpr int64_t kGemmMaxPanels = 8;        // that one tile may take
+constexpr int64_t kGemmRangesPerThread = 8;  // many, so that the last to finish is not late by much
 
 enum class Activation : uint8_t { none, gelu, gelu_tanh, relu, silu, tanh };
 
@@ -72,8 +73,8 @@ void pack_half_panels(const GemmWeight& weight, int64_t begin, int64_t end, uint
 
 // Rows of one range at most.
 int64_t gemm_rows_at_once();
-// Ranges of a product that a thread gets at most, where rows do not call for more: many, so that the last to finish is not late by much,
-// but few where each would bring the same rows into another form.
+// Ranges of a product that a thread gets at most, where rows do not call for more: kGemmRangesPerThread, but few where each would bring
+// the same rows into another form.
 int64_t gemm_ranges_per_thread(int64_t rows, int64_t k);
 // Whether these are the sums of amx, in other last bits than other sets'.
 bool gemm_in_parts();

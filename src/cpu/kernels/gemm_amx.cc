@@ -233,7 +233,9 @@ void multiply(const GemmProblem& problem, const GemmRange& range, std::byte* scr
 }  // namespace
 
 int64_t gemm_rows_at_once() { return kRowsAtOnce; }
-int64_t gemm_ranges_per_thread(int64_t rows, int64_t k) { return keeps_rows(min(rows, kRowsAtOnce), k) ? 8 : 2; }
+int64_t gemm_ranges_per_thread(int64_t rows, int64_t k) {
+  return keeps_rows(min(rows, kRowsAtOnce), k) ? kGemmRangesPerThread : 2;
+}
 bool gemm_in_parts() { return true; }
 int64_t gemm_panels_at_once(int64_t rows) { return group_of((rows + kTileRows - 1) / kTileRows); }
 size_t gemm_scratch_bytes(const GemmProblem& problem) {

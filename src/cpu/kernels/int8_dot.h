@@ -88,15 +88,15 @@ BERTIE_INLINE IVec16 to_int(Vec16 sums) {
 
 #endif
 
-// Calls body(form) for each form, as a constant.
+// Calls body(value) for each value below `count`, as a constant.
 template <int value>
-struct Form {
+struct Constant {
   constexpr operator int() const { return value; }
 };
-template <int form = 0, typename Body>
-BERTIE_INLINE void for_each_form(Body body) {
-  body(Form<form>{});
-  if constexpr (form + 1 < kForms) for_each_form<form + 1>(body);
+template <int count, int value = 0, typename Body>
+BERTIE_INLINE void for_each_constant(Body body) {
+  body(Constant<value>{});
+  if constexpr (value + 1 < count) for_each_constant<count, value + 1>(body);
 }
 
 BERTIE_INLINE IVec16 broadcast_bits(const std::byte* p) {

@@ -90,7 +90,7 @@ void tile(const TileOperands& t, int32_t* out) {
       const auto line = [&](int p) __attribute__((always_inline)) { return load_line(lines + p * panel_stride + i * kLine); };
       if constexpr (direct) {
         const int64_t place = i / kLinesOfBlock * kForms * kLinesOfBlock + i % kLinesOfBlock;
-        for_each_form([&](auto form) __attribute__((always_inline)) {
+        for_each_constant<kForms>([&](auto form) __attribute__((always_inline)) {
           multiply(
               a + (place + form * kLinesOfBlock) * 4, [&](int p) __attribute__((always_inline)) {
                 const IVec16 w = widen<form>(line(p));
@@ -164,7 +164,7 @@ constexpr TileTable kTiles = make_tiles();
 
 // The forms of one line of A.
 BERTIE_INLINE void widen_line(IVec16 bytes, std::byte* to) {
-  for_each_form([&](auto form) __attribute__((always_inline)) { store_line(to + form * kLine, widen<form>(bytes)); });
+  for_each_constant<kForms>([&](auto form) __attribute__((always_inline)) { store_line(to + form * kLine, widen<form>(bytes)); });
 }
 
 // A's rows are an odd number of cache lines apart, so that they do not compete for the same sets of the first-level cache.

@@ -75,11 +75,6 @@ struct RowBytes {
   }
   const std::byte *first, *second;
 };
-template <int count, int row = 0, typename Body>
-BERTIE_INLINE void for_each_row(Body body) {
-  body(Form<row>{});
-  if constexpr (row + 1 < count) for_each_row<count, row + 1>(body);
-}
 
 // A's rows: the bytes with 128 added, then the lower and the upper ones of each two in 16 bits, `depth` bytes each.
 struct HalfPanel {
@@ -110,7 +105,7 @@ void sum_half(const HalfPanel& h, int32_t* out) {
     const RowBytes a(h.a + order[i] * 4, strides), second_a(h.a + order[i + 1] * 4, strides);
     prefetch_l2(ahead);
     prefetch_l2(ahead + h.ahead_step);
-    for_each_row<rows>([&](auto row) __attribute__((always_inline)) {
+    for_each_constant<rows>([&](auto row) __attribute__((always_inline)) {
       constexpr int r = decltype(row)();
       sums[r] = add_couple(sums[r], a.at<r>(strides), second_a.at<r>(strides), w, second_w);
     });
@@ -120,7 +115,7 @@ void sum_half(const HalfPanel& h, int32_t* out) {
     const __m256i w = load_half_line(h.lines + order[i] * kLine);
     const RowBytes a(h.a + order[i] * 4, strides);
     prefetch_l2(ahead);
-    for_each_row<rows>([&](auto row) __attribute__((always_inline)) {
+    for_each_constant<rows>([&](auto row) __attribute__((always_inline)) {
       constexpr int r = decltype(row)();
       if constexpr (r % 2 == 0 && r + 1 < rows) {
         add_plain(sums[r], sums[r + 1], a.at<r>(strides), a.at<r + 1>(strides), w, ones);
@@ -133,7 +128,7 @@ void sum_half(const HalfPanel& h, int32_t* out) {
     const __m256i bytes = load_half_line(h.lines + order[i] * kLine), low = lower(bytes), high = upper(bytes);
     const RowBytes low_a(h.a + h.depth + order[i] * 4, strides), high_a(h.a + 2 * h.depth + order[i] * 4, strides);
     prefetch_l2(ahead);
-    for_each_row<rows>([&](auto row) __attribute__((always_inline)) {
+    for_each_constant<rows>([&](auto row) __attribute__((always_inline)) {
       constexpr int r = decltype(row)();
       sums[r] = add_product(sums[r], low_a.at<r>(strides), low);
       sums[r] = add_product(sums[r], high_a.at<r>(strides), high);
