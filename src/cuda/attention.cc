@@ -1,9 +1,10 @@
-// attention over packed rows, whole sequences or the query rows that a network input names; over padded rows by any_attention.
+// attention over packed rows, whole sequences or the query rows that a network input names, and over padded rows with a mask of keys.
 #include <numbers>
 
 #include "backend/batch_shape.h"
+#include "cuda/eight_bit_linear.h"
 #include "cuda/kernels/any_attention.h"
-#include "cuda/kernels/int8_attention.h"
+#include "cuda/kernels/eight_bit_attention.h"
 #include "cuda/kernels/quantize_rows.h"
 #include "cuda/kernels/tf32_attention.h"
 #include "cuda/kernels/tile_attention.h"
@@ -154,7 +155,6 @@ PrepareResult prepare_in_floats(const KernelRequest& request, const char* launch
 }
 
 void refuse_what_matrix_units_do_not_take(const AttentionShape& shape) {
-  if (shape.padded) throw Refused{"q, k and v that run padded"};
   if (!tile_attention_takes(static_cast<int>(shape.head_dim)))
     throw Refused{fmt::format("heads of {}: 32, 64 or 128", shape.head_dim)};
 }
@@ -164,21 +164,34 @@ void refuse_what_16_bit_products_do_not_take(const Operands& operands, const Att
   refuse_what_matrix_units_do_not_take(shape);
 }
 
+Preparation prepare_in_eight_bits(Operands& operands, const char* launcher, const char* reason) {
+  AttentionShape shape = shape_of(operands);
+  const double scale = operands.node().real("scale", 1);
+  if (shape.padded) throw Refused{"q, k and v that run padded"};
+  if (!eight_bit_attention_takes(static_cast<int>(shape.head_dim)))
+    throw Refused{fmt::format("heads of {}: multiples of 8 up to {}", shape.head_dim, kEightBitAttentionWidest)};
+  if (!(scale >= 0)) throw Refused{"a scale below 0"};
+  shape.scale = static_cast<float>(scale * std::numbers::log2e);
+  return prepare(operands, shape, launcher, kEightBitAttentionQueries, reason);
+}
+
 }  // namespace
 
 PrepareResult prepare_int8_attention(const KernelRequest& request) {
   return prepare_or_refuse([&] {
     if (request.node.text("precision", "fp32") != "int8") throw Refused{""};
     Operands operands(request, kQuery);
-    AttentionShape shape = shape_of(operands);
-    const double scale = operands.node().real("scale", 1);
-    if (shape.padded) throw Refused{"q, k and v that run padded"};
-    if (!int8_attention_takes(static_cast<int>(shape.head_dim)))
-      throw Refused{fmt::format("heads of {}: multiples of 8 up to {}", shape.head_dim, kInt8AttentionWidest)};
-    if (!(scale >= 0)) throw Refused{"a scale below 0"};
-    shape.scale = static_cast<float>(scale * std::numbers::log2e);
-    return prepare(operands, shape, "int8_attention", kInt8AttentionQueries,
-                   "eight-bit products on matrix units, exact, softmax in f32");
+    return prepare_in_eight_bits(operands, "int8_attention", "eight-bit products on matrix units, exact, softmax in f32");
+  });
+}
+
+PrepareResult prepare_fp8_attention(const KernelRequest& request) {
+  return prepare_or_refuse([&] {
+    if (request.node.text("precision", "fp32") != "fp8") throw Refused{""};
+    Operands operands(request, kQuery);
+    if (operands.device()->capability() < kFp8Capability) throw Refused{"no e4m3 in the device's matrix units"};
+    return prepare_in_eight_bits(operands, "fp8_attention",
+                                 "eight-bit products on matrix units, weights and values in e4m3, softmax in f32");
   });
 }
 
@@ -211,6 +224,7 @@ PrepareResult prepare_wgmma_attention(const KernelRequest& request) {
                            [](const Operands& operands, const AttentionShape& shape) {
                              refuse_what_16_bit_products_do_not_take(operands, shape);
                              refuse_without_wgmma(*operands.device());
+                             if (shape.padded) throw Refused{"q, k and v that run padded"};
                              if (operands.has(kQueryRows)) throw Refused{"few queries a sequence: smaller tiles waste less"};
                            });
 }

@@ -1,4 +1,4 @@
-// Which kernel takes attention on which GPU, and what that in eight bits is launched with, without a GPU.
+// Which kernel takes attention on which GPU, and what that in int8 is launched with, without a GPU.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,12 +15,13 @@ namespace {
 
 using testing::HasSubstr;
 
-std::vector<AnyAttentionParams> launched;  // in eight bits
+std::vector<AnyAttentionParams> launched;  // in int8
 std::vector<ConvertParams> converted;
 
 std::shared_ptr<CudaDevice> device_of(int capability) {
   static const BertieCudaLauncher launchers[] = {
       fake_launcher<AnyAttentionParams>("any_attention"),
+      fake_launcher<AnyAttentionParams>("fp8_attention"),
       fake_launcher<QuantizeRowsParams>("quantize_rows"),
       fake_launcher<AnyAttentionParams>("tf32_attention"),
       fake_launcher<AnyAttentionParams>("tile_attention"),
@@ -94,13 +95,31 @@ TEST(Attention, InEightBitsIsOneKernelsOnEveryGpu) {
   }
 }
 
+TEST(Attention, InFp8IsOneKernelsFromComputeCapability8_9On) {
+  for (const int capability : {89, 90, 100, 120}) {
+    const auto device = device_of(capability);
+    for (const DType dtype : {DType::f32, DType::f16, DType::bf16})
+      for (const int64_t head_dim : {8, 64, 128}) {
+        const Choice choice = choose(device, {.precision = "fp8", .q = dtype, .head_dim = head_dim});
+        EXPECT_EQ(choice.kernel, "cuda_fp8_attention") << choice.refusals;
+        EXPECT_EQ(choice.reason, "eight-bit products on matrix units, weights and values in e4m3, softmax in f32");
+        EXPECT_EQ(choice.step->stored(0, DType::f32), dtype);
+        EXPECT_EQ(choice.step->query_block(), 128);
+      }
+    EXPECT_EQ(choose(device, {.precision = "fp8", .query_rows = true}).kernel, "cuda_fp8_attention");
+  }
+  const std::string others = "no kernel in fp8; no kernel in fp8; no kernel in fp8; no kernel in fp8; ";
+  EXPECT_EQ(choose(device_of(86), {.precision = "fp8"}).refusals, "no e4m3 in the device's matrix units; " + others);
+  EXPECT_EQ(choose(device_of(90), {.precision = "fp8", .padded = true}).refusals, "q, k and v that run padded; " + others);
+}
+
 TEST(Attention, InFloatsIsTheOtherKernels) {
   for (const int capability : {80, 90, 120}) {
     const auto device = device_of(capability);
     EXPECT_EQ(choose(device, {.precision = "fp16"}).kernel, capability == 90 ? "cuda_wgmma_attention" : "cuda_tile_attention");
     EXPECT_EQ(choose(device, {.precision = "bf16", .query_rows = true}).kernel, "cuda_tile_attention");
     EXPECT_EQ(choose(device, {.precision = "fp32"}).kernel, "cuda_any_attention");
-    EXPECT_EQ(choose(device, {.precision = "fp16", .padded = true}).kernel, "cuda_any_attention");
+    EXPECT_EQ(choose(device, {.precision = "fp16", .padded = true}).kernel, "cuda_tile_attention");
   }
 }
 
@@ -117,15 +136,14 @@ TEST(Attention, InTf32IsOnMatrixUnits) {
       }
 }
 
-TEST(Attention, WhatMatrixUnitsDoNotTakeInTf32IsAnyAttentions) {
+TEST(Attention, WhatMatrixUnitsDoNotTakeIsAnyAttentions) {
   const auto device = device_of(90);
   const Choice heads = choose(device, {.precision = "tf32", .q = DType::f32, .head_dim = 40}),
                padded = choose(device, {.precision = "tf32", .q = DType::f32, .padded = true}),
                fp32 = choose(device, {.precision = "fp32", .q = DType::f32});
   EXPECT_EQ(heads.kernel, "cuda_any_attention");
   EXPECT_THAT(heads.refusals, HasSubstr("heads of 40: 32, 64 or 128"));
-  EXPECT_EQ(padded.kernel, "cuda_any_attention");
-  EXPECT_THAT(padded.refusals, HasSubstr("q, k and v that run padded"));
+  EXPECT_EQ(padded.kernel, "cuda_tf32_attention");
   EXPECT_EQ(fp32.kernel, "cuda_any_attention");
   EXPECT_THAT(fp32.refusals, HasSubstr("a precision other than tf32"));
 }

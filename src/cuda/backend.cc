@@ -17,6 +17,7 @@ namespace {
 // Where several take an op they stand in the order in which they are asked.
 constexpr KernelEntry kTable[] = {
     {"attention", "cuda_int8_attention", cuda::prepare_int8_attention},
+    {"attention", "cuda_fp8_attention", cuda::prepare_fp8_attention},
     {"attention", "cuda_wgmma_attention", cuda::prepare_wgmma_attention},
     {"attention", "cuda_tile_attention", cuda::prepare_tile_attention},
     {"attention", "cuda_tf32_attention", cuda::prepare_tf32_attention},

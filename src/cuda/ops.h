@@ -15,6 +15,7 @@ PrepareResult prepare_cublaslt_fp8_linear(const KernelRequest& request);
 PrepareResult prepare_elementwise(const KernelRequest& request);
 PrepareResult prepare_embedding(const KernelRequest& request);
 PrepareResult prepare_expand(const KernelRequest& request);
+PrepareResult prepare_fp8_attention(const KernelRequest& request);
 PrepareResult prepare_gather(const KernelRequest& request);
 PrepareResult prepare_gather_rows(const KernelRequest& request);
 PrepareResult prepare_gelu(const KernelRequest& request);

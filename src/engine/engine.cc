@@ -62,7 +62,7 @@ int64_t smallest_bias(const Network& network) {
 
 // The products' where those are in eight bits, else what its floats are kept in.
 std::string computed_in(const Network& network, const Node& node, std::string floats) {
-  if (node.op == "attention" && node.text("precision", "fp32") == "int8") return "int8";
+  if (is_eight_bit_attention(node)) return node.text("precision");
   if (!is_eight_bit_linear(node) && !is_linear_skip_layer_norm(node)) return floats;
   const DType element = network.value(node.input(kLinearX)).dtype;
   return element == DType::i8 ? "int8" : element == DType::u8 ? "fp8" : std::move(floats);

@@ -33,7 +33,7 @@ void infer_attention(OpContext& context) {
     context.require(bias.size() == 2 && bias[0] == Dim(heads) && bias[1].is_fixed() && bias[1].size % 2 == 1,
                     "relative_bias [H, 2P-1]");
   }
-  context.require_one_of("precision", context.node().text("precision", "fp32"), {"fp32", "tf32", "fp16", "bf16", "int8"});
+  context.require_one_of("precision", context.node().text("precision", "fp32"), {"fp32", "tf32", "fp16", "bf16", "int8", "fp8"});
   SymbolicShape shape = q;
   if (packed_qkv) shape.back() = q.back().size / 3;
   if (context.node().input(kQueryRows) != kNone) {

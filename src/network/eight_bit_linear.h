@@ -21,4 +21,10 @@ OpDescriptor eight_bit_linear_op(std::string_view name, void (*infer)(OpContext&
 
 inline bool is_eight_bit_linear(const Node& node) { return node.op == "int8_linear" || node.op == "fp8_linear"; }
 
+// Whose products are in eight bits.
+inline bool is_eight_bit_attention(const Node& node) {
+  const std::string precision = node.text("precision", "fp32");
+  return node.op == "attention" && (precision == "int8" || precision == "fp8");
+}
+
 }  // namespace bertie

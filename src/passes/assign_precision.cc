@@ -34,7 +34,7 @@ bool held_in_bf16(const Node& node) { return is_linear_in(node, "bf16"); }
 // Why it cannot be computed in `precision`; `named`: it is asked for by name.
 std::string no_layer(const Network& network, const Node& node, const PassOptions& options, const std::string& precision,
                      const std::set<const void*>& tables, bool named) {
-  if (node.op == "attention" && precision == "int8" && named) return "";
+  if (node.op == "attention" && (precision == "int8" || precision == "fp8") && named) return "";
   if (node.op == "int8_linear") return precision == "int8" ? "" : "its weight is held in eight bits";
   if (node.op == "fp8_linear") return precision == "fp8" ? "" : "its weight is held in fp8";
   if (held_in_bf16(node)) return precision == "bf16" ? "" : "its weight is held in bfloat16";

@@ -394,7 +394,7 @@ size_t hold_precisions(Network& network, const PassOptions& options) {
   for (const NodeId id : network.order()) {
     Node& node = network.mutable_node(id);
     const bool bf16 = linear_in(node, "bf16");
-    if (node.op != "attention" || node.text("precision", "fp32") != "int8") node.attributes.erase("precision");
+    if (!is_eight_bit_attention(node)) node.attributes.erase("precision");
     // Beside layers that are held the others stay in float32, also where a run asks otherwise.
     if (held > 0 && node.op == "linear") node.attributes["precision"] = std::string(bf16 ? "bf16" : "fp32");
   }

@@ -50,7 +50,7 @@ inline float attention_weight(float x) { return std::nearbyint(attention_power(x
 
 inline float attention_decay(float x) { return attention_power(x, kAttentionLeastDecay) * (1 / kAttentionWeightOne); }
 
-struct AttentionInt8Row {
+struct AttentionRow {
   std::span<const float> q;  // [D]
   float factor;              // scale log2(e)
   int64_t keys;
@@ -58,7 +58,7 @@ struct AttentionInt8Row {
   const float* bias;   // [keys], or nullptr
 };
 // out [D]; of no keys: zeros.
-void attend_int8(const AttentionInt8Row& row, std::span<int8_t> scratch, float* out);
+void attend_int8(const AttentionRow& row, std::span<int8_t> scratch, float* out);
 // Elements of `scratch`.
 inline size_t attend_int8_scratch(int64_t head_dim) { return 2 * static_cast<size_t>(head_dim); }
 

@@ -1,10 +1,12 @@
-// softmax(scale * q k^T + relative_bias + mask) v, one query row and head at a time; in eight bits as src/quant/attention_int8.h says.
+// softmax(scale * q k^T + relative_bias + mask) v, one query row and head at a time; in eight bits as src/quant/attention_int8.h and
+// attention_fp8.h say.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
 
-#include "quant/attention_int8.h"
+#include "network/eight_bit_linear.h"
+#include "quant/attention_fp8.h"
 #include "reference/kernel.h"
 #include "reference/ops.h"
 #include "reference/row_output.h"
@@ -19,7 +21,9 @@ class Attention final : public Kernel {
   explicit Attention(const KernelRequest& request)
       : heads_(request.node.integer("heads")),
         scale_(request.node.real("scale", 1)),
-        int8_(request.node.text("precision", "fp32") == "int8"),
+        in_eight_bits_(!is_eight_bit_attention(request.node)     ? nullptr
+                       : request.node.text("precision") == "fp8" ? attend_fp8
+                                                                 : attend_int8),
         packed_qkv_(request.node.integer("packed_qkv") != 0),
         head_dim_(request.network.value(request.node.inputs[kQuery]).shape.back().size / heads_ / (packed_qkv_ ? 3 : 1)),
         output_(request) {}
@@ -60,8 +64,8 @@ class Attention final : public Kernel {
       std::byte* floats = context.workspace.data() + static_cast<size_t>(context.pool.threads()) * scratch_bytes(longest);
       output_.write(context, index, floats + static_cast<size_t>(worker) * output_.bytes_per_thread(), [&](float* out) {
         for (int64_t head = 0; head < heads_; ++head) {
-          if (int8_) {
-            attend_in_int8(operands, row, begin, end, head, scratch, out + head * head_dim_);
+          if (in_eight_bits_) {
+            attend_in_eight_bits(operands, row, begin, end, head, scratch, out + head * head_dim_);
           } else {
             double* scores = reinterpret_cast<double*>(scratch);
             attend(operands, row, begin, end, head, scores, scores + longest, out + head * head_dim_);
@@ -85,7 +89,7 @@ class Attention final : public Kernel {
   // In float32 the scores and the weighted sum of values; in eight bits the keys' rows, values and biases, then integers.
   size_t scratch_bytes(int64_t longest) const {
     const auto keys = static_cast<size_t>(longest), width = static_cast<size_t>(head_dim_);
-    if (!int8_) return (keys + width) * sizeof(double);
+    if (!in_eight_bits_) return (keys + width) * sizeof(double);
     return ((keys * (2 * width + 1) + width) * sizeof(float) + attend_int8_scratch(head_dim_) + 7) / 8 * 8;
   }
 
@@ -123,8 +127,8 @@ class Attention final : public Kernel {
     for (int64_t d = 0; d < head_dim_; ++d) out[d] = total == 0 ? 0.0f : static_cast<float>(sum[d] / total);
   }
 
-  void attend_in_int8(const Operands& in, int64_t row, int64_t begin, int64_t end, int64_t head, std::byte* scratch,
-                      float* out) const {
+  void attend_in_eight_bits(const Operands& in, int64_t row, int64_t begin, int64_t end, int64_t head, std::byte* scratch,
+                            float* out) const {
     if (begin == end) {  // where the row of an empty last sequence does not exist
       std::fill_n(out, head_dim_, 0.0f);
       return;
@@ -148,14 +152,14 @@ class Attention final : public Kernel {
       ++keys;
     }
     const std::span<int8_t> integers(reinterpret_cast<int8_t*>(bias + (end - begin)), attend_int8_scratch(head_dim_));
-    attend_int8({std::span<const float>(q, static_cast<size_t>(head_dim_)), static_cast<float>(scale_ * std::numbers::log2e),
-                 keys, k, v, in.relative_bias.data ? bias : nullptr},
-                integers, out);
+    in_eight_bits_({std::span<const float>(q, static_cast<size_t>(head_dim_)), static_cast<float>(scale_ * std::numbers::log2e),
+                    keys, k, v, in.relative_bias.data ? bias : nullptr},
+                   integers, out);
   }
 
   int64_t heads_;
   double scale_;
-  bool int8_;
+  void (*in_eight_bits_)(const AttentionRow& row, std::span<int8_t> scratch, float* out);  // nullptr: in floats
   bool packed_qkv_;
   int64_t head_dim_;
   RowOutput output_;

@@ -254,6 +254,22 @@ std::vector<ConformanceCase> padded_attention_cases() {
       cases.push_back(result);
     }
   }
+  // Edges of tiles of queries and of pieces of keys; every second sequence has no key that counts.
+  for (const int64_t head_dim : {40, 64, 128})
+    for (const int64_t length : {1, 64, 65, 130}) {
+      ConformanceCase result;
+      result.name = fmt::format("attention padded to {}, heads of {}", length, head_dim);
+      auto random = generator(result.name);
+      result.op.op = "attention";
+      result.op.attributes = {{"heads", int64_t{2}}, {"scale", 0.2}};
+      for (int i = 0; i < 3; ++i) result.op.inputs.push_back({random_tensor(random, {2, length, 2 * head_dim})});
+      std::vector<int64_t> keep = random_ids(random, 2 * length, 2);
+      keep[0] = 1;
+      std::fill(keep.begin() + length, keep.end(), 0);
+      result.op.inputs.push_back({indices({2, length}, keep, DType::i64)});
+      result.element_bound = bound(head_dim + 128, 5);
+      cases.push_back(result);
+    }
   return cases;
 }
 

@@ -8,6 +8,7 @@
 #include "network/quantized_output.h"
 #include "quant/fp8.h"
 #include "reference/backend.h"
+#include "tests/conformance/cases.h"
 #include "tests/support/eight_bits.h"
 #include "tests/support/op_runner.h"
 
@@ -64,6 +65,24 @@ Operand quantization(std::mt19937& random, int64_t extent) {
     numbers[i] = i < numbers.size() / 2 ? 5 + 300 * share : 80 * share - 40;
   }
   return {tensor_of({2, extent}, numbers), true};
+}
+
+TEST(Fp8Conformance, AttentionIsNearThatInFloat32) {
+  std::vector<ConformanceCase> cases = attention_cases();
+  for (ConformanceCase& c : padded_attention_cases()) cases.push_back(std::move(c));
+  for (const ConformanceCase& c : cases) {
+    OpCase eight_bits = c.op;
+    eight_bits.attributes["precision"] = std::string("fp8");
+    const OpResult exact = run_op(reference_backend(), c.op), result = run_op(reference_backend(), eight_bits);
+    ASSERT_EQ(result.values.size(), exact.values.size()) << c.name;
+    double error = 0, size = 0;
+    for (size_t i = 0; i < exact.values.size(); ++i) {
+      error += std::pow(static_cast<double>(exact.values[i]) - result.values[i], 2);
+      size += std::pow(static_cast<double>(exact.values[i]), 2);
+    }
+    EXPECT_LE(std::sqrt(error), 0.05 * std::sqrt(size)) << c.name;
+    EXPECT_TRUE(run_op(cpu_backend(), eight_bits).kernel.empty()) << c.name;
+  }
 }
 
 // What the op gives in eight bits, in every mode, is what fp8.h makes of what it gives as floats.

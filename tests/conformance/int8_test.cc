@@ -317,7 +317,6 @@ TEST(Int8Conformance, AttentionQuantisesItsRows) {
   }
 }
 
-// In eight bits; the floats are kept apart by their bits.
 OpResult run_int8_attention(const Backend& backend, OpCase c, int threads = 1) {
   c.attributes["precision"] = std::string("int8");
   return run_op(backend, c, threads);

@@ -400,7 +400,7 @@ TEST_F(CudaFp8, AttentionQuantisesItsRows) {
     expect_own_floats_quantised({"attention", attributes, {{random_tensor(random, {tokens, 3 * heads * head})}}, lengths, {}},
                                 precision);
   };
-  for (const char* precision : {"fp32", "tf32", "fp16"})
+  for (const char* precision : {"fp32", "tf32", "fp16", "fp8"})
     for (const int64_t head : {32, 40, 64})
       for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{}, {1}, {5, 0, 150, 1, 16, 300}, {128, 128, 129}})
         check(3, head, lengths, precision);

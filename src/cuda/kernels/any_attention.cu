@@ -6,7 +6,6 @@
 
 #include "cuda/kernels/attention.cuh"
 #include "cuda/kernels/quantized_rows.cuh"
-#include "cuda/kernels/row_mask.cuh"
 
 namespace bertie::cuda {
 namespace {
@@ -19,18 +18,11 @@ __device__ inline float warp_max(float value) {
   return value;
 }
 
-__device__ inline AttentionTile padded_tile(const AnyAttentionParams& p, int64_t index) {
-  const int64_t blocks = (p.sequence + kAnyAttentionQueries - 1) / kAnyAttentionQueries;
-  const int64_t first = index / blocks * p.sequence, done = index % blocks * kAnyAttentionQueries;
-  return {static_cast<int32_t>(first + done), static_cast<int32_t>(min(p.sequence - done, int64_t{kAnyAttentionQueries})),
-          static_cast<int32_t>(first), static_cast<int32_t>(p.sequence)};
-}
-
 // kColumns: ceil(head_dim / 32).
 template <typename T, int kColumns>
 __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) {
-  if (p.tiles && static_cast<int>(blockIdx.x) >= *p.tile_count) return;
-  const AttentionTile tile = p.tiles ? p.tiles[blockIdx.x] : padded_tile(p, blockIdx.x);
+  if (!has_tile(p)) return;
+  const AttentionTile tile = tile_of_block(p, kAnyAttentionQueries);
   const int head = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32, width = p.head_dim;
   extern __shared__ float memory[];
   float* queries = memory;                               // [kAnyAttentionQueries][width]
@@ -119,8 +111,7 @@ cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
     const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
     if (error != cudaSuccess) return error;
   }
-  const int64_t blocks =
-      p.tiles ? p.tile_capacity : p.sequences * ((p.sequence + kAnyAttentionQueries - 1) / kAnyAttentionQueries);
+  const int64_t blocks = tiles_at_most(p, kAnyAttentionQueries);
   if (blocks == 0) return cudaSuccess;
   kernel<<<dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(p.heads)), kThreads, shared, stream>>>(p);
   return cudaGetLastError();

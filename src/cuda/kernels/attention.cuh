@@ -5,11 +5,26 @@
 
 #include "cuda/kernels/dependent_launch.cuh"
 #include "cuda/kernels/elements.cuh"
+#include "cuda/kernels/row_mask.cuh"
 #include "cuda/kernels/tile_attention.h"
 
 namespace bertie::cuda {
 
 constexpr float kLog2E = 1.4426950408889634f;
+
+inline int64_t tiles_at_most(const AnyAttentionParams& p, int queries) {
+  return p.tiles ? p.tile_capacity : p.sequences * ((p.sequence + queries - 1) / queries);
+}
+
+// Of block blockIdx.x, one of tiles_at_most. Padded rows are cut into tiles of `queries`.
+__device__ inline AttentionTile tile_of_block(const AnyAttentionParams& p, int queries) {
+  if (p.tiles) return p.tiles[blockIdx.x];
+  const int64_t blocks = (p.sequence + queries - 1) / queries;
+  const int64_t first = blockIdx.x / blocks * p.sequence, done = blockIdx.x % blocks * queries;
+  return {static_cast<int32_t>(first + done), static_cast<int32_t>(min(p.sequence - done, int64_t{queries})),
+          static_cast<int32_t>(first), static_cast<int32_t>(p.sequence)};
+}
+__device__ inline bool has_tile(const AnyAttentionParams& p) { return !p.tiles || static_cast<int>(blockIdx.x) < *p.tile_count; }
 
 // Which row of q a tile's query is.
 __device__ inline int64_t query_row(const AnyAttentionParams& p, const AttentionTile& tile, int query) {
@@ -36,12 +51,14 @@ __device__ inline void read4(uint32_t (&r)[4], const void* p) {
                : "memory");
 }
 
-// A block for each tile and head, of whom some may find no tile.
-inline cudaError_t launch_over_tiles(void (*kernel)(AnyAttentionParams), const AnyAttentionParams& p, int threads, int shared,
-                                     cudaStream_t stream) {
+// A block for each tile of at most `queries` and head, of whom some may find no tile.
+inline cudaError_t launch_over_tiles(void (*kernel)(AnyAttentionParams), const AnyAttentionParams& p, int queries, int threads,
+                                     int shared, cudaStream_t stream) {
+  const int64_t tiles = tiles_at_most(p, queries);
+  if (tiles == 0) return cudaSuccess;
   const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
   if (error != cudaSuccess) return error;
-  return launch_dependent(kernel, dim3(static_cast<unsigned>(p.tile_capacity), static_cast<unsigned>(p.heads)), threads,
+  return launch_dependent(kernel, dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(p.heads)), threads,
                           static_cast<size_t>(shared), stream, p);
 }
 

@@ -136,6 +136,11 @@ __device__ inline void attend(const AnyAttentionParams& p, const AttentionTile& 
         if (key >= live) score = -INFINITY;
       });
     }
+    if (p.mask.data) {
+      each_score([&](float& score, int, int, int key) {
+        if (key < live && !counts(p.mask, tile.key_begin + piece * kKeys + key)) score = -INFINITY;
+      });
+    }
     float larger[kTimes][2];
     bool moves = false;
 #pragma unroll
@@ -196,7 +201,7 @@ __device__ inline void attend(const AnyAttentionParams& p, const AttentionTile& 
       total[t][half] += __shfl_xor_sync(0xffffffffu, total[t][half], 2);
       const int query = t * kQueries + own + half * 8;
       if (query >= tile.query_count) continue;
-      const float inverse = tile.key_count > 0 ? 1.0f / total[t][half] : 0.0f;
+      const float inverse = total[t][half] != 0 ? 1.0f / total[t][half] : 0.0f;  // of no keys the result is 0
       const int64_t row = tile.query_begin + query, width = int64_t{p.heads} * D;
 #pragma unroll
       for (int d = 0; d < D / 8; d += 4) {
@@ -214,8 +219,8 @@ __device__ inline void attend(const AnyAttentionParams& p, const AttentionTile& 
 template <int D, int kMostTimes>
 __global__ void __launch_bounds__(kThreads, D == 32 ? 3 : 2) tf32_attention(AnyAttentionParams p) {
   begin_dependent();
-  if (static_cast<int>(blockIdx.x) >= *p.tile_count) return;
-  const AttentionTile tile = p.tiles[blockIdx.x];
+  if (!has_tile(p)) return;
+  const AttentionTile tile = tile_of_block(p, kMostTimes * kQueries);
   extern __shared__ __align__(128) float memory[];
   if constexpr (kMostTimes == 2) {
     if (tile.query_count > kQueries) return attend<D, 2>(p, tile, memory);
@@ -226,7 +231,8 @@ __global__ void __launch_bounds__(kThreads, D == 32 ? 3 : 2) tf32_attention(AnyA
 template <int D>
 cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
   constexpr int kShared = 4 * kKeys * D * 4;
-  return launch_over_tiles(tf32_attention<D, tf32_attention_queries(D) / kQueries>, p, kThreads, kShared, stream);
+  constexpr int kTileQueries = tf32_attention_queries(D);
+  return launch_over_tiles(tf32_attention<D, kTileQueries / kQueries>, p, kTileQueries, kThreads, kShared, stream);
 }
 
 }  // namespace

@@ -35,8 +35,8 @@ __device__ inline void multiply(__nv_bfloat16, float (&c)[4], const uint32_t (&a
 template <typename T, int D>
 __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p) {
   begin_dependent();
-  if (static_cast<int>(blockIdx.x) >= *p.tile_count) return;
-  const AttentionTile tile = p.tiles[blockIdx.x];
+  if (!has_tile(p)) return;
+  const AttentionTile tile = tile_of_block(p, kTileAttentionQueries);
   constexpr int kChunks = D / 8, kPiece = kKeys * D;
   const int head = blockIdx.y, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   extern __shared__ __align__(128) unsigned char memory[];
@@ -102,6 +102,16 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
         scores[n][i] = key < tile.key_count ? score : -INFINITY;
       }
     }
+    if (p.mask.data) {
+#pragma unroll
+      for (int n = 0; n < 8; ++n) {
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const int key = piece * kKeys + n * 8 + lane % 4 * 2 + i;
+          if (key < tile.key_count && !counts(p.mask, tile.key_begin + key)) scores[n][i] = scores[n][i + 2] = -INFINITY;
+        }
+      }
+    }
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       float larger = largest[half];
@@ -145,7 +155,7 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
     total[half] += __shfl_xor_sync(0xffffffffu, total[half], 2);
     const int query = own + half * 8;
     if (query >= tile.query_count) continue;
-    const float inverse = tile.key_count > 0 ? 1.0f / total[half] : 0.0f;
+    const float inverse = total[half] != 0 ? 1.0f / total[half] : 0.0f;  // of no keys the result is 0
     const int64_t row = tile.query_begin + query, width = int64_t{p.heads} * D;
 #pragma unroll
     for (int d = 0; d < D / 8; ++d) {
@@ -164,7 +174,7 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
 template <typename T, int D>
 cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
   constexpr int kShared = (kTileAttentionQueries + 4 * kKeys) * D * 2;
-  return launch_over_tiles(tile_attention<T, D>, p, kThreads, kShared, stream);
+  return launch_over_tiles(tile_attention<T, D>, p, kTileAttentionQueries, kThreads, kShared, stream);
 }
 
 }  // namespace

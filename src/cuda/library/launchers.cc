@@ -7,11 +7,11 @@
 #include "cuda/kernels/cast.h"
 #include "cuda/kernels/cluster_linear.h"
 #include "cuda/kernels/convert.h"
+#include "cuda/kernels/eight_bit_attention.h"
 #include "cuda/kernels/eight_bit_sums.h"
 #include "cuda/kernels/elementwise.h"
 #include "cuda/kernels/gather.h"
 #include "cuda/kernels/gather_rows.h"
-#include "cuda/kernels/int8_attention.h"
 #include "cuda/kernels/linear_layer_norm.h"
 #include "cuda/kernels/normalize.h"
 #include "cuda/kernels/pack_rows.h"
@@ -51,6 +51,7 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<ConvertParams, launch_convert>("convert"),
     launcher<EightBitResultsParams, launch_eight_bit_results>("eight_bit_results"),
     launcher<ElementwiseParams, launch_elementwise>("elementwise"),
+    launcher<AnyAttentionParams, launch_fp8_attention>("fp8_attention"),
     launcher<GatherParams, launch_gather>("gather"),
     launcher<GatherRowsParams, launch_gather_rows>("gather_rows"),
     launcher<AnyAttentionParams, launch_int8_attention>("int8_attention"),

@@ -1,8 +1,10 @@
 // A block takes a tile and a head: 8 warps of 16 queries, and keys in blocks of 128, as the definition has them. Rows of q and k and columns of v
 // become integers in registers, on their way to shared memory: rows in lines that ldmatrix reads without meeting a bank twice; v transposed, keys in
-// the order in which scores leave the matrix units, so that weights go into the next product from the registers that they are in.
-#include "cuda/kernels/int8_attention.h"
+// the order in which scores leave the matrix units, so that weights go into the next product from the registers that they are in. In fp8 columns of v
+// become e4m3 in their place, and weights e4m3 by the special function unit.
+#include "cuda/kernels/eight_bit_attention.h"
 
+#include <cfloat>
 #include <type_traits>
 
 #include "cuda/kernels/attention.cuh"
@@ -13,14 +15,16 @@ namespace bertie::cuda {
 namespace {
 
 constexpr int kWarps = 8, kThreads = kWarps * 32, kKeys = 128;
-static_assert(kInt8AttentionQueries == kWarps * 16 && kInt8AttentionQueries == kKeys, "rows of q are taken as those of k are");
+static_assert(kEightBitAttentionQueries == kWarps * 16 && kEightBitAttentionQueries == kKeys,
+              "rows of q are taken as those of k are");
 // A float in whose low bits integers below 2^22 may be read, and sums begin: less it they are floats, exactly.
 constexpr float kRounder = 0x1.8p23f;
 constexpr int32_t kSumsBegin = 0x4b400000;
-static_assert(int64_t{kKeys} * 255 * 127 < 1 << 22 && kInt8AttentionWidest * 127 * 127 < 1 << 22, "sums stay below it");
+static_assert(int64_t{kKeys} * 255 * 127 < 1 << 22 && kEightBitAttentionWidest * 127 * 127 < 1 << 22, "sums stay below it");
 
 // attention_int8.h's, each operation rounded once.
 constexpr float kWeightOne = 255.0f, kLeastWeight = -12.0f, kLeastDecay = -126.0f;
+constexpr float kFp8WeightOctaves = 8;  // attention_fp8.h's
 __device__ inline float attention_power(float x, float lowest) {
   x = fminf(fmaxf(x, lowest), 0.0f);  // NaN: lowest
   const float shifted = __fadd_rn(x, kRounder), fraction = __fsub_rn(x, __fsub_rn(shifted, kRounder));
@@ -81,11 +85,11 @@ __device__ inline uint32_t larger(uint32_t a, uint32_t b) {
   }
 }
 
-// ---- Floats to integers, as int8.h has it.
+// ---- Floats to integers, as int8.h has it, and to e4m3, as attention_fp8.h.
 
-// Of numbers of which this is the largest magnitude: their scale, or what they are multiplied by.
-__device__ inline float quotient(uint32_t largest, bool scale) {
-  const float x = __uint_as_float(largest), divided = __fdiv_rn(scale ? x : kInt8Largest, scale ? kInt8Largest : x);
+// Of numbers of which this is the largest magnitude, and is to become `limit`: their scale, or what they are multiplied by.
+__device__ inline float quotient(uint32_t largest, bool scale, float limit = kInt8Largest) {
+  const float x = __uint_as_float(largest), divided = __fdiv_rn(scale ? x : limit, scale ? limit : x);
   return largest == 0 ? 0.0f : divided;
 }
 
@@ -201,8 +205,8 @@ struct Shared {
   alignas(16) float inverses[D];
   alignas(16) float column_scales[D];
   int32_t query_columns[kKeys], key_columns[kKeys];  // places in the sequence, for the bias; else not written
-  float largest_scores[kInt8AttentionQueries], totals[kInt8AttentionQueries];  // so far
-  float poison;                                                                // NaN where a key is not finite
+  float largest_scores[kEightBitAttentionQueries], totals[kEightBitAttentionQueries];  // so far
+  float poison;                                                                        // NaN where a key is not finite
 };
 
 // ---- Products.
@@ -212,16 +216,27 @@ struct Shared {
       : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])                                                              \
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
 __device__ inline void multiply(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) { BERTIE_MMA("s8"); }
-__device__ inline void multiply_unsigned(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) { BERTIE_MMA("u8"); }
+__device__ inline void multiply_weights(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) { BERTIE_MMA("u8"); }
 #undef BERTIE_MMA
+__device__ inline void multiply_weights(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if __CUDA_ARCH__ >= 890
+  asm("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+  __trap();  // not launched there
+#endif
+}
 __device__ inline float exact(int32_t sum) { return __fsub_rn(__int_as_float(sum), kRounder); }
+__device__ inline float exact(float sum) { return sum; }
 
 // Blocks of a multiprocessor: what its registers hold.
 template <typename T, int D>
 constexpr int kResident = sizeof(T) == 2 && D <= 64 ? 2 : 1;
 
-template <typename T, int D>
-__global__ void __launch_bounds__(kThreads, kResident<T, D>) int8_attention(AnyAttentionParams p) {
+// kFp8: attention_fp8.h's; else attention_int8.h's.
+template <typename T, int D, bool kFp8>
+__global__ void __launch_bounds__(kThreads, kResident<T, D>) eight_bit_attention(AnyAttentionParams p) {
   begin_dependent();
   if (static_cast<int>(blockIdx.x) >= *p.tile_count) return;
   AttentionTile tile = p.tiles[blockIdx.x];
@@ -244,7 +259,7 @@ __global__ void __launch_bounds__(kThreads, kResident<T, D>) int8_attention(AnyA
       shared.query_columns[threadIdx.x] =
           column_of_row(query_row(p, tile, static_cast<int>(threadIdx.x) < tile.query_count ? threadIdx.x : 0));
     quantize_rows<D>(x, p.head_dim, shared.queries, shared.query_scales, nullptr);
-    if (threadIdx.x < kInt8AttentionQueries) {
+    if (threadIdx.x < kEightBitAttentionQueries) {
       shared.largest_scores[threadIdx.x] = -INFINITY;
       shared.totals[threadIdx.x] = 0;
     }
@@ -302,11 +317,11 @@ __global__ void __launch_bounds__(kThreads, kResident<T, D>) int8_attention(AnyA
       for (int w = 0; w < C::kWarpsUsed; ++w)
         most = larger_magnitude(most, magnitude(load(reinterpret_cast<const T*>(shared.largest[w]) + column)));
       const bool scale = threadIdx.x >= D;
-      const float found = quotient(most, scale);
+      const float found = quotient(most, scale, kFp8 ? kFp8Largest : kInt8Largest);
       if (scale)
         shared.column_scales[column] = not_finite_as_nan(found);
       else
-        shared.inverses[column] = found;
+        shared.inverses[column] = kFp8 ? fminf(found, FLT_MAX) : found;
     }
     __syncthreads();
     if (has_values) {
@@ -319,17 +334,23 @@ __global__ void __launch_bounds__(kThreads, kResident<T, D>) int8_attention(AnyA
         for (int place = 0; place < 4; ++place) widen(values[pass][place], each[place]);
 #pragma unroll
         for (int i = 0; i < 8; ++i) {
-          uint32_t integers[4];
+          uint32_t codes;
+          if constexpr (kFp8) {
+            const auto scaled = [&](int place) { return __fmul_rn(each[place][i], inverses[i]); };
+            codes = pair_of_e4m3(scaled(0), scaled(1)) | pair_of_e4m3(scaled(2), scaled(3)) << 16;
+          } else {
+            uint32_t integers[4];
 #pragma unroll
-          for (int place = 0; place < 4; ++place) integers[place] = integer<T>(each[place][i], inverses[i]);
-          *reinterpret_cast<uint32_t*>(shared.values + value_place(column_of(thread, pass) + i, four / 4) + four % 4 * 4) =
-              four_bytes(integers[0], integers[1], integers[2], integers[3]);
+            for (int place = 0; place < 4; ++place) integers[place] = integer<T>(each[place][i], inverses[i]);
+            codes = four_bytes(integers[0], integers[1], integers[2], integers[3]);
+          }
+          *reinterpret_cast<uint32_t*>(shared.values + value_place(column_of(thread, pass) + i, four / 4) + four % 4 * 4) = codes;
         }
       }
     }
 
-    uint32_t weights[kKeys / 16][2] = {};  // four keys' of each of two queries
-    float decay[2] = {};
+    uint32_t weights[kKeys / 32][4] = {};  // four keys' each, of two queries in turn
+    float decay[2] = {}, totals[2] = {};
     if (works) {
       const uint32_t lane = here(threadIdx.x % 32), part = lane / 8, line = lane % 8;
       uint32_t q[D / 32][4];
@@ -380,23 +401,44 @@ __global__ void __launch_bounds__(kThreads, kResident<T, D>) int8_attention(AnyA
         // Rounded products keep their order when they are multiplied and rounded; of an infinite one and 0 nothing is the largest.
         const float before = shared.largest_scores[own + half * 8],
                     now = fmaxf(before, by == 0 ? 0.0f : __fmul_rn(most[half], by));
-        decay[half] = attention_decay(__fsub_rn(before, now));
+        decay[half] = kFp8 ? power_of_two(before - now) : attention_decay(__fsub_rn(before, now));
         uint32_t sum = 0;
 #pragma unroll
         for (int group = 0; group < kKeys / 16; ++group) {
-          uint32_t each[4];
+          const auto product = [&](int i) { return products[group * 2 + i / 2][half * 2 + i % 2]; };
+          if constexpr (kFp8) {
+            const auto weight = [&](int i) { return power_of_two(fmaf(product(i), by, kFp8WeightOctaves - now)); };
+            weights[group / 2][group % 2 * 2 + half] = pair_of_e4m3(weight(0), weight(1)) | pair_of_e4m3(weight(2), weight(3))
+                                                                                                << 16;
+          } else {
+            uint32_t each[4];
 #pragma unroll
-          for (int i = 0; i < 4; ++i) each[i] = attention_weight(fmaf(products[group * 2 + i / 2][half * 2 + i % 2], by, -now));
-          weights[group][half] = four_bytes(each[0], each[1], each[2], each[3]);
-          sum = __dp4a(weights[group][half], 0x01010101u, sum);
+            for (int i = 0; i < 4; ++i) each[i] = attention_weight(fmaf(product(i), by, -now));
+            weights[group / 2][group % 2 * 2 + half] = four_bytes(each[0], each[1], each[2], each[3]);
+            sum = __dp4a(weights[group / 2][group % 2 * 2 + half], 0x01010101u, sum);
+          }
         }
-        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        if constexpr (!kFp8) {
+          sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+          sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+          totals[half] = static_cast<float>(sum);
+        }
         __syncwarp();
-        if (lane % 4 == 0) {
+        if (lane % 4 == 0) shared.largest_scores[own + half * 8] = now;
+      }
+      if constexpr (kFp8) {  // of the rounded ones, so that they add up to one
+        constexpr uint32_t kOnes = 0x38383838;
+        float sums[4] = {};
+#pragma unroll
+        for (int s = 0; s < kKeys / 32; ++s) multiply_weights(sums, weights[s], kOnes, kOnes);
+        totals[0] = sums[0];
+        totals[1] = sums[2];
+      }
+      if (lane % 4 == 0) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
           float& total = shared.totals[own + half * 8];
-          total = fmaf(total, decay[half], static_cast<float>(sum));
-          shared.largest_scores[own + half * 8] = now;
+          total = fmaf(total, decay[half], totals[half]);
         }
       }
     }
@@ -405,17 +447,15 @@ __global__ void __launch_bounds__(kThreads, kResident<T, D>) int8_attention(AnyA
       const uint32_t lane = here(threadIdx.x % 32), part = lane / 8, line = lane % 8;
 #pragma unroll
       for (int n = 0; n < D / 8; ++n) {
-        int32_t sums[4] = {kSumsBegin, kSumsBegin, kSumsBegin, kSumsBegin};
+        using Sum = std::conditional_t<kFp8, float, int32_t>;
+        constexpr Sum kBegin = kFp8 ? 0 : kSumsBegin;
+        Sum sums[4] = {kBegin, kBegin, kBegin, kBegin};
 #pragma unroll
         for (int s = 0; s < kKeys / 32; s += 2) {
           uint32_t b[4];
           read4(b, shared.values + value_place(n * 8 + line, s * 2 + part));
 #pragma unroll
-          for (int i = 0; i < 2; ++i) {
-            const uint32_t a[4] = {weights[(s + i) * 2][0], weights[(s + i) * 2][1], weights[(s + i) * 2 + 1][0],
-                                   weights[(s + i) * 2 + 1][1]};
-            multiply_unsigned(sums, a, b[i * 2], b[i * 2 + 1]);
-          }
+          for (int i = 0; i < 2; ++i) multiply_weights(sums, weights[s + i], b[i * 2], b[i * 2 + 1]);
         }
         float scales[2];
         load_neighbours(shared.column_scales + n * 8 + lane % 4 * 2, scales);
@@ -453,22 +493,28 @@ __global__ void __launch_bounds__(kThreads, kResident<T, D>) int8_attention(AnyA
   if (p.overflow && bad) atomicMin(p.overflow, p.step);
 }
 
-template <typename T, int D>
+template <typename T, int D, bool kFp8>
 cudaError_t launch(const AnyAttentionParams& p, cudaStream_t stream) {
   constexpr int kShared = sizeof(Shared<T, D>);
-  return launch_over_tiles(int8_attention<T, D>, p, kThreads, kShared, stream);
+  return launch_over_tiles(eight_bit_attention<T, D, kFp8>, p, kEightBitAttentionQueries, kThreads, kShared, stream);
+}
+
+template <typename T, bool kFp8>
+cudaError_t launch_for_heads(const AnyAttentionParams& p, cudaStream_t stream) {
+  if (!p.tiles || !eight_bit_attention_takes(p.head_dim) || !(p.scale >= 0)) return cudaErrorInvalidValue;
+  if (p.head_dim <= 32) return launch<T, 32, kFp8>(p, stream);
+  if (p.head_dim <= 64) return launch<T, 64, kFp8>(p, stream);
+  return launch<T, 128, kFp8>(p, stream);
 }
 
 }  // namespace
 
 cudaError_t launch_int8_attention(const AnyAttentionParams& p, cudaStream_t stream) {
-  if (!p.tiles || !int8_attention_takes(p.head_dim) || !(p.scale >= 0)) return cudaErrorInvalidValue;
-  return with_element(p.element, [&](auto element) {
-    using T = decltype(element);
-    if (p.head_dim <= 32) return launch<T, 32>(p, stream);
-    if (p.head_dim <= 64) return launch<T, 64>(p, stream);
-    return launch<T, 128>(p, stream);
-  });
+  return with_element(p.element, [&](auto element) { return launch_for_heads<decltype(element), false>(p, stream); });
+}
+
+cudaError_t launch_fp8_attention(const AnyAttentionParams& p, cudaStream_t stream) {
+  return with_element(p.element, [&](auto element) { return launch_for_heads<decltype(element), true>(p, stream); });
 }
 
 }  // namespace bertie::cuda
