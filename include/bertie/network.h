@@ -117,6 +117,7 @@ class BERTIE_API Network {
   // Multi-head attention: softmax(scale * q k^T + relative_bias + mask) v, heads side by side in the last axis.
   // q, k, v [batch, sequence, H*D]; mask [batch, sequence] (0: not attended) or kNone;
   // relative_bias [H, 2P-1], entry P-1+(key column - query column), or kNone. -> [batch, sequence, H*D]
+  // What else is added to scores is the op's input `bias` (docs/design/ops.md).
   ValueId add_attention(ValueId q, ValueId k, ValueId v, ValueId mask, ValueId relative_bias, int64_t heads, double scale,
                         std::string name = "");
   // One row a sequence. mode: mean, cls, max, mean_sqrt_length; x [batch, sequence, E]; mask [batch, sequence] or kNone. -> [batch, E]

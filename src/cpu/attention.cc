@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "backend/attention_bias.h"
 #include "cpu/isa.h"
 #include "cpu/operands.h"
 #include "cpu/ops.h"
@@ -12,7 +13,7 @@
 namespace bertie::cpu {
 namespace {
 
-enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows };
+enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows, kBias };
 
 // Whether element `index` of a mask is not zero.
 bool attended(const TensorView& mask, int64_t index) {
@@ -63,10 +64,19 @@ class Attention final : public Kernel {
     problem.head_dim = head_dim_;
     problem.scale = scale_;
     if (output_.floats) problem.out = context.outputs[0].as<float>();
-    const TensorView bias = input(kRelativeBias);
+    const TensorView relative_bias = input(kRelativeBias), bias = input(kBias);
+    if (relative_bias.data) {
+      problem.relative_bias = relative_bias.as<float>();
+      problem.bias_entries = relative_bias.shape[1];
+    }
     if (bias.data) {
-      problem.relative_bias = bias.as<float>();
-      problem.bias_entries = bias.shape[1];
+      const AttentionBiasStrides strides(bias.shape);
+      problem.bias = bias.as<float>();
+      problem.sequence = bias.shape[3];
+      problem.bias_sequence_stride = strides.sequence;
+      problem.bias_head_stride = strides.head;
+      problem.bias_query_stride = strides.query;
+      problem.least_bias = kLeastAttentionBias;
     }
     const TensorView query_rows = input(kQueryRows);
     problem.query_rows = query_rows.as<int32_t>();
@@ -218,7 +228,9 @@ class Attention final : public Kernel {
 
 PrepareResult prepare_attention_kernel(const KernelRequest& request, bool int8) {
   return prepare_or_refuse([&] {
-    if ((request.node.text("precision", "fp32") == "int8") != int8) throw Refused{""};
+    const std::string precision = request.node.text("precision", "fp32");
+    if (precision == "fp8") throw Refused{"no kernel in fp8"};
+    if ((precision == "int8") != int8) throw Refused{""};
     const Operands operands(request);
     operands.require_f32(kQuery, "q");
     if (!request.node.integer("packed_qkv")) {
@@ -226,6 +238,7 @@ PrepareResult prepare_attention_kernel(const KernelRequest& request, bool int8) 
       operands.require_f32(kValue, "v");
     }
     if (operands.has(kRelativeBias)) operands.require_f32(kRelativeBias, "the relative bias");
+    if (operands.has(kBias)) operands.require_f32(kBias, "the bias");
     if (operands.has(kQueryRows) && operands.value(kQueryRows).dtype != DType::i32) throw Refused{"query_rows are not i32"};
     if (operands.has(kMask)) {
       const DType mask = operands.value(kMask).dtype;

@@ -1,6 +1,7 @@
 // attention over packed rows, whole sequences or the query rows that a network input names, and over padded rows with a mask of keys.
 #include <numbers>
 
+#include "backend/attention_bias.h"
 #include "backend/batch_shape.h"
 #include "cuda/eight_bit_linear.h"
 #include "cuda/kernels/any_attention.h"
@@ -17,7 +18,7 @@
 namespace bertie::cuda {
 namespace {
 
-enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows };
+enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows, kBias };
 
 static_assert(sizeof(QueryTile) == sizeof(AttentionTile) && offsetof(QueryTile, key_count) == offsetof(AttentionTile, key_count),
               "kernels read the engine's tiles");
@@ -46,6 +47,7 @@ void want_operands(Operands& operands, const AttentionShape& shape) {
   }
   if (operands.has(kMask)) want_number(operands, kMask, "the mask");
   if (operands.has(kRelativeBias)) operands.want(kRelativeBias, DType::f32, "the relative bias");
+  if (operands.has(kBias)) operands.want(kBias, DType::f32, "the bias");
   if (operands.has(kQueryRows)) {
     if (operands.value(kQueryRows).dtype != DType::i32) throw Refused{"query_rows are not i32"};
     operands.want_as_it_is(kQueryRows);
@@ -100,6 +102,14 @@ class Attention final : public Step {
     }
     params.relative_bias = input(kRelativeBias).as<float>();
     if (params.relative_bias) params.bias_entries = static_cast<int32_t>(input(kRelativeBias).shape[1]);
+    if (const TensorView bias = input(kBias); bias.data) {
+      const AttentionBiasStrides strides(bias.shape);
+      params.bias = bias.as<float>();
+      params.bias_sequence_stride = strides.sequence;
+      params.bias_head_stride = strides.head;
+      params.bias_query_stride = strides.query;
+      params.least_bias = kLeastAttentionBias;
+    }
     params.overflow = overflow(context);
     params.step = batch.step;
     device().launch(launcher_, params, batch.stream);

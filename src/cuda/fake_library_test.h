@@ -74,7 +74,7 @@ inline Choice choose_kernel(const Network& network, ValueId result, const std::s
     if (entry.op != node.op) continue;
     PrepareResult prepared = entry.prepare({network, node, pool, {}, false, device, stored});
     if (const auto* refusal = std::get_if<Refusal>(&prepared)) {
-      choice.refusals += refusal->reason + "; ";
+      if (!refusal->reason.empty()) choice.refusals += refusal->reason + "; ";
       continue;
     }
     auto& preparation = std::get<Preparation>(prepared);

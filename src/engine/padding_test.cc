@@ -316,15 +316,15 @@ TEST_P(PaddingTest, ElementaryOpsBehindTheRowsArePacked) {
   for (const StepInfo& step : engine->steps()) EXPECT_EQ(step.rows, "packed") << step.name;
 }
 
-TEST_P(PaddingTest, AttentionInPiecesRunsPadded) {
-  Hand hand;
+// A layer whose attention is in pieces, its scores changed by an input "far" as `function` has it, and another behind it. Keys whose mask is 0
+// lose all their weight.
+void add_layer_in_pieces(Hand& hand, const std::string& function) {
   Network& n = hand.network;
   const ValueId x = hand.embeddings(hand.positions);
   const auto heads = [&](ValueId value) {
     return n.add_transpose(n.add_reshape(value, std::vector<int64_t>{0, 0, kHeads, kHidden / kHeads}), {0, 2, 1, 3});
   };
   const ValueId scores = n.add_matmul(heads(hand.linear(x)), n.add_transpose(heads(hand.linear(x)), {0, 1, 3, 2}), "scores");
-  // Keys lose weight with their distance, which no pattern knows.
   const ValueId far = n.add_input("far", DType::f32, {1, 1, "sequence", "sequence"});
   const ValueId bias = n.add_elementwise(
       "mul",
@@ -332,15 +332,32 @@ TEST_P(PaddingTest, AttentionInPiecesRunsPadded) {
           "sub", n.add_cast(n.add_node("unsqueeze", {hand.mask, n.add_integers(std::vector<int64_t>{1, 2})}, {})[0], DType::f32),
           hand.scalar(1)),
       hand.scalar(1e4f));
-  const ValueId weights = n.add_softmax(hand.add(hand.add(scores, far), bias), -1, "weights");
-  const ValueId context = n.add_transpose(n.add_matmul(weights, heads(hand.linear(x))), {0, 2, 1, 3});
+  const ValueId weights = n.add_softmax(hand.add(n.add_elementwise(function, scores, far), bias), -1, "weights");
+  const ValueId context = n.add_transpose(n.add_matmul(weights, heads(hand.linear(x)), "context"), {0, 2, 1, 3});
   const ValueId y = hand.norm(hand.add(n.add_reshape(context, std::vector<int64_t>{0, 0, kHidden}), x));
   n.add_output("last_hidden_state", hand.layer(y, "second"));
+}
+
+TEST_P(PaddingTest, AttentionInPiecesRunsPadded) {
+  Hand hand;
+  add_layer_in_pieces(hand, "mul");  // which no pattern knows
   auto given = inputs();
   given.push_back({"far", float_tensor({1, 1, kColumns, kColumns}, 4), {}});
-  check(n, given);
-  const auto steps = rows(n);
+  check(hand.network, given);
+  const auto steps = rows(hand.network);
   EXPECT_EQ(steps.at("weights"), "padded");
+  EXPECT_EQ(steps.at("second"), "packed");
+}
+
+TEST_P(PaddingTest, AttentionWithABiasByQueryAndKeyIsOneStepAndRunsPadded) {
+  Hand hand;
+  add_layer_in_pieces(hand, "add");
+  auto given = inputs();
+  given.push_back({"far", float_tensor({1, 1, kColumns, kColumns}, 4), {}});
+  check(hand.network, given);
+  const auto steps = rows(hand.network);
+  EXPECT_FALSE(steps.contains("weights"));
+  EXPECT_EQ(steps.at("context"), "padded");
   EXPECT_EQ(steps.at("second"), "packed");
 }
 

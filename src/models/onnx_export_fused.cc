@@ -198,7 +198,7 @@ OnnxName relative_bias(OnnxExport& e, ValueId bias, const OnnxName& q) {
 }
 
 std::vector<OnnxName> export_attention(OnnxExport& e) {
-  enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias };
+  enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows, kBias };
   OnnxGraph& g = e.graph;
   if (e.node->integer("packed_qkv") != 0) e.require_opset(13, "q, k and v of one product");
   if (e.rank(kQuery) != 3) e.refuse("packed rows");
@@ -219,6 +219,7 @@ std::vector<OnnxName> export_attention(OnnxExport& e) {
   if (e.has(kRelativeBias)) {
     scores = g.add("Add", {scores, relative_bias(e, e.node->input(kRelativeBias), e.input(kQuery))});
   }
+  if (e.has(kBias)) scores = g.add("Add", {scores, e.input(kBias)});
   if (e.has(kMask)) scores = g.add("Add", {scores, additive_mask(e, e.node->input(kMask))});
   const OnnxName context = g.add("MatMul", {g.softmax("Softmax", scores, -1, 4), by_head(kValue, {0, 2, 1, 3})});
   return {g.reshape(g.transpose(context, {0, 2, 1, 3}), {0, 0, width})};

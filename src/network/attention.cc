@@ -3,7 +3,7 @@
 namespace bertie {
 namespace {
 
-enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows };
+enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows, kBias };
 
 void infer_attention(OpContext& context) {
   const bool packed_qkv = context.node().integer("packed_qkv") != 0;
@@ -33,6 +33,14 @@ void infer_attention(OpContext& context) {
     context.require(bias.size() == 2 && bias[0] == Dim(heads) && bias[1].is_fixed() && bias[1].size % 2 == 1,
                     "relative_bias [H, 2P-1]");
   }
+  if (context.has(kBias)) {
+    context.require_float(kBias);
+    const SymbolicShape& bias = context.shape(kBias);
+    const auto fits = [&](size_t axis, const Dim& extent) { return bias[axis] == Dim(1) || bias[axis] == extent; };
+    context.require(q.size() == 3 && bias.size() == 4 && fits(0, q[0]) && fits(1, Dim(heads)) && fits(2, q[1]) && bias[3] == q[1],
+                    "bias [batch or 1, H or 1, sequence or 1, sequence] beside q of rank 3");
+    context.require(!context.has(kRelativeBias), "one bias");
+  }
   context.require_one_of("precision", context.node().text("precision", "fp32"), {"fp32", "tf32", "fp16", "bf16", "int8", "fp8"});
   SymbolicShape shape = q;
   if (packed_qkv) shape.back() = q.back().size / 3;
@@ -49,7 +57,7 @@ void infer_attention(OpContext& context) {
 const OpDescriptor& attention_op() {
   static const OpDescriptor op{"attention",
                                1,
-                               {"q", "k", "v", "mask", "relative_bias", "query_rows", "quantization"},
+                               {"q", "k", "v", "mask", "relative_bias", "query_rows", "bias", "quantization"},
                                {"heads", "scale", "packed_qkv", "precision", "quantize_output", "quantize_element"},
                                infer_attention};
   return op;

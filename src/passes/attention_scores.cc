@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kLargest = 256;     // nodes of a mask's computation
 constexpr double kTolerance = 2e-5;  // of a weight, which is at most 1: float32 arithmetic on scores up to 10
+constexpr double kNothing = -1e4;    // scores that are replaced by less weigh nothing
 constexpr double kAttended = 1e-9;   // weights below are of keys that are not attended: scores differ by 20 at most
 
 // Ops that compute masks, biases and softmax; not those that read hidden states.
@@ -109,6 +110,75 @@ ValueId ScoreReader::relative_bias(ValueId scores, ValueId logits, int64_t heads
   }
   reason = "something besides a mask and a bias by offset is added to the scores";
   return kNone;
+}
+
+std::optional<ScoreMeaning> ScoreReader::read_with_bias(ValueId scores, ValueId weights, int64_t heads, const Dim& batch,
+                                                        const Dim& sequence) {
+  const Node* softmax = producer(network_, weights);
+  if (!softmax || softmax->op != "softmax" || network_.value(scores).shape.size() != 4) return std::nullopt;
+  if (const int64_t axis = softmax->integer("axis", -1); axis != -1 && axis != 3) return std::nullopt;
+  const auto is_apart = [&](ValueId value) {
+    const Cone cone = cone_of(network_, value, {scores}, kLargest, is_light);
+    return !cone.stopped && cone.roots.empty();
+  };
+  const auto fits = [&](ValueId value, bool whole) {  // whole: of a row's keys each has its own
+    SymbolicShape shape = network_.value(value).shape;
+    if (shape.size() > 4) return false;
+    shape.insert(shape.begin(), 4 - shape.size(), Dim(1));
+    const SymbolicShape most = {batch, Dim(heads), sequence, sequence};
+    for (size_t axis = 0; axis < 4; ++axis) {
+      if (!(shape[axis] == most[axis]) && (!(shape[axis] == Dim(1)) || (whole && axis == 3))) return false;
+    }
+    return true;
+  };
+  // What is added, or what scores are replaced by where they are not chosen.
+  struct Term {
+    ValueId value;
+    double other = 0;
+    int chosen = -1;  // which of the choice's operands the scores are
+  };
+  std::vector<Term> terms;
+  ScoreMeaning meaning;
+  bool any_whole = false;
+  for (ValueId value = softmax->input(0); value != scores;) {
+    const Node* node = producer(network_, value);
+    if (!node) return std::nullopt;
+    if (is_function(node, "elementwise", "add") && meaning.scale == 1) {
+      const size_t other = is_apart(node->input(1)) ? 1 : 0;
+      const ValueId term = node->input(other);
+      if (!is_apart(term) || !fits(term, false) || network_.value(term).dtype != DType::f32) return std::nullopt;
+      any_whole = any_whole || fits(term, true);
+      terms.push_back({term});
+      value = node->input(1 - other);
+    } else if (node->op == "where" && meaning.scale == 1) {
+      const int chosen = scalar(network_, node->input(1)) ? 2 : 1;
+      const auto instead = scalar(network_, node->input(static_cast<size_t>(3 - chosen)));
+      if (!instead || *instead > kNothing || !is_apart(node->input(0)) || !fits(node->input(0), false)) return std::nullopt;
+      any_whole = any_whole || fits(node->input(0), true);
+      terms.push_back({node->input(0), *instead, chosen});
+      value = node->input(static_cast<size_t>(chosen));
+    } else if (is_function(node, "elementwise", "mul") || is_function(node, "elementwise", "div")) {
+      const auto operand = scalar_operand(network_, *node);
+      const bool divides = is_function(node, "elementwise", "div");
+      if (!operand || (divides && (operand->constant_first || operand->constant == 0))) return std::nullopt;
+      meaning.scale *= divides ? 1 / operand->constant : operand->constant;
+      value = operand->x;
+    } else {
+      return std::nullopt;
+    }
+  }
+  if (!any_whole) return std::nullopt;
+  const auto number = [&](float x, Shape shape) { return network_.add_constant("number", Tensor::from_floats(shape, {&x, 1})); };
+  meaning.bias = number(0, Shape{1, 1, 1, 1});
+  for (const Term& term : terms) {
+    ValueId added = term.value;
+    if (term.chosen >= 0) {
+      const ValueId other = number(static_cast<float>(term.other), {}), nothing = number(0, {});
+      added = term.chosen == 1 ? network_.add_where(term.value, nothing, other) : network_.add_where(term.value, other, nothing);
+    }
+    meaning.bias = network_.add_elementwise("add", meaning.bias, added);
+  }
+  return meaning;
 }
 
 std::optional<ScoreMeaning> ScoreReader::read(ValueId scores, ValueId weights, int64_t heads, const Dim& batch,

@@ -14,6 +14,7 @@ struct ScoreMeaning {
   double scale = 1;               // of the raw scores
   ValueId mask = kNone;           // the network's input, or kNone: every key is attended
   ValueId relative_bias = kNone;  // a constant [H, 2P-1], or kNone
+  ValueId bias = kNone;           // what the network adds otherwise, [B or 1, H or 1, S or 1, S], or kNone
 };
 
 class ScoreReader {
@@ -24,6 +25,10 @@ class ScoreReader {
   // Where it is not softmax(scale * scores + bias + mask) over the keys, `reason` says why.
   std::optional<ScoreMeaning> read(ValueId scores, ValueId weights, int64_t heads, const Dim& batch, const Dim& sequence,
                                    std::string& reason);
+  // The same of softmax(scale * scores + bias) over all keys, whatever the bias is made of, by the ops that are there. nullopt: no bias by query
+  // and key, or something else too.
+  std::optional<ScoreMeaning> read_with_bias(ValueId scores, ValueId weights, int64_t heads, const Dim& batch,
+                                             const Dim& sequence);
 
  private:
   ValueId relative_bias(ValueId scores, ValueId logits, int64_t heads, const Dim& batch, const Dim& sequence,

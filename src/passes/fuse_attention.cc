@@ -135,8 +135,6 @@ class Fusion {
         return false;
       }
     }
-    const auto meaning = reader_.read(product.outputs[0], context.input(0), q->heads, shape[0], shape[1], reason);
-    if (!meaning) return false;
     if (v->scale != 1) {
       reason = "the values are scaled";
       return false;
@@ -149,15 +147,21 @@ class Fusion {
         return false;
       }
     }
+    auto meaning = reader_.read(product.outputs[0], context.input(0), q->heads, shape[0], shape[1], reason);
+    if (!meaning) meaning = reader_.read_with_bias(product.outputs[0], context.input(0), q->heads, shape[0], shape[1]);
+    if (!meaning) return false;
     for (size_t i = 0; i < 3; ++i) operands[i] = operand(*sources[i], context.name + std::array{".q", ".k", ".v"}[i]);
     const double scale = exact_scale(meaning->scale * q->scale * k->scale, q->head_dim);
     network_.erase_node(id);
-    const ValueId fused = network_.add_attention(operands[0], operands[1], operands[2], meaning->mask, meaning->relative_bias,
-                                                 q->heads, scale, context.name);
+    const ValueId fused = network_.add_node(
+        "attention", {operands[0], operands[1], operands[2], meaning->mask, meaning->relative_bias, kNone, meaning->bias},
+        {{"heads", q->heads}, {"scale", scale}}, context.name)[0];
     const ValueId split = by_heads(fused, q->heads, q->head_dim, network_.value(context.outputs[0]).shape, context.name);
     log_.matched("{} + {} + {} -> attention heads={} scale={} mask={}{}", product.name, softmax_name, context.name, q->heads,
                  scale, meaning->mask == kNone ? "none" : network_.value(meaning->mask).name,
-                 meaning->relative_bias == kNone ? "" : ", a relative bias");
+                 meaning->relative_bias != kNone ? ", a relative bias"
+                 : meaning->bias != kNone        ? fmt::format(", a bias by query and key, for {}", reason)
+                                                 : "");
     network_.replace_uses(context.outputs[0], split);
     any_ = true;
     return true;

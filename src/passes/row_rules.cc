@@ -104,6 +104,7 @@ RowRule attention_rule(const Network& network, const Node& node, ValueId mask) {
   const ValueId own = node.input(3);
   if (!is_network_mask(network, own, mask))
     return obstacle(own == kNone ? "it attends to padded rows: it has no mask" : "its mask is not the network's");
+  if (node.input(6) != kNone) return obstacle("its bias is by query and key");
   RowRule rule;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const bool inside = node.integer("packed_qkv") != 0;

@@ -17,12 +17,12 @@ double to_e4m3(double x) {
   return std::clamp(std::ldexp(std::nearbyint(std::ldexp(x, 3 - exponent)), exponent - 3), -448.0, 448.0);
 }
 
-struct Problem {
+struct Fp8Problem {
   std::vector<float> q, k, v, bias;
   int64_t keys, head_dim;
   double scale = 0.2;
 
-  Problem(uint32_t seed, int64_t keys, int64_t head_dim, bool with_bias) : keys(keys), head_dim(head_dim) {
+  Fp8Problem(uint32_t seed, int64_t keys, int64_t head_dim, bool with_bias) : keys(keys), head_dim(head_dim) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal;
     const auto fill = [&](std::vector<float>& x, int64_t count) {
@@ -45,7 +45,7 @@ struct Problem {
 };
 
 // The definition in double, with another rounding to e4m3.
-std::vector<double> defined(const Problem& p) {
+std::vector<double> defined(const Fp8Problem& p) {
   const auto width = static_cast<size_t>(p.head_dim);
   const auto integers = [](std::span<const float> x) {
     std::vector<int8_t> values(x.size());
@@ -86,7 +86,7 @@ TEST(AttentionFp8, IsWhatItsDefinitionSays) {
   for (const int64_t keys : {1, 2, 15, 16, 17, 127, 128, 129, 300, 513})
     for (const int64_t head_dim : {1, 7, 32, 64, 100})
       for (const bool bias : {false, true}) {
-        const Problem p(static_cast<uint32_t>(keys * 1000 + head_dim), keys, head_dim, bias);
+        const Fp8Problem p(static_cast<uint32_t>(keys * 1000 + head_dim), keys, head_dim, bias);
         const std::vector<float> found = p.attend();
         const std::vector<double> expected = defined(p);
         double error = 0, size = 0;
@@ -98,11 +98,11 @@ TEST(AttentionFp8, IsWhatItsDefinitionSays) {
       }
 }
 
-TEST(AttentionFp8, NoKeysGiveZeros) { EXPECT_EQ(Problem(4, 0, 5, false).attend(), std::vector<float>(5, 0.0f)); }
+TEST(AttentionFp8, NoKeysGiveZeros) { EXPECT_EQ(Fp8Problem(4, 0, 5, false).attend(), std::vector<float>(5, 0.0f)); }
 
 TEST(AttentionFp8, OfZerosAndTinyValuesIsFinite) {
   for (const float scale : {0.0f, 1e-44f, 1e-36f}) {
-    Problem p(6, 140, 16, false);
+    Fp8Problem p(6, 140, 16, false);
     for (float& value : p.v) value *= scale;
     p.v[3] = 0;  // beside an inverse that would be infinite
     for (const float value : p.attend()) EXPECT_LE(std::fabs(value), 4 * scale);
@@ -111,7 +111,7 @@ TEST(AttentionFp8, OfZerosAndTinyValuesIsFinite) {
 
 TEST(AttentionFp8, WhatIsNotFiniteShows) {
   for (const float bad : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-    Problem value(7, 140, 16, false), key = value;
+    Fp8Problem value(7, 140, 16, false), key = value;
     value.v[5] = key.k[5] = bad;
     const std::vector<float> column = value.attend(), row = key.attend();
     for (size_t d = 0; d < column.size(); ++d) {

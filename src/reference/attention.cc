@@ -1,10 +1,11 @@
-// softmax(scale * q k^T + relative_bias + mask) v, one query row and head at a time; in eight bits as src/quant/attention_int8.h and
+// softmax(scale * q k^T + relative_bias + bias + mask) v, one query row and head at a time; in eight bits as src/quant/attention_int8.h and
 // attention_fp8.h say.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
 
+#include "backend/attention_bias.h"
 #include "network/eight_bit_linear.h"
 #include "quant/attention_fp8.h"
 #include "reference/kernel.h"
@@ -14,7 +15,7 @@
 namespace bertie::reference {
 namespace {
 
-enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows };
+enum Input : size_t { kQuery, kKey, kValue, kMask, kRelativeBias, kQueryRows, kBias };
 
 class Attention final : public Kernel {
  public:
@@ -43,7 +44,8 @@ class Attention final : public Kernel {
                             packed_qkv_ ? q : input(kValue),
                             input(kMask),
                             input(kRelativeBias),
-                            packed ? context.batch.columns : nullptr};
+                            packed ? context.batch.columns : nullptr,
+                            input(kBias)};
     const TensorView query_rows = input(kQueryRows);
     const int32_t* starts = context.batch.cumulative_lengths;
     const int64_t longest = packed ? context.batch.longest : shape[1];
@@ -80,9 +82,19 @@ class Attention final : public Kernel {
     const TensorView& q;
     TensorView k, v, mask, relative_bias;
     const int32_t* columns;
-    double bias(int64_t head, int64_t row_column, int64_t key_column) const {
-      const int64_t entries = relative_bias.shape[1];  // 2P-1, the middle one for a token and itself
-      return number(relative_bias, head * entries + entries / 2 + key_column - row_column);
+    TensorView bias;
+    bool is_biased() const { return relative_bias.data || bias.data; }
+    // `first`: the row of the sequence's first token.
+    double bias_of(int64_t head, int64_t first, int64_t row, int64_t key) const {
+      const auto column = [&](int64_t token) { return columns ? columns[token] : token - first; };
+      if (relative_bias.data) {
+        const int64_t entries = relative_bias.shape[1];  // 2P-1, the middle one for a token and itself
+        return number(relative_bias, head * entries + entries / 2 + column(key) - column(row));
+      }
+      const AttentionBiasStrides strides(bias.shape);
+      const int64_t entry =
+          first / q.shape[1] * strides.sequence + head * strides.head + (row - first) * strides.query + key - first;
+      return std::max(number(bias, entry), double{kLeastAttentionBias});
     }
   };
 
@@ -99,7 +111,6 @@ class Attention final : public Kernel {
     const int64_t width = in.q.shape.back();
     const int64_t key_offset = head * head_dim_ + (packed_qkv_ ? heads_ * head_dim_ : 0);
     const int64_t value_offset = head * head_dim_ + (packed_qkv_ ? 2 * heads_ * head_dim_ : 0);
-    const auto column = [&](int64_t token) { return in.columns ? in.columns[token] : token - begin; };
 
     double largest = -std::numeric_limits<double>::infinity();
     for (int64_t key = begin; key < end; ++key) {
@@ -110,7 +121,7 @@ class Attention final : public Kernel {
           dot += number(in.q, row * width + head * head_dim_ + d) * number(in.k, key * width + key_offset + d);
         }
         score = scale_ * dot;
-        if (in.relative_bias.data) score += in.bias(head, column(row), column(key));
+        if (in.is_biased()) score += in.bias_of(head, begin, row, key);
       }
       scores[key - begin] = score;
       largest = std::max(largest, score);
@@ -136,7 +147,6 @@ class Attention final : public Kernel {
     const int64_t width = in.q.shape.back();
     const int64_t key_offset = head * head_dim_ + (packed_qkv_ ? heads_ * head_dim_ : 0);
     const int64_t value_offset = head * head_dim_ + (packed_qkv_ ? 2 * heads_ * head_dim_ : 0);
-    const auto column = [&](int64_t token) { return in.columns ? in.columns[token] : token - begin; };
     const auto copy = [this](const TensorView& from, int64_t first, float* to) {
       for (int64_t d = 0; d < head_dim_; ++d) to[d] = static_cast<float>(number(from, first + d));
     };
@@ -148,12 +158,12 @@ class Attention final : public Kernel {
       if (!attended(in.mask, key)) continue;
       copy(in.k, key * width + key_offset, k + keys * head_dim_);
       copy(in.v, key * width + value_offset, v + keys * head_dim_);
-      if (in.relative_bias.data) bias[keys] = static_cast<float>(in.bias(head, column(row), column(key)));
+      if (in.is_biased()) bias[keys] = static_cast<float>(in.bias_of(head, begin, row, key));
       ++keys;
     }
     const std::span<int8_t> integers(reinterpret_cast<int8_t*>(bias + (end - begin)), attend_int8_scratch(head_dim_));
     in_eight_bits_({std::span<const float>(q, static_cast<size_t>(head_dim_)), static_cast<float>(scale_ * std::numbers::log2e),
-                    keys, k, v, in.relative_bias.data ? bias : nullptr},
+                    keys, k, v, in.is_biased() ? bias : nullptr},
                    integers, out);
   }
 

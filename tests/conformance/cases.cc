@@ -270,6 +270,30 @@ std::vector<ConformanceCase> padded_attention_cases() {
       result.element_bound = bound(head_dim + 128, 5);
       cases.push_back(result);
     }
+  // A bias by query and key, shared along each axis or not; the second query may attend to no key at all, and weighs them alike.
+  for (const Shape& shape : {Shape{1, 1, 70, 70}, Shape{3, 1, 1, 70}, Shape{1, 2, 70, 70}, Shape{3, 2, 70, 70}})
+    for (const bool masked : {false, true}) {
+      const int64_t batch = 3, length = 70, heads = 2, head_dim = 64;
+      ConformanceCase result;
+      result.name = fmt::format("attention padded, bias {}{}", shape.to_string(), masked ? ", mask" : "");
+      auto random = generator(result.name);
+      result.op.op = "attention";
+      result.op.attributes = {{"heads", heads}, {"scale", 0.2}};
+      result.op.inputs.resize(7);
+      for (size_t i = 0; i < 3; ++i) result.op.inputs[i] = {random_tensor(random, {batch, length, heads * head_dim})};
+      if (masked) result.op.inputs[3] = {indices({batch, length}, random_ids(random, batch * length, 2), DType::i64)};
+      const Tensor normal = random_tensor(random, shape);
+      std::vector<float> values(normal.view().as<float>(), normal.view().as<float>() + shape.elements());
+      for (size_t i = 0; i < values.size(); ++i) {
+        if (random() % 4 == 0) values[i] = -std::numeric_limits<float>::infinity();
+        if (random() % 8 == 0) values[i] = std::numeric_limits<float>::lowest();
+        if (shape[2] > 1 && i / static_cast<size_t>(length) % static_cast<size_t>(length) == 1)
+          values[i] = -std::numeric_limits<float>::infinity();
+      }
+      result.op.inputs[6] = {tensor_of(shape, values)};
+      result.element_bound = bound(head_dim + 128, 5);
+      cases.push_back(result);
+    }
   return cases;
 }
 

@@ -8,6 +8,8 @@
 
 namespace bertie::test {
 
+inline constexpr DType kStored[] = {DType::f32, DType::f16, DType::bf16};
+
 inline bool takes_in_eight_bits(const OpCase& c) {
   const int64_t heads = std::get<int64_t>(c.attributes.at("heads"));
   const bool packed_qkv = c.attributes.contains("packed_qkv");

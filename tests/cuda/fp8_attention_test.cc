@@ -12,8 +12,6 @@
 namespace bertie::test {
 namespace {
 
-constexpr DType kStored[] = {DType::f32, DType::f16, DType::bf16};
-
 class CudaFp8Attention : public GpuTest {
  protected:
   void SetUp() override {

@@ -325,8 +325,6 @@ class CudaInt8Attention : public CudaInt8 {
   }
 };
 
-constexpr DType kStored[] = {DType::f32, DType::f16, DType::bf16};
-
 TEST_F(CudaInt8Attention, HasTheReferencesBits) {
   for (const ConformanceCase& c : attention_cases()) {
     if (!takes_in_eight_bits(c.op)) {

@@ -1,4 +1,4 @@
-// Softmax(scale * q k^T + relative_bias) v of one head over the rows of one sequence, float32.
+// Softmax(scale * q k^T + relative_bias or bias) v of one head over the rows of one sequence, float32.
 //
 // The order of every sum, whatever the batch, the split into tasks, the tile or the number of threads: a score takes one fma a
 // dimension, ascending, from zero. Keys are taken in blocks of kAttentionKeyBlock from the sequence's first; the weights of a block
@@ -21,6 +21,11 @@ struct AttentionProblem {
   float scale;                 // times log2(e): weights are powers of two
   const float* relative_bias;  // [heads, bias_entries], the middle entry for a token and itself; or nullptr
   int64_t bias_entries;
+  // Of padded rows, `sequence` of them each: element (sequence, head, query, key), keys side by side; or nullptr. What is below least_bias
+  // counts as it.
+  const float* bias;
+  int64_t sequence, bias_sequence_stride, bias_head_stride, bias_query_stride;
+  float least_bias;
   const int32_t* columns;     // place of each row in its sequence; nullptr: its distance from the sequence's first key
   const int32_t* query_rows;  // row of each query; nullptr: query i is row i
   const int32_t* key_rows;    // row of each key; nullptr: key i is row i

@@ -427,7 +427,7 @@ void Work::weigh(int64_t query, int64_t rows, int64_t key_count, bool first, flo
     for (int64_t i = 0; i < end; i += 16) maximum = max(maximum, load(row + i));
     largest[r] = reduce_max(maximum);
   }
-  const Vec16 scale = problem.relative_bias ? broadcast(1.0f) : load(query_scales + query);
+  const Vec16 scale = is_biased() ? broadcast(1.0f) : load(query_scales + query);
   const Vec16 before = first ? lowest : load(maxima + query);
   const Vec16 now = max(before, load(largest) * scale);
   const Vec16 decay = power(before - now, -126.0f) * broadcast(1 / 255.0f);

@@ -75,21 +75,22 @@ struct HeadRows {
   template <typename Body>
   void for_biases(int64_t query, int64_t rows, int64_t key, int64_t keys, Body body) const {
     const bool contiguous = !problem.columns && !problem.key_rows;
+    const Vec16 least = broadcast(problem.bias ? problem.least_bias : -__builtin_inff());
     for (int64_t r = 0; r < rows; ++r) {
-      const int64_t middle = head * problem.bias_entries + problem.bias_entries / 2;
-      const float* bias = problem.relative_bias + middle - column(query_row(query + r));
+      const float* bias = biases(query_row(query + r));
       for (int64_t i = 0; i < keys; i += 16) {
         const int64_t count = min(16, keys - i);
         if (contiguous) {
-          body(r, i, load_up_to_16(bias + key + i, count));
+          body(r, i, max(least, load_up_to_16(bias + key + i, count)));
         } else {
           float lanes[16] = {};
           for (int64_t lane = 0; lane < count; ++lane) lanes[lane] = bias[column(key_row(key + i + lane))];
-          body(r, i, load(lanes));
+          body(r, i, max(least, load(lanes)));
         }
       }
     }
   }
+  bool is_biased() const { return problem.relative_bias || problem.bias; }
 
   void write_zeros() const {
     for (int64_t query = 0; query < item.query_count; ++query) {
@@ -99,6 +100,14 @@ struct HeadRows {
   }
 
  private:
+  // From the key in column 0 on.
+  const float* biases(int64_t row) const {
+    if (problem.bias) {
+      return problem.bias + row / problem.sequence * problem.bias_sequence_stride + head * problem.bias_head_stride +
+             row % problem.sequence * problem.bias_query_stride;
+    }
+    return problem.relative_bias + head * problem.bias_entries + problem.bias_entries / 2 - column(row);
+  }
   int64_t column(int64_t row) const { return problem.columns ? problem.columns[row] : row - item.key_begin; }
   const float* row_of(const float* x, int64_t row) const { return x + row * problem.row_stride + head * problem.head_dim; }
 };
@@ -177,7 +186,7 @@ BERTIE_INLINE void attend(Work& work, const AttentionHead& next) {
     for (int64_t t = 0; t < tiles; ++t) {  // tiles differ by one row at most
       const int64_t rows = (item.query_count - query) / (tiles - t);
       work.score(query, rows, keys, fetch);
-      if (work.problem.relative_bias) work.add_bias(query, rows, key, keys);
+      if (work.is_biased()) work.add_bias(query, rows, key, keys);
       work.weigh(query, rows, keys, first, correction);
       float* sums = work.sums + (first && last ? 0 : query * work.width);  // a single block's stay in the first-level cache
       work.add_values(rows, keys, sums, first ? nullptr : correction, fetch);

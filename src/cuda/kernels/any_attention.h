@@ -1,4 +1,4 @@
-// any_attention: softmax(scale * q k^T + relative_bias + mask) v over packed or padded rows, heads side by side in the last axis. Any head width up to 256,
+// any_attention: softmax(scale * q k^T + relative_bias + bias + mask) v over packed or padded rows, heads side by side in the last axis. Any head width up to 256,
 // any element, float32 arithmetic without matrix units: what the faster kernels refuse.
 #pragma once
 
@@ -29,6 +29,10 @@ struct AnyAttentionParams {
   const int32_t* columns;      // place of each row in its sequence, for the bias; nullptr: its row
   const float* relative_bias;  // [heads, bias_entries], entry bias_entries / 2 + (key column - query column); nullptr: none
   int32_t bias_entries;
+  // Of padded rows: element (sequence, head, query, key), keys side by side; nullptr: none. What is below least_bias counts as it.
+  const float* bias;
+  int64_t bias_sequence_stride, bias_head_stride, bias_query_stride;
+  float least_bias;
   int32_t* overflow;  // gets min(*overflow, step) where a result is not finite; nullptr: not looked for
   int32_t step;
 };

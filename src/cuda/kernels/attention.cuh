@@ -37,6 +37,12 @@ __device__ inline float relative_bias(const AnyAttentionParams& p, int head, int
   return p.relative_bias[static_cast<int64_t>(head) * p.bias_entries + p.bias_entries / 2 + distance];
 }
 
+// p.bias, which is there, of a tile's query, from the sequence's first key on.
+__device__ inline const float* bias_row(const AnyAttentionParams& p, const AttentionTile& tile, int head, int query) {
+  return p.bias + tile.key_begin / p.sequence * p.bias_sequence_stride + head * p.bias_head_stride +
+         (tile.query_begin + query - tile.key_begin) * p.bias_query_stride;
+}
+
 // 16 bytes into shared memory, asynchronously; where not live zeros, and nothing is read.
 __device__ inline void copy_chunk(void* to, const void* from, bool live) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(live ? 16 : 0)

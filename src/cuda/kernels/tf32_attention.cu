@@ -131,6 +131,13 @@ __device__ inline void attend(const AnyAttentionParams& p, const AttentionTile& 
           score += relative_bias(p, head, query_row(p, tile, query), tile.key_begin + piece * kKeys + key) * kLog2E;
       });
     }
+    if (p.bias) {
+      each_score([&](float& score, int t, int half, int key) {
+        const int query = t * kQueries + own + half * 8;
+        if (key < live && query < tile.query_count)
+          score += fmaxf(bias_row(p, tile, head, query)[piece * kKeys + key], p.least_bias) * kLog2E;
+      });
+    }
     if (live < kKeys) {
       each_score([&](float& score, int, int, int key) {
         if (key >= live) score = -INFINITY;

@@ -102,6 +102,22 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
         scores[n][i] = key < tile.key_count ? score : -INFINITY;
       }
     }
+    if (p.bias) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int query = own + half * 8;
+        if (query >= tile.query_count) continue;
+        const float* bias = bias_row(p, tile, head, query);
+#pragma unroll
+        for (int n = 0; n < 8; ++n) {
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            const int key = piece * kKeys + n * 8 + lane % 4 * 2 + i;
+            if (key < tile.key_count) scores[n][half * 2 + i] += fmaxf(bias[key], p.least_bias) * kLog2E;
+          }
+        }
+      }
+    }
     if (p.mask.data) {
 #pragma unroll
       for (int n = 0; n < 8; ++n) {
