@@ -90,25 +90,32 @@ TEST(AttentionBias, HoweverItIsSpelled) {
   using P = Pieces;
   expect_one_op("added", [](P& p) { return p.softmax(p.f("add", p.scores, p.by_query_and_key())); });
   expect_one_op("added in front", [](P& p) { return p.softmax(p.f("add", p.by_query_and_key(), p.scores)); });
-  expect_one_op("beside a scale", [](P& p) { return p.softmax(p.f("add", p.f("div", p.scores, p.number(2)), p.by_query_and_key())); });
-  expect_one_op("by head",
-                [](P& p) { return p.softmax(p.f("add", p.scores, p.bias({1, kHeads, "sequence", "sequence"}, {1, kHeads, kColumns, kColumns}))); });
-  expect_one_op("by sequence and head", [](P& p) {
-    return p.softmax(p.f("add", p.scores, p.bias({"batch", kHeads, "sequence", "sequence"}, {kBatch, kHeads, kColumns, kColumns})));
+  expect_one_op("beside a scale",
+                [](P& p) { return p.softmax(p.f("add", p.f("div", p.scores, p.number(2)), p.by_query_and_key())); });
+  expect_one_op("by head", [](P& p) {
+    return p.softmax(p.f("add", p.scores, p.bias({1, kHeads, "sequence", "sequence"}, {1, kHeads, kColumns, kColumns})));
   });
-  expect_one_op("of rank 2",
-                [](P& p) { return p.softmax(p.f("add", p.scores, p.bias({"sequence", "sequence"}, {kColumns, kColumns}))); });
-  expect_one_op("of keys alone",
-                [](P& p) { return p.softmax(p.f("add", p.scores, p.bias({"batch", 1, 1, "sequence"}, {kBatch, 1, 1, kColumns}))); });
+  expect_one_op("by sequence and head", [](P& p) {
+    return p.softmax(
+        p.f("add", p.scores, p.bias({"batch", kHeads, "sequence", "sequence"}, {kBatch, kHeads, kColumns, kColumns})));
+  });
+  expect_one_op("of rank 2", [](P& p) {
+    return p.softmax(p.f("add", p.scores, p.bias({"sequence", "sequence"}, {kColumns, kColumns})));
+  });
+  expect_one_op("of keys alone", [](P& p) {
+    return p.softmax(p.f("add", p.scores, p.bias({"batch", 1, 1, "sequence"}, {kBatch, 1, 1, kColumns})));
+  });
   expect_one_op("two of them", [](P& p) {
     const ValueId of_keys = p.bias({"batch", 1, 1, "sequence"}, {kBatch, 1, 1, kColumns});
     return p.softmax(p.f("add", p.f("add", p.scores, p.by_query_and_key()), of_keys));
   });
   expect_one_op("causal", [](P& p) { return p.softmax(p.network.add_where(p.later(), p.number(-1e9f), p.scores)); });
-  expect_one_op("causal, kept where it is so",
-                [](P& p) { return p.softmax(p.network.add_where(p.network.add_unary("not", p.later()), p.scores, p.number(-1e9f))); });
-  expect_one_op("causal, and added",
-                [](P& p) { return p.softmax(p.network.add_where(p.later(), p.number(-1e9f), p.f("add", p.scores, p.by_query_and_key()))); });
+  expect_one_op("causal, kept where it is so", [](P& p) {
+    return p.softmax(p.network.add_where(p.network.add_unary("not", p.later()), p.scores, p.number(-1e9f)));
+  });
+  expect_one_op("causal, and added", [](P& p) {
+    return p.softmax(p.network.add_where(p.later(), p.number(-1e9f), p.f("add", p.scores, p.by_query_and_key())));
+  });
 }
 
 TEST(AttentionBias, WhatIsNoBiasStaysInPieces) {
@@ -123,7 +130,9 @@ TEST(AttentionBias, WhatIsNoBiasStaysInPieces) {
   check("of the scores", [](P& p) { return p.softmax(p.f("add", p.scores, p.f("mul", p.scores, p.by_query_and_key()))); });
   check("a choice that loses little", [](P& p) { return p.softmax(p.network.add_where(p.later(), p.number(-3), p.scores)); });
   check("over the queries", [](P& p) { return p.network.add_softmax(p.f("add", p.scores, p.by_query_and_key()), -2); });
-  check("of another extent", [](P& p) { return p.softmax(p.f("add", p.scores, p.bias({1, 1, "sequence", 5}, {1, 1, kColumns, kColumns}))); });
+  check("of another extent", [](P& p) {
+    return p.softmax(p.f("add", p.scores, p.bias({1, 1, "sequence", 5}, {1, 1, kColumns, kColumns})));
+  });
 }
 
 }  // namespace

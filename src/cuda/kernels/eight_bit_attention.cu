@@ -407,7 +407,8 @@ __global__ void __launch_bounds__(kThreads, kResident<T, D>) eight_bit_attention
         for (int group = 0; group < kKeys / 16; ++group) {
           const auto product = [&](int i) { return products[group * 2 + i / 2][half * 2 + i % 2]; };
           if constexpr (kFp8) {
-            const auto weight = [&](int i) { return power_of_two(fmaf(product(i), by, kFp8WeightOctaves - now)); };
+            const float factor = by == 0 ? FLT_MIN : by;  // a key that is not there weighs nothing: minus infinity times 0 is NaN
+            const auto weight = [&](int i) { return power_of_two(fmaf(product(i), factor, kFp8WeightOctaves - now)); };
             weights[group / 2][group % 2 * 2 + half] = pair_of_e4m3(weight(0), weight(1)) | pair_of_e4m3(weight(2), weight(3))
                                                                                                 << 16;
           } else {
