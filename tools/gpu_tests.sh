@@ -227,7 +227,7 @@ run_cuda() {
     # wgmma_attention's lanes read a tile's entry, and one arrives for its warp at the barrier that the next entry waits for: racecheck counts that
     # lane alone.
     sanitize racecheck cuda_conformance_test '*.Attention:*RowOps:*Linear' --kernel-regex-exclude kernel_substring=wgmma_attention
-    sanitize racecheck cuda_conformance_test 'CudaInt8Attention*:*Tf32Attention*'
+    sanitize racecheck cuda_conformance_test 'CudaInt8Attention*:CudaFp8Attention*:*Tf32Attention*:*PaddedAttention*'
     sanitize synccheck cuda_conformance_test '*Attention*:*RowOps:*Linear'
     for tool in memcheck synccheck; do sanitize "$tool" cuda_linear_test '*TellsOfOverflow:*TellOfOverflow'; done
     sanitized

@@ -13,7 +13,7 @@
 namespace bertie::cpu::BERTIE_ISA {
 namespace {
 
-constexpr int64_t kMaxTileRows = 12;  // their sums, a half line or its two forms, a broadcast and a constant fill the registers
+constexpr int64_t kMaxTileRows = 11;  // their sums, two half lines, two broadcasts and ones fill the registers
 constexpr int64_t kLine = 64;         // bytes of a panel's line
 constexpr int64_t kHalves = 2;
 constexpr int64_t kHalfColumns = kGemmPanel / kHalves;
@@ -47,17 +47,16 @@ BERTIE_INLINE void add_plain(__m256i& sum, __m256i& second_sum, __m256i x, __m25
       : [w] "x"(w), [ones] "x"(ones));
 }
 
-// For two lines whose products may be added in 16 bits. Ones come from memory: the registers are full.
-BERTIE_INLINE __m256i add_couple(__m256i sum, __m256i x, __m256i second_x, __m256i w, __m256i second_w) {
-  alignas(kHalfLine) static constexpr int16_t kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+// For two lines whose products may be added in 16 bits.
+BERTIE_INLINE __m256i add_couple(__m256i sum, __m256i x, __m256i second_x, __m256i w, __m256i second_w, __m256i ones) {
   asm("vpmaddubsw %[w], %[x], %[x]\n\tvpmaddubsw %[second_w], %[second_x], %[second_x]\n\tvpaddw %[second_x], %[x], %[x]\n\t"
       "vpmaddwd %[ones], %[x], %[x]\n\tvpaddd %[x], %[sum], %[sum]"
       : [sum] "+&x"(sum), [x] "+&x"(x), [second_x] "+&x"(second_x)
-      : [w] "x"(w), [second_w] "x"(second_w), [ones] "m"(kOnes));
+      : [w] "x"(w), [second_w] "x"(second_w), [ones] "x"(ones));
   return sum;
 }
 
-// The four bytes of each of up to twelve rows, `stride` apart: as two bases and what an address can add to one, so that a row takes no
+// The four bytes of each of a tile's rows, `stride` apart: as two bases and what an address can add to one, so that a row takes no
 // instruction of its own for where it lies.
 struct RowStrides {
   explicit RowStrides(int64_t stride) : one(stride), three(3 * stride), five(5 * stride) {
@@ -99,6 +98,7 @@ void sum_half(const HalfPanel& h, int32_t* out) {
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r) sums[r] = start;
   const RowStrides strides(h.a_stride);
+  const __m256i ones = _mm256_set1_epi16(1);
   int64_t i = 0;
   for (; i < coupled; i += 2, ahead += 2 * h.ahead_step) {
     const __m256i w = load_half_line(h.lines + order[i] * kLine), second_w = load_half_line(h.lines + order[i + 1] * kLine);
@@ -107,10 +107,9 @@ void sum_half(const HalfPanel& h, int32_t* out) {
     prefetch_l2(ahead + h.ahead_step);
     for_each_constant<rows>([&](auto row) __attribute__((always_inline)) {
       constexpr int r = decltype(row)();
-      sums[r] = add_couple(sums[r], a.at<r>(strides), second_a.at<r>(strides), w, second_w);
+      sums[r] = add_couple(sums[r], a.at<r>(strides), second_a.at<r>(strides), w, second_w, ones);
     });
   }
-  const __m256i ones = _mm256_set1_epi16(1);
   for (; i < plain; ++i, ahead += h.ahead_step) {
     const __m256i w = load_half_line(h.lines + order[i] * kLine);
     const RowBytes a(h.a + order[i] * 4, strides);
