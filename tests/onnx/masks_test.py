@@ -1,4 +1,4 @@
-"""Attention whose masks and biases go by query and key is one step, and gives what ONNX Runtime gives.
+"""Attention whose masks and biases go by query and key is one step, and gives what ONNX Runtime gives: from the file, from an engine file, exported.
 
 usage: masks_test.py BERTIE
 
@@ -139,18 +139,22 @@ def run(program, mask, work):
     path = work / "model.onnx"
     onnx.save(layer.model, path)
     expected = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, layer.feed)[0]
-    arguments = [program, "run", path, "--output-dir", work / "out"]
+    arguments = ["--output-dir", work / "out"]
     for name, array in layer.feed.items():
         np.save(work / f"{name}.npy", array)
         arguments += ["--input", f"{name}={work / name}.npy"]
-    for device in ("cpu", "reference"):
-        done = subprocess.run([*arguments, "--device", device], capture_output=True, text=True)
+    engine = work / "model.bertie"
+    done = subprocess.run([program, "build", path, "-o", engine], capture_output=True, text=True)
+    if done.returncode:
+        return done.stderr.strip()
+    for source, device in ((path, "cpu"), (path, "reference"), (engine, "cpu")):
+        done = subprocess.run([program, "run", source, *arguments, "--device", device], capture_output=True, text=True)
         if done.returncode:
             return done.stderr.strip()
         actual = np.load(work / "out" / "y.npy").astype(np.float64)
         error = difference(layer, actual, expected)
         if not error <= BOUND:
-            return f"{device}: relative error {error:.2g}"
+            return f"{source.name} on {device}: relative error {error:.2g}"
     described = subprocess.run([program, "inspect", path, "--json"], capture_output=True, text=True, check=True)
     ops = [step["op"] for step in json.loads(described.stdout)["steps"]]
     if ops.count("attention") != 1 or "softmax" in ops:
