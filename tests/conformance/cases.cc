@@ -4,9 +4,12 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
+#include <random>
 
 namespace bertie::test {
 
@@ -295,6 +298,25 @@ std::vector<ConformanceCase> padded_attention_cases() {
       cases.push_back(result);
     }
   return cases;
+}
+
+namespace {
+constexpr int64_t kNanLength = 70, kNanWidth = 64, kNanQuery = 66, kNanKey = 69;
+}  // namespace
+
+NanBiasCase::NanBiasCase() : op{"attention", {{"heads", int64_t{1}}, {"scale", 0.2}}, {}, {}, {}} {
+  std::mt19937 random(3);
+  std::vector<float> bias(kNanLength * kNanLength, 0.0f);
+  bias[kNanQuery * kNanLength + kNanKey] = std::numeric_limits<float>::quiet_NaN();
+  for (int i = 0; i < 3; ++i) op.inputs.push_back({random_tensor(random, {1, kNanLength, kNanWidth})});
+  op.inputs.resize(7);
+  op.inputs[6] = {tensor_of({1, 1, kNanLength, kNanLength}, bias)};
+}
+
+void NanBiasCase::check(const OpResult& result, std::string_view name) const {
+  ASSERT_EQ(result.values.size(), static_cast<size_t>(kNanLength * kNanWidth)) << name << ": " << result.refusal;
+  for (int64_t i = 0; i < kNanLength * kNanWidth; ++i)
+    ASSERT_EQ(std::isnan(result.values[static_cast<size_t>(i)]), i / kNanWidth == kNanQuery) << name << ", " << i;
 }
 
 // Of a padded tensor whose first two extents are the batch's, or 1.

@@ -36,6 +36,12 @@ ConformanceCase attention_case(const AttentionShape& shape);
 
 std::vector<ConformanceCase> attention_cases();
 std::vector<ConformanceCase> padded_attention_cases();
+// Padded attention with a bias that is NaN for one query and key: that query's row is NaN, and no other.
+struct NanBiasCase {
+  NanBiasCase();
+  void check(const OpResult& result, std::string_view name) const;
+  OpCase op;
+};
 std::vector<ConformanceCase> row_op_cases();      // layer norms, embeddings, gather, pool, normalize
 std::vector<ConformanceCase> element_op_cases();  // unary, gelu, elementwise
 std::vector<ConformanceCase> linear_cases();

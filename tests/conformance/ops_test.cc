@@ -62,6 +62,14 @@ void check_cases(const std::vector<ConformanceCase>& cases) {
 
 TEST(Conformance, Attention) { check_cases(attention_cases()); }
 TEST(Conformance, PaddedAttention) { check_cases(padded_attention_cases()); }
+TEST(Conformance, PaddedAttentionShowsABiasThatIsNoNumber) {
+  const NanBiasCase c;
+  c.check(run_op(reference_backend(), c.op), "reference");
+  for (const cpu::Isa& isa : checked_isas()) {
+    const ScopedIsa scoped(isa.name);
+    c.check(run_cpu(c.op), isa.name);
+  }
+}
 TEST(Conformance, RowOps) { check_cases(row_op_cases()); }
 TEST(Conformance, ElementOps) { check_cases(element_op_cases()); }
 TEST(Conformance, Linear) { check_cases(linear_cases()); }

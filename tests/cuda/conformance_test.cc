@@ -88,6 +88,11 @@ TEST_F(CudaConformance, Tf32AttentionAtEdges) {
       }
 }
 TEST_F(CudaConformance, PaddedAttention) { check_cases(padded_attention_cases()); }
+TEST_F(CudaConformance, PaddedAttentionShowsABiasThatIsNoNumber) {
+  const NanBiasCase c;
+  for (const Precision& precision : kPrecisions)
+    c.check(run_device_op(cuda_backend(), device, c.op, precision.name), precision.name);
+}
 TEST_F(CudaConformance, RowOps) { check_cases(row_op_cases()); }
 TEST_F(CudaConformance, ElementOps) { check_cases(element_op_cases()); }
 TEST_F(CudaConformance, Linear) { check_cases(linear_cases()); }

@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreads) any_attention(AnyAttentionParams p) 
         score = 0;
         for (int d = 0; d < width; ++d) score += queries[query * width + d] * keys[lane * (width + 1) + d];
         if (p.relative_bias) score += relative_bias(p, head, query_row(p, tile, query), tile.key_begin + begin + lane);
-        if (p.bias) score += fmaxf(bias_row(p, tile, head, query)[begin + lane], p.least_bias);
+        if (p.bias) score += held_bias(p, bias_row(p, tile, head, query)[begin + lane]);
         if (!counts(p.mask, tile.key_begin + begin + lane)) score = -INFINITY;
       }
       const float larger = fmaxf(largest[i], warp_max(score));

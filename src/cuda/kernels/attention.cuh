@@ -43,6 +43,9 @@ __device__ inline const float* bias_row(const AnyAttentionParams& p, const Atten
          (tile.query_begin + query - tile.key_begin) * p.bias_query_stride;
 }
 
+// Of one of its elements; NaN stays.
+__device__ inline float held_bias(const AnyAttentionParams& p, float bias) { return bias < p.least_bias ? p.least_bias : bias; }
+
 // 16 bytes into shared memory, asynchronously; where not live zeros, and nothing is read.
 __device__ inline void copy_chunk(void* to, const void* from, bool live) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(live ? 16 : 0)

@@ -135,7 +135,7 @@ __device__ inline void attend(const AnyAttentionParams& p, const AttentionTile& 
       each_score([&](float& score, int t, int half, int key) {
         const int query = t * kQueries + own + half * 8;
         if (key < live && query < tile.query_count)
-          score += fmaxf(bias_row(p, tile, head, query)[piece * kKeys + key], p.least_bias) * kLog2E;
+          score += held_bias(p, bias_row(p, tile, head, query)[piece * kKeys + key]) * kLog2E;
       });
     }
     if (live < kKeys) {

@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(kThreads) tile_attention(AnyAttentionParams p)
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
             const int key = piece * kKeys + n * 8 + lane % 4 * 2 + i;
-            if (key < tile.key_count) scores[n][half * 2 + i] += fmaxf(bias[key], p.least_bias) * kLog2E;
+            if (key < tile.key_count) scores[n][half * 2 + i] += held_bias(p, bias[key]) * kLog2E;
           }
         }
       }
