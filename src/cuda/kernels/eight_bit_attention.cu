@@ -291,8 +291,7 @@ __global__ void __launch_bounds__(kThreads, kResident<T, D>) eight_bit_attention
       const int key = kKeys + static_cast<int>(row % kKeys);
       if (key >= left) continue;
       const T* const from = source(row < kKeys ? p.k : p.v, first_key + key);
-#pragma unroll
-      for (uint32_t byte = 0; byte < D * sizeof(T); byte += 128)
+      for (uint32_t byte = 0; byte < p.head_dim * sizeof(T); byte += 128)
         asm volatile("prefetch.global.L1 [%0];" ::"l"(reinterpret_cast<const char*>(from) + byte));
     }
     __syncthreads();  // the block of keys before has been read
