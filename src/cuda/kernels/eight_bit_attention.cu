@@ -286,14 +286,6 @@ __global__ void __launch_bounds__(kThreads, kResident<T, D>) eight_bit_attention
     };
     load_rows<D>(keys, count, p.head_dim, [&](int i) { return source(p.k, first_key + i); });
     if (sizeof(T) == 2 && has_values) load_values();
-    // The next block's rows of k and v, into the first-level cache, which shared memory leaves room in.
-    for (uint32_t row = threadIdx.x; row < 2 * kKeys; row += kThreads) {
-      const int key = kKeys + static_cast<int>(row % kKeys);
-      if (key >= left) continue;
-      const T* const from = source(row < kKeys ? p.k : p.v, first_key + key);
-      for (uint32_t byte = 0; byte < p.head_dim * sizeof(T); byte += 128)
-        asm volatile("prefetch.global.L1 [%0];" ::"l"(reinterpret_cast<const char*>(from) + byte));
-    }
     __syncthreads();  // the block of keys before has been read
     if (p.relative_bias && threadIdx.x < kKeys)
       shared.key_columns[threadIdx.x] = column_of_row(first_key + (static_cast<int>(threadIdx.x) < count ? threadIdx.x : 0));
