@@ -4,11 +4,11 @@
 
 #include <fmt/format.h>
 
-#include "backend/attention_bias.h"
 #include "cpu/isa.h"
 #include "cpu/operands.h"
 #include "cpu/ops.h"
 #include "cpu/quantized_rows.h"
+#include "network/attention_bias.h"
 
 namespace bertie::cpu {
 namespace {

@@ -1,7 +1,7 @@
-// attention over packed rows, whole sequences or the query rows that a network input names, and over padded rows with a mask of keys.
+// attention over packed rows, whole sequences or the query rows that a network input names, and over padded rows with a mask of keys or a
+// bias by query and key.
 #include <numbers>
 
-#include "backend/attention_bias.h"
 #include "backend/batch_shape.h"
 #include "cuda/eight_bit_linear.h"
 #include "cuda/kernels/any_attention.h"
@@ -14,6 +14,7 @@
 #include "cuda/ops.h"
 #include "cuda/quantized_rows.h"
 #include "cuda/step.h"
+#include "network/attention_bias.h"
 
 namespace bertie::cuda {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "models/onnx_fused.h"
 #include "models/onnx_node.h"
+#include "network/attention_bias.h"
 #include "network/op.h"
 
 namespace bertie::models {
@@ -51,14 +52,6 @@ ValueId bias_unless(OnnxNode& node, ValueId condition, float value) {
   return node.make("where", {condition, node.scalar(0), node.scalar(value)});
 }
 
-// Whether the op attention takes it beside rows q [B, S, H D]: [B or 1, H or 1, S or 1, S] of f32.
-bool is_attention_bias(OnnxNode& node, ValueId bias, ValueId q, int64_t heads) {
-  const SymbolicShape &shape = node.shape(bias), &rows = node.shape(q);
-  if (shape.size() != 4 || node.network().value(bias).dtype != DType::f32) return false;
-  const auto fits = [&](size_t axis, const Dim& extent) { return shape[axis] == Dim(1) || shape[axis] == extent; };
-  return fits(0, rows[0]) && fits(1, Dim(heads)) && fits(2, rows[1]) && shape[3] == rows[1];
-}
-
 }  // namespace
 
 // com.microsoft's mask for keys: [batch, sequence] (0: not attended), or one number of leading keys a sequence.
@@ -82,8 +75,11 @@ ValueId head_attention(OnnxNode& node, const HeadAttention& a) {
   const double scale = a.scale != 0 ? a.scale : 1.0 / std::sqrt(static_cast<double>(head_dim));
   const ValueId mask = a.mask == kNone ? kNone : key_mask(node, a.mask, a.k);
   const bool one_shape = node.shape(a.q) == node.shape(a.k) && node.shape(a.q) == node.shape(a.v);
-  const bool fits = mask == kNone || node.shape(mask) == SymbolicShape{node.shape(a.q)[0], node.shape(a.q)[1]};
-  if (one_shape && fits && (a.bias == kNone || is_attention_bias(node, a.bias, a.q, a.heads))) {
+  const SymbolicShape& rows = node.shape(a.q);
+  const bool mask_fits = mask == kNone || node.shape(mask) == SymbolicShape{rows[0], rows[1]};
+  const bool bias_fits = a.bias == kNone || (node.network().value(a.bias).dtype == DType::f32 &&
+                                             is_attention_bias(node.shape(a.bias), rows[0], a.heads, rows[1]));
+  if (one_shape && mask_fits && bias_fits) {
     return node.make("attention", {a.q, a.k, a.v, mask, kNone, kNone, a.bias}, {{"heads", a.heads}, {"scale", scale}});
   }
   std::vector<ValueId> biases;

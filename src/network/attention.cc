@@ -1,3 +1,4 @@
+#include "network/attention_bias.h"
 #include "network/quantized_output.h"
 
 namespace bertie {
@@ -35,9 +36,7 @@ void infer_attention(OpContext& context) {
   }
   if (context.has(kBias)) {
     context.require_float(kBias);
-    const SymbolicShape& bias = context.shape(kBias);
-    const auto fits = [&](size_t axis, const Dim& extent) { return bias[axis] == Dim(1) || bias[axis] == extent; };
-    context.require(q.size() == 3 && bias.size() == 4 && fits(0, q[0]) && fits(1, Dim(heads)) && fits(2, q[1]) && bias[3] == q[1],
+    context.require(q.size() == 3 && is_attention_bias(context.shape(kBias), q[0], heads, q[1]),
                     "bias [batch or 1, H or 1, sequence or 1, sequence] beside q of rank 3");
     context.require(!context.has(kRelativeBias), "one bias");
   }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <random>
 
+#include "network/attention_bias.h"
 #include "passes/match.h"
 #include "passes/pass.h"
 #include "passes/probe.h"
@@ -121,15 +122,14 @@ std::optional<ScoreMeaning> ScoreReader::read_with_bias(ValueId scores, ValueId 
     const Cone cone = cone_of(network_, value, {scores}, kLargest, is_light);
     return !cone.stopped && cone.roots.empty();
   };
-  const auto fits = [&](ValueId value, bool whole) {  // whole: of a row's keys each has its own
+  bool by_key = false;  // whether a term differs from key to key
+  const auto fits = [&](ValueId value) {
     SymbolicShape shape = network_.value(value).shape;
     if (shape.size() > 4) return false;
     shape.insert(shape.begin(), 4 - shape.size(), Dim(1));
-    const SymbolicShape most = {batch, Dim(heads), sequence, sequence};
-    for (size_t axis = 0; axis < 4; ++axis) {
-      if (!(shape[axis] == most[axis]) && (!(shape[axis] == Dim(1)) || (whole && axis == 3))) return false;
-    }
-    return true;
+    by_key = by_key || shape.back() == sequence;
+    if (shape.back() == Dim(1)) shape.back() = sequence;
+    return is_attention_bias(shape, batch, heads, sequence);
   };
   // What is added, or what scores are replaced by where they are not chosen.
   struct Term {
@@ -139,22 +139,19 @@ std::optional<ScoreMeaning> ScoreReader::read_with_bias(ValueId scores, ValueId 
   };
   std::vector<Term> terms;
   ScoreMeaning meaning;
-  bool any_whole = false;
   for (ValueId value = softmax->input(0); value != scores;) {
     const Node* node = producer(network_, value);
     if (!node) return std::nullopt;
     if (is_function(node, "elementwise", "add") && meaning.scale == 1) {
       const size_t other = is_apart(node->input(1)) ? 1 : 0;
       const ValueId term = node->input(other);
-      if (!is_apart(term) || !fits(term, false) || network_.value(term).dtype != DType::f32) return std::nullopt;
-      any_whole = any_whole || fits(term, true);
+      if ((other == 0 && !is_apart(term)) || !fits(term) || network_.value(term).dtype != DType::f32) return std::nullopt;
       terms.push_back({term});
       value = node->input(1 - other);
     } else if (node->op == "where" && meaning.scale == 1) {
       const int chosen = scalar(network_, node->input(1)) ? 2 : 1;
       const auto instead = scalar(network_, node->input(static_cast<size_t>(3 - chosen)));
-      if (!instead || *instead > kNothing || !is_apart(node->input(0)) || !fits(node->input(0), false)) return std::nullopt;
-      any_whole = any_whole || fits(node->input(0), true);
+      if (!instead || *instead > kNothing || !is_apart(node->input(0)) || !fits(node->input(0))) return std::nullopt;
       terms.push_back({node->input(0), *instead, chosen});
       value = node->input(static_cast<size_t>(chosen));
     } else if (is_function(node, "elementwise", "mul") || is_function(node, "elementwise", "div")) {
@@ -167,17 +164,18 @@ std::optional<ScoreMeaning> ScoreReader::read_with_bias(ValueId scores, ValueId 
       return std::nullopt;
     }
   }
-  if (!any_whole) return std::nullopt;
+  if (!by_key) return std::nullopt;
   const auto number = [&](float x, Shape shape) { return network_.add_constant("number", Tensor::from_floats(shape, {&x, 1})); };
-  meaning.bias = number(0, Shape{1, 1, 1, 1});
   for (const Term& term : terms) {
     ValueId added = term.value;
     if (term.chosen >= 0) {
       const ValueId other = number(static_cast<float>(term.other), {}), nothing = number(0, {});
       added = term.chosen == 1 ? network_.add_where(term.value, nothing, other) : network_.add_where(term.value, other, nothing);
     }
-    meaning.bias = network_.add_elementwise("add", meaning.bias, added);
+    meaning.bias = meaning.bias == kNone ? added : network_.add_elementwise("add", meaning.bias, added);
   }
+  if (network_.value(meaning.bias).shape.size() < 4)
+    meaning.bias = network_.add_elementwise("add", meaning.bias, number(0, Shape{1, 1, 1, 1}));
   return meaning;
 }
 

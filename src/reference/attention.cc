@@ -5,7 +5,7 @@
 #include <limits>
 #include <numbers>
 
-#include "backend/attention_bias.h"
+#include "network/attention_bias.h"
 #include "network/eight_bit_linear.h"
 #include "quant/attention_fp8.h"
 #include "reference/kernel.h"

@@ -1,9 +1,15 @@
-// What attention's input `bias` adds to scores, as every backend has it.
+// What attention's input `bias` adds to scores: its shapes, and its numbers as every backend has them.
 #pragma once
 
-#include "bertie/tensor.h"
+#include "bertie/network.h"
 
 namespace bertie {
+
+// Whether a bias of this shape is for scores [batch, heads, sequence, sequence].
+inline bool is_attention_bias(const SymbolicShape& bias, const Dim& batch, int64_t heads, const Dim& sequence) {
+  const auto fits = [&](size_t axis, const Dim& extent) { return bias[axis] == Dim(1) || bias[axis] == extent; };
+  return bias.size() == 4 && fits(0, batch) && fits(1, Dim(heads)) && fits(2, sequence) && bias[3] == sequence;
+}
 
 // What is below counts as this: nothing is left of a score beside it in float32, and keys that have it weigh alike.
 inline constexpr float kLeastAttentionBias = -1e29f;
