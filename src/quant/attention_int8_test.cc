@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <limits>
-#include <numbers>
-#include <random>
 #include <vector>
+
+#include "quant/attention_problem_test.h"
 
 namespace bertie {
 namespace {
@@ -28,44 +28,9 @@ TEST(AttentionInt8, WeightsAreNearPowersOfTwo) {
   EXPECT_EQ(attention_weight(std::numeric_limits<float>::quiet_NaN()), 0);
 }
 
-struct Problem {
-  std::vector<float> q, k, v, bias;
-  int64_t keys, head_dim;
-  double scale;
-
-  Problem(uint32_t seed, int64_t keys, int64_t head_dim, bool with_bias, float spread = 1)
-      : keys(keys), head_dim(head_dim), scale(1 / std::sqrt(static_cast<double>(head_dim))) {
-    std::mt19937 random(seed);
-    std::normal_distribution<float> normal(0, spread);
-    const auto fill = [&](std::vector<float>& x, int64_t count) {
-      x.resize(static_cast<size_t>(count));
-      for (float& value : x) value = normal(random);
-    };
-    fill(q, head_dim);
-    fill(k, keys * head_dim);
-    fill(v, keys * head_dim);
-    if (with_bias) fill(bias, keys);
-  }
-  std::vector<float> attend() const {
-    std::vector<float> out(q.size(), -1.0f);
-    std::vector<int8_t> scratch(attend_int8_scratch(head_dim));
-    attend_int8(
-        {q, static_cast<float>(scale * std::numbers::log2e), keys, k.data(), v.data(), bias.empty() ? nullptr : bias.data()},
-        scratch, out.data());
-    return out;
-  }
-};
-
 // The same integers, all else in double, without blocks but for the columns' scales; and how far a result may be from it.
-void expect_near_exact(const Problem& p) {
+void expect_near_exact(const AttentionRowProblem& p) {
   const auto width = static_cast<size_t>(p.head_dim);
-  const auto dequantised = [](std::span<const float> x) {
-    std::vector<int8_t> values(x.size());
-    const double scale = quantize_int8(x, values.data());
-    std::vector<double> result;
-    for (const int8_t value : values) result.push_back(scale * value);
-    return result;
-  };
   const std::vector<double> q = dequantised(p.q);
   std::vector<double> scores;
   double largest = -std::numeric_limits<double>::infinity();
@@ -78,7 +43,7 @@ void expect_near_exact(const Problem& p) {
   }
   double total = 0;
   for (double& score : scores) total += score = std::exp(score - largest);
-  const std::vector<float> found = p.attend();
+  const std::vector<float> found = p.attend(attend_int8);
   for (size_t d = 0; d < width; ++d) {
     double sum = 0, size = 0;
     for (size_t begin = 0; begin < scores.size(); begin += kAttentionInt8Keys) {
@@ -105,23 +70,25 @@ TEST(AttentionInt8, ResultsAreNearExactArithmetic) {
 }
 
 TEST(AttentionInt8, OneKeyGivesItsOwnValues) {
-  const Problem p(3, 1, 16, false);
-  const std::vector<float> found = p.attend();
+  const AttentionRowProblem p(3, 1, 16, false);
+  const std::vector<float> found = p.attend(attend_int8);
   for (size_t d = 0; d < found.size(); ++d) EXPECT_NEAR(found[d], p.v[d], 1e-6f * std::fabs(p.v[d]));
 }
 
-TEST(AttentionInt8, NoKeysGiveZeros) { EXPECT_EQ(Problem(4, 0, 5, false).attend(), std::vector<float>(5, 0.0f)); }
+TEST(AttentionInt8, NoKeysGiveZeros) {
+  EXPECT_EQ(AttentionRowProblem(4, 0, 5, false).attend(attend_int8), std::vector<float>(5, 0.0f));
+}
 
 TEST(AttentionInt8, ALaterBlockWithLargerScoresOutweighsTheFirst) {
-  Problem p(5, 200, 8, true);
+  AttentionRowProblem p(5, 200, 8, true);
   for (size_t j = 128; j < 200; ++j) p.bias[j] += 200;
-  std::vector<float> found = p.attend();
-  Problem later = p;
+  std::vector<float> found = p.attend(attend_int8);
+  AttentionRowProblem later = p;
   later.k.erase(later.k.begin(), later.k.begin() + 128 * 8);
   later.v.erase(later.v.begin(), later.v.begin() + 128 * 8);
   later.bias.erase(later.bias.begin(), later.bias.begin() + 128);
   later.keys = 72;
-  const std::vector<float> alone = later.attend();
+  const std::vector<float> alone = later.attend(attend_int8);
   for (size_t d = 0; d < 8; ++d) EXPECT_NEAR(found[d], alone[d], 1e-5f);
 }
 

@@ -4,10 +4,8 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <numeric>
 #include <random>
 
@@ -19,12 +17,14 @@ std::mt19937 generator(const std::string& name) {
 }
 
 namespace {
-
 constexpr double kEpsilon = 0x1p-24;  // half an ulp of 1
+}  // namespace
 
-double bound(int64_t terms, double magnitude) { return 8 * kEpsilon * (4 + std::sqrt(static_cast<double>(terms))) * magnitude; }
+double sum_bound(int64_t terms, double magnitude) {
+  return 8 * kEpsilon * (4 + std::sqrt(static_cast<double>(terms))) * magnitude;
+}
 
-int64_t total(const std::vector<int64_t>& lengths) { return std::accumulate(lengths.begin(), lengths.end(), int64_t{0}); }
+int64_t total_of(const std::vector<int64_t>& lengths) { return std::accumulate(lengths.begin(), lengths.end(), int64_t{0}); }
 
 std::vector<int64_t> random_ids(std::mt19937& random, int64_t count, int64_t limit) {
   std::uniform_int_distribution<int64_t> ids(0, limit - 1);
@@ -32,6 +32,8 @@ std::vector<int64_t> random_ids(std::mt19937& random, int64_t count, int64_t lim
   for (int64_t& value : values) value = ids(random);
   return values;
 }
+
+namespace {
 
 ConformanceCase layer_norm_case(int64_t rows, int64_t extent, float shift, bool skip, DType dtype = DType::f32) {
   ConformanceCase result;
@@ -46,7 +48,7 @@ ConformanceCase layer_norm_case(int64_t rows, int64_t extent, float shift, bool 
   result.op.inputs.push_back({random_tensor(random, {extent}, dtype), true});
   // A mean that dwarfs the deviation costs its ratio in digits; of one or two elements the deviation may be anything.
   const double amplification = 1 + std::abs(shift) + (extent <= 3 ? 100 : 0);
-  result.element_bound = bound(extent, 8 * amplification);
+  result.element_bound = sum_bound(extent, 8 * amplification);
   result.whole_bound *= amplification;
   return result;
 }
@@ -69,7 +71,7 @@ ConformanceCase embedding_layer_norm_case(int64_t rows, int64_t extent, DType dt
   }
   result.op.inputs.push_back({random_tensor(random, {extent}, DType::f32, 0.2f, 1), true});
   result.op.inputs.push_back({random_tensor(random, {extent}, DType::f32), true});
-  result.element_bound = bound(extent, extent <= 3 ? 1000 : 8);
+  result.element_bound = sum_bound(extent, extent <= 3 ? 1000 : 8);
   result.whole_bound = extent <= 3 ? 1e-4 : 2e-6;
   return result;
 }
@@ -96,8 +98,8 @@ ConformanceCase pool_case(const std::string& mode, std::vector<int64_t> lengths,
   result.op.attributes = {{"mode", mode}};
   result.op.lengths = std::move(lengths);
   result.op.queries_only = std::move(queries_only);
-  result.op.inputs = {{random_tensor(random, {total(result.op.lengths), extent})}, {}};
-  result.element_bound = bound(total(result.op.lengths), 8);
+  result.op.inputs = {{random_tensor(random, {total_of(result.op.lengths), extent})}, {}};
+  result.element_bound = sum_bound(total_of(result.op.lengths), 8);
   result.whole_bound = 5e-6;
   return result;
 }
@@ -141,183 +143,11 @@ ConformanceCase linear_case(int64_t rows, int64_t depth, int64_t columns, DType 
   result.op.attributes = {{"activation", activation}};
   result.op.inputs = {{random_tensor(random, {rows, depth})}, {random_tensor(random, {columns, depth}, dtype), true}, {}};
   if (bias) result.op.inputs[2] = {random_tensor(random, {columns}, dtype), true};
-  result.element_bound = bound(depth, 4 * (1 + std::sqrt(static_cast<double>(depth))));
+  result.element_bound = sum_bound(depth, 4 * (1 + std::sqrt(static_cast<double>(depth))));
   return result;
 }
 
 }  // namespace
-
-std::string AttentionShape::name() const {
-  return fmt::format("attention {} x {} of {}{}{}{}{}{}", heads, head_dim, fmt::join(lengths, ","), packed_qkv ? " packed" : "",
-                     relative_bias ? " bias" : "", holes ? " holes" : "", query_rows.empty() ? "" : " rows",
-                     queries_only.empty() ? "" : " queries only");
-}
-
-ConformanceCase attention_case(const AttentionShape& shape) {
-  ConformanceCase result;
-  result.name = shape.name();
-  auto random = generator(result.name);
-  const int64_t tokens = total(shape.lengths), width = shape.heads * shape.head_dim;
-  OpCase& op = result.op;
-  op.op = "attention";
-  op.attributes = {{"heads", shape.heads}, {"scale", 1 / std::sqrt(static_cast<double>(shape.head_dim))}};
-  op.lengths = shape.lengths;
-  op.queries_only = shape.queries_only;
-  op.inputs.resize(6);
-  if (shape.packed_qkv) {
-    op.attributes["packed_qkv"] = int64_t{1};
-    op.inputs[0] = {random_tensor(random, {tokens, 3 * width})};
-  } else {
-    for (size_t i = 0; i < 3; ++i) op.inputs[i] = {random_tensor(random, {tokens, width})};
-  }
-  int64_t places = 1;  // P of the relative bias
-  for (int64_t length : shape.lengths) {
-    for (int64_t i = 0; i < length; ++i) {
-      const int64_t column = shape.holes ? i + i / 3 : i;
-      if (shape.holes) op.columns.push_back(static_cast<int32_t>(column));
-      places = std::max(places, column + 1);
-    }
-  }
-  if (shape.relative_bias) op.inputs[4] = {random_tensor(random, {shape.heads, 2 * places - 1}), true};
-  if (!shape.query_rows.empty()) op.inputs[5] = {indices({static_cast<int64_t>(shape.query_rows.size())}, shape.query_rows)};
-  // A score is a few units, so its error is a few epsilons of the dot product's length; the values are at most about 5.
-  result.element_bound = bound(shape.head_dim + 128, 5);
-  return result;
-}
-
-std::vector<ConformanceCase> attention_cases() {
-  std::vector<ConformanceCase> cases;
-  for (int64_t head_dim : {1, 7, 8, 15, 16, 17, 31, 32, 33, 40, 48, 64, 80, 96, 112, 128, 200, 256}) {
-    cases.push_back(attention_case({.head_dim = head_dim, .lengths = {19, 1, 130}}));
-  }
-  for (int64_t length :
-       {0, 1, 2, 3, 5, 6, 7, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 384}) {
-    cases.push_back(attention_case({.heads = 1, .head_dim = 32, .lengths = {length}}));
-  }
-  for (int64_t head_dim : {64, 128}) {
-    cases.push_back(
-        attention_case({.heads = 2, .head_dim = head_dim, .lengths = {0, 1, 127, 128, 129, 64, 255, 256, 257, 300, 513}}));
-    cases.push_back(
-        attention_case({.heads = 2, .head_dim = head_dim, .lengths = {200, 33}, .relative_bias = true, .holes = true}));
-  }
-  for (bool packed_qkv : {true, false}) {
-    for (bool relative_bias : {false, true}) {
-      for (bool holes : {false, true}) {
-        AttentionShape shape{.heads = 3,
-                             .head_dim = 32,
-                             .lengths = {0, 17, 1, 0, 140, 33, 0},
-                             .packed_qkv = packed_qkv,
-                             .relative_bias = relative_bias,
-                             .holes = holes};
-        cases.push_back(attention_case(shape));
-        shape.query_rows = {0, 16, 17, 20, 20, 157, 158, 190};
-        cases.push_back(attention_case(shape));
-        shape.queries_only = {0, 1, 1, 0, 1, 17, 0};
-        cases.push_back(attention_case(shape));
-        shape.query_rows = {};
-        cases.push_back(attention_case(shape));
-      }
-    }
-  }
-  cases.push_back(attention_case({.heads = 4, .head_dim = 16, .lengths = {511, 512, 513, 1025}}));
-  cases.push_back(attention_case({.heads = 12, .head_dim = 64, .lengths = {128, 9}}));
-  cases.push_back(attention_case({.heads = 12, .head_dim = 32, .lengths = std::vector<int64_t>(40, 12)}));
-  std::vector<int64_t> many;  // with as many heads more than there are blocks at a time on a large GPU, several times
-  for (int64_t i = 0; i < 90; ++i) many.push_back(i % 45 == 0 ? 200 + i : i * 37 % 31);
-  for (int64_t head_dim : {32, 64, 128}) cases.push_back(attention_case({.heads = 8, .head_dim = head_dim, .lengths = many}));
-  cases.push_back(attention_case({.heads = 8, .head_dim = 64, .lengths = many, .relative_bias = true}));
-  // First rows of sequences, the last of which is empty: its row T does not exist and gives zeros.
-  cases.push_back(attention_case({.lengths = {3, 5, 0}, .query_rows = {0, 3, 8}}));
-  cases.push_back(
-      attention_case({.heads = 1, .head_dim = 8, .lengths = {8192}, .relative_bias = true, .query_rows = {0, 1, 4095, 8191}}));
-  return cases;
-}
-
-std::vector<ConformanceCase> padded_attention_cases() {
-  std::vector<ConformanceCase> cases;
-  for (DType mask : {DType::f64, DType::i32, DType::i64, DType::f32}) {  // f64 stands for none
-    for (bool relative_bias : {false, true}) {
-      const int64_t batch = 3, length = 21, heads = 2, head_dim = 32;
-      ConformanceCase result;
-      result.name = fmt::format("attention padded, mask {}{}", mask == DType::f64 ? "none" : dtype_name(mask),
-                                relative_bias ? " bias" : "");
-      auto random = generator(result.name);
-      result.op.op = "attention";
-      result.op.attributes = {{"heads", heads}, {"scale", 0.2}};
-      result.op.inputs.resize(5);
-      for (size_t i = 0; i < 3; ++i) result.op.inputs[i] = {random_tensor(random, {batch, length, heads * head_dim})};
-      if (mask != DType::f64) {
-        const std::vector<int64_t> keep = random_ids(random, batch * length, 2);
-        const bool is_float = mask == DType::f32;
-        result.op.inputs[3] = {is_float ? tensor_of({batch, length}, std::vector<float>(keep.begin(), keep.end()))
-                                        : indices({batch, length}, keep, mask)};
-      }
-      if (relative_bias) result.op.inputs[4] = {random_tensor(random, {heads, 2 * length - 1}), true};
-      result.element_bound = bound(head_dim + 128, 5);
-      cases.push_back(result);
-    }
-  }
-  // Edges of tiles of queries and of pieces of keys; every second sequence has no key that counts.
-  for (const int64_t head_dim : {40, 64, 128})
-    for (const int64_t length : {1, 64, 65, 130}) {
-      ConformanceCase result;
-      result.name = fmt::format("attention padded to {}, heads of {}", length, head_dim);
-      auto random = generator(result.name);
-      result.op.op = "attention";
-      result.op.attributes = {{"heads", int64_t{2}}, {"scale", 0.2}};
-      for (int i = 0; i < 3; ++i) result.op.inputs.push_back({random_tensor(random, {2, length, 2 * head_dim})});
-      std::vector<int64_t> keep = random_ids(random, 2 * length, 2);
-      keep[0] = 1;
-      std::fill(keep.begin() + length, keep.end(), 0);
-      result.op.inputs.push_back({indices({2, length}, keep, DType::i64)});
-      result.element_bound = bound(head_dim + 128, 5);
-      cases.push_back(result);
-    }
-  // A bias by query and key, shared along each axis or not; the second query may attend to no key at all, and weighs them alike.
-  for (const Shape& shape : {Shape{1, 1, 70, 70}, Shape{3, 1, 1, 70}, Shape{1, 2, 70, 70}, Shape{3, 2, 70, 70}})
-    for (const bool masked : {false, true}) {
-      const int64_t batch = 3, length = 70, heads = 2, head_dim = 64;
-      ConformanceCase result;
-      result.name = fmt::format("attention padded, bias {}{}", shape.to_string(), masked ? ", mask" : "");
-      auto random = generator(result.name);
-      result.op.op = "attention";
-      result.op.attributes = {{"heads", heads}, {"scale", 0.2}};
-      result.op.inputs.resize(7);
-      for (size_t i = 0; i < 3; ++i) result.op.inputs[i] = {random_tensor(random, {batch, length, heads * head_dim})};
-      if (masked) result.op.inputs[3] = {indices({batch, length}, random_ids(random, batch * length, 2), DType::i64)};
-      const Tensor normal = random_tensor(random, shape);
-      std::vector<float> values(normal.view().as<float>(), normal.view().as<float>() + shape.elements());
-      for (size_t i = 0; i < values.size(); ++i) {
-        if (random() % 4 == 0) values[i] = -std::numeric_limits<float>::infinity();
-        if (random() % 8 == 0) values[i] = std::numeric_limits<float>::lowest();
-        if (shape[2] > 1 && i / static_cast<size_t>(length) % static_cast<size_t>(length) == 1)
-          values[i] = -std::numeric_limits<float>::infinity();
-      }
-      result.op.inputs[6] = {tensor_of(shape, values)};
-      result.element_bound = bound(head_dim + 128, 5);
-      cases.push_back(result);
-    }
-  return cases;
-}
-
-namespace {
-constexpr int64_t kNanLength = 70, kNanWidth = 64, kNanQuery = 66, kNanKey = 69;
-}  // namespace
-
-NanBiasCase::NanBiasCase() : op{"attention", {{"heads", int64_t{1}}, {"scale", 0.2}}, {}, {}, {}} {
-  std::mt19937 random(3);
-  std::vector<float> bias(kNanLength * kNanLength, 0.0f);
-  bias[kNanQuery * kNanLength + kNanKey] = std::numeric_limits<float>::quiet_NaN();
-  for (int i = 0; i < 3; ++i) op.inputs.push_back({random_tensor(random, {1, kNanLength, kNanWidth})});
-  op.inputs.resize(7);
-  op.inputs[6] = {tensor_of({1, 1, kNanLength, kNanLength}, bias)};
-}
-
-void NanBiasCase::check(const OpResult& result, std::string_view name) const {
-  ASSERT_EQ(result.values.size(), static_cast<size_t>(kNanLength * kNanWidth)) << name << ": " << result.refusal;
-  for (int64_t i = 0; i < kNanLength * kNanWidth; ++i)
-    ASSERT_EQ(std::isnan(result.values[static_cast<size_t>(i)]), i / kNanWidth == kNanQuery) << name << ", " << i;
-}
 
 // Of a padded tensor whose first two extents are the batch's, or 1.
 ConformanceCase pack_rows_case(const Shape& x, DType dtype, std::vector<int64_t> lengths, std::vector<int32_t> columns) {
@@ -340,7 +170,7 @@ std::vector<ConformanceCase> row_op_cases() {
     cases.push_back(embedding_layer_norm_case(3, extent, DType::f16, false, true, true));
     cases.push_back(pool_case("mean", {3, 1, 0, 40}, extent));
     cases.push_back(gather_case("embedding", 7, extent, DType::bf16, false));
-    ConformanceCase normalize{fmt::format("normalize {}", extent), {}, bound(extent, 1)};
+    ConformanceCase normalize{fmt::format("normalize {}", extent), {}, sum_bound(extent, 1)};
     auto random = generator(normalize.name);
     normalize.op = {"normalize", {{"epsilon", 1e-12}}, {{random_tensor(random, {4, extent})}}, {}, {}};
     cases.push_back(normalize);
@@ -364,7 +194,7 @@ std::vector<ConformanceCase> row_op_cases() {
     cases.push_back(pool_case(mode, {0}, 40));
     cases.push_back(pool_case(mode, {1, 0, 17, 2, 0}, 300));
     cases.push_back(pool_case(mode, {1, 0, 17, 2, 3}, 70, {1, 0, 1, 2, 0}));
-    ConformanceCase padded{fmt::format("pool padded {}", mode), {}, bound(5, 8)};
+    ConformanceCase padded{fmt::format("pool padded {}", mode), {}, sum_bound(5, 8)};
     auto random = generator(padded.name);
     padded.op = {"pool", {{"mode", std::string(mode)}}, {{random_tensor(random, {2, 5, 30})}, {}}, {}, {}};
     cases.push_back(padded);

@@ -22,6 +22,9 @@ struct ConformanceCase {
 
 // Of a case by its name: different values for each, the same ones in every run.
 std::mt19937 generator(const std::string& name);
+double sum_bound(int64_t terms, double magnitude);  // element_bound, of sums of so many terms
+int64_t total_of(const std::vector<int64_t>& lengths);
+std::vector<int64_t> random_ids(std::mt19937& random, int64_t count, int64_t limit);  // 0 to limit - 1
 
 // Attention over packed sequences; the reference bound is for standard normal q, k and v.
 struct AttentionShape {

@@ -54,20 +54,8 @@ TEST_F(CudaFp8Attention, AgreesWithTheReference) {
 }
 
 TEST_F(CudaFp8Attention, OfNumbersIn16BitsAgreesWithTheReference) {
-  for (const DType dtype : {DType::f16, DType::bf16})
-    for (const int64_t head_dim : {8, 32, 40, 64, 96, 128})
-      for (const bool relative_bias : {false, true}) {
-        AttentionShape shape{.head_dim = head_dim,
-                             .lengths = {0, 1, 15, 16, 17, 127, 128, 129, 0, 300},
-                             .packed_qkv = !relative_bias,
-                             .relative_bias = relative_bias,
-                             .holes = relative_bias};
-        const ConformanceCase whole = attention_case(shape);
-        expect_the_references_results(whole.op, dtype, whole.name);
-        shape.query_rows = {0, 1, 15, 16, 48, 303, 304, 432, 432, 732};
-        const ConformanceCase few = attention_case(shape);
-        expect_the_references_results(few.op, dtype, few.name);
-      }
+  for_each_case_in_16_bits(
+      [this](const OpCase& c, DType dtype, const std::string& name) { expect_the_references_results(c, dtype, name); });
 }
 
 TEST_F(CudaFp8Attention, OfZerosTinyAndLargeValuesAgreesWithTheReference) {
@@ -85,39 +73,12 @@ TEST_F(CudaFp8Attention, OfZerosTinyAndLargeValuesAgreesWithTheReference) {
 }
 
 TEST_F(CudaFp8Attention, ShowsWhatIsNotFinite) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNan = std::numeric_limits<float>::quiet_NaN();
-  std::mt19937 random(22);
-  constexpr int64_t kLength = 150, kHeadDim = 64;
-  const Attributes attributes = {{"heads", int64_t{1}}, {"scale", 0.3}, {"packed_qkv", int64_t{1}}};
-  const Tensor usual = random_tensor(random, {kLength + 7, 3 * kHeadDim});
-  const float* from = usual.view().as<float>();
-  for (const float bad : {kNan, kInfinity, -kInfinity})
-    for (const int64_t part : {0, 1, 2})
-      for (const int64_t row : {0, 140}) {
-        std::vector<float> x(from, from + usual.shape.elements());
-        x[static_cast<size_t>(row * 3 * kHeadDim + part * kHeadDim + 3)] = bad;
-        const OpCase c{"attention", attributes, {{tensor_of(usual.shape, x)}}, {kLength, 7}, {}};
-        for (const DType dtype : kStored)
-          expect_the_references_results(c, dtype, fmt::format("{} in {}, row {}", bad, part, row));
-      }
+  for_each_case_that_is_not_finite(
+      [this](const OpCase& c, DType dtype, const std::string& name) { expect_the_references_results(c, dtype, name); });
 }
 
 TEST_F(CudaFp8Attention, OfASequenceDoesNotDependOnItsNeighbours) {
-  std::mt19937 random(21);
-  constexpr int64_t kWidth = 3 * 2 * 64;
-  const Tensor rows = random_tensor(random, {470, kWidth});
-  const auto attend = [&](const Tensor& of, const std::vector<int64_t>& lengths) {
-    const Attributes attributes = {{"heads", int64_t{2}}, {"scale", 0.2}, {"packed_qkv", int64_t{1}}};
-    return run(Rounded({"attention", attributes, {{of}}, lengths, {}}, DType::f16).kept).values;
-  };
-  const std::vector<float> all = attend(rows, {200, 1, 0, 140, 129});
-  int64_t begin = 0;
-  for (const int64_t length : {200, 1, 0, 140, 129}) {
-    const Tensor own = slice_rows(rows, begin, length);
-    expect_same_bits(fmt::format("length {}", length), attend(own, {length}),
-                     std::span(all).subspan(static_cast<size_t>(begin * kWidth / 3), static_cast<size_t>(length * kWidth / 3)));
-    begin += length;
-  }
+  expect_no_dependence_on_neighbours([this](const OpCase& c) { return run(c).values; });
 }
 
 }  // namespace
