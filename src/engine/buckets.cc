@@ -5,12 +5,13 @@
 namespace bertie {
 
 int64_t row_bucket(int64_t count) {
-  constexpr int64_t kPercent = 6, kMultiple = 8;
+  constexpr int64_t kPercent = 6;
   int64_t edge = 1;
   while (edge < count) {
-    int64_t next = (edge + 1) * (100 + kPercent) / 100;
-    if (next - next % kMultiple > edge) next -= next % kMultiple;
-    edge = next;
+    const int64_t most = (edge + 1) * (100 + kPercent) / 100;
+    int64_t unit = 1;
+    while (most - most % (2 * unit) > edge) unit *= 2;
+    edge = most - most % unit;
   }
   return edge;
 }

@@ -17,11 +17,19 @@ TEST(BucketsTest, RowsWasteAtMostSixPercent) {
     last = edge;
     ASSERT_TRUE(count <= 140 || edge % 8 == 0) << count;
   }
-  EXPECT_LT(buckets, 200);
+  EXPECT_LT(buckets, 220);
 }
 
 TEST(BucketsTest, FewRowsHaveBucketsOfTheirOwn) {
   for (int64_t count = 1; count <= 16; ++count) EXPECT_EQ(row_bucket(count), count);
+}
+
+// Kernels are chosen for a bucket's rows, and take them 128 at a time.
+TEST(BucketsTest, RoundNumbersOfRowsFillTheirBuckets) {
+  for (int64_t count = 64; count <= 1024; count += 32) EXPECT_EQ(row_bucket(count), count);
+  for (int64_t sequences = 1; sequences <= 32; ++sequences) EXPECT_EQ(row_bucket(sequences * 128), sequences * 128);
+  for (int64_t sequences = 1; sequences <= 256; sequences *= 2)
+    for (const int64_t length : {128, 256, 384, 512}) EXPECT_EQ(row_bucket(sequences * length), sequences * length);
 }
 
 TEST(BucketsTest, EntriesAreAtMostAQuarterMore) {
