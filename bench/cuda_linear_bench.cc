@@ -1,6 +1,6 @@
 // Linear kernels of the cuda backend beside cuBLASLt's, at the shapes of BERT-base and BERT-large: microseconds a product, medians of interleaved turns, each a
 // graph of several on random numbers, each with weights that the L2 does not hold, as those of a network. "activation" is cuBLASLt and GELU as a kernel of its own; "i8" is wgmma_linear on eight-bit integers, its result in f16.
-// Then those in eight bits of few tokens, results of GELU in eight bits too. Then linear layers with the residual and layer norm behind them: as two kernels, and as linear_layer_norm. An argument names one of the tables: linear, few-eight-bits, layer-norms.
+// Then those in eight bits of few tokens, results of GELU in eight bits too. Then linear layers with the residual and layer norm behind them: as two kernels, as linear_layer_norm, and where tiles are few as split_linear and a layer norm of parts. An argument names one of the tables: linear, few-eight-bits, layer-norms.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -237,16 +237,18 @@ void run_few_eight_bits(Bench& bench) {
 void run_layer_norms(Bench& bench) {
   const cuda::HopperLinear linear(*bench.device);
   const auto norm = bench.device->launcher<cuda::AnyLayerNormParams>("warp_layer_norm");
+  const auto split = bench.device->launcher<cuda::SplitLinearParams>("split_linear");
   const auto fused = bench.device->launcher<cuda::LinearLayerNormParams>("linear_layer_norm");
   fmt::print(
-      "with residual and layer norm; e4m3 and i8: x and weight, and rows of it beside those in f16\n{:>29} {:>9} {:>9} {:>9}\n",
-      "rows x columns x depth", "product", "and norm", "fused");
+      "with residual and layer norm; e4m3 and i8: x and weight, and rows of it beside those in f16\n{:>29} {:>9} {:>9} {:>9} "
+      "{:>9}\n",
+      "rows x columns x depth", "product", "and norm", "fused", "in parts");
   for (const auto operands : {cuda::LinearOperands::elements, cuda::LinearOperands::fp8, cuda::LinearOperands::int8}) {
     const bool eight_bits = operands != cuda::LinearOperands::elements;
     const char* const name = !eight_bits ? "f16" : operands == cuda::LinearOperands::fp8 ? "e4m3" : "i8";
     for (const int64_t columns : {768, 1024}) {
       for (const int64_t depth : {columns, 4 * columns}) {
-        for (const int64_t rows : {1024, 2048, 4096, 12288, 16384, 22784, 49152}) {
+        for (const int64_t rows : {128, 256, 384, 512, 768, 1024, 2048, 4096, 12288, 16384, 22784, 49152}) {
           cuda::LinearLayerNormParams params{};
           params.x = bench.x.data();
           params.bias = params.gamma = params.beta = params.x_scale = params.w_scale = bench.floats();
@@ -279,9 +281,22 @@ void run_layer_norms(Bench& bench) {
             params.weight = next_weight();
             bench.device->launch(fused, params, *bench.stream);
           };
-          const std::vector<double> times = microseconds(*bench.stream, {multiply, apart, together}, rows < 16384 ? 20 : 6);
-          fmt::print("{:>4} {:>24} {:>9.2f} {:>9.2f} {:>9.2f}\n", name, fmt::format("{} x {} x {}", rows, columns, depth),
-                     times[0], times[1], times[2]);
+          std::vector<std::function<void()>> works = {multiply, apart, together};
+          const cuda::SplitLinearTile tile =
+              cuda::split_linear_tile(rows, columns, depth, bench.device->properties().multiprocessors);
+          if (!eight_bits && tile.parts > 0) {
+            works.push_back([&] {
+              params.weight = next_weight();
+              bench.device->launch(split, cuda::split_linear_of(params, bench.product.data(), tile), *bench.stream);
+              cuda::AnyLayerNormParams parts = cuda::layer_norm_of(params, bench.product.data());
+              parts.parts = tile.parts;
+              bench.device->launch(norm, parts, *bench.stream);
+            });
+          }
+          const std::vector<double> times = microseconds(*bench.stream, works, rows < 16384 ? 20 : 6);
+          fmt::print("{:>4} {:>24} ", name, fmt::format("{} x {} x {}", rows, columns, depth));
+          for (const double time : times) fmt::print("{:>9.2f} ", time);
+          fmt::print("\n");
         }
       }
     }

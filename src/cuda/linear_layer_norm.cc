@@ -1,5 +1,5 @@
 // linear_skip_layer_norm on Hopper: in one kernel where that is faster (`linear_layer_norm_pays`) and the stream has mailboxes, else by the two
-// kernels that it stands for.
+// kernels that it stands for, the product in parts where there are few tiles of it.
 #include "cuda/kernels/linear_layer_norm.h"
 
 #include "backend/batch_shape.h"
@@ -21,19 +21,23 @@ class LinearLayerNorm final : public Step {
         operands_(x),
         element_(element_of(operands.computed())),
         columns_(columns),
+        depth_(operands.value(kLinearWeight).shape[1].size),
         one_scale_(operands.has(kLinearXScale) && operands.value(kLinearXScale).shape.empty()),
         epsilon_(static_cast<float>(operands.node().real("epsilon"))),
         launcher_(device().launcher<LinearLayerNormParams>("linear_layer_norm")),
+        split_(device().launcher<SplitLinearParams>("split_linear")),
         linear_(device()),
         norm_(device().launcher<AnyLayerNormParams>("warp_layer_norm")) {}
 
  protected:
-  // The linear layer's rows, where the two kernels run.
+  // The linear layer's rows, or their parts, where the two kernels run.
   size_t own_workspace_bytes(const BatchLimits& limits) const override {
-    return bytes_of(row_count(shape_in(limits, result_shape_)));
+    const int64_t rows = row_count(shape_in(limits, result_shape_));
+    return bytes_of(std::max(rows, std::min(rows, kMostSplitLinearRows) * kMostLayerNormParts));
   }
   size_t own_run_workspace_bytes(const BatchLimits&, std::span<const TensorView> inputs) const override {
-    return bytes_of(row_count(inputs[kLinearX].shape));
+    const int64_t rows = row_count(inputs[kLinearX].shape);
+    return bytes_of(rows * std::max(split_of(rows).parts, 1));
   }
 
   void enqueue(const KernelContext& context) const override {
@@ -57,22 +61,35 @@ class LinearLayerNorm final : public Step {
       device().launch(launcher_, params, stream);
     } else if (params.rows > 0) {
       void* const product = context.workspace.data();
-      linear_.launch(linear_of(params, product), stream);
-      device().launch(norm_, layer_norm_of(params, product), stream);
+      AnyLayerNormParams norm = layer_norm_of(params, product);
+      const SplitLinearTile tile = split_of(params.rows);
+      if (tile.parts > 0) {
+        device().launch(split_, split_linear_of(params, product, tile), stream);
+        norm.parts = tile.parts;
+      } else {
+        linear_.launch(linear_of(params, product), stream);
+      }
+      device().launch(norm_, norm, stream);
     }
   }
 
  private:
+  // Of the product's parts where it has some, else of the product.
+  SplitLinearTile split_of(int64_t rows) const {
+    if (operands_ != LinearOperands::elements) return {};
+    return split_linear_tile(rows, columns_, depth_, device().properties().multiprocessors);
+  }
   size_t bytes_of(int64_t rows) const { return static_cast<size_t>(rows * columns_) * sizeof(uint16_t); }
 
   RowOutput output_;
   SymbolicShape result_shape_;
   LinearOperands operands_;
   Element element_;
-  int64_t columns_;
+  int64_t columns_, depth_;
   bool one_scale_;
   float epsilon_;
   Launcher<LinearLayerNormParams> launcher_;
+  Launcher<SplitLinearParams> split_;
   HopperLinear linear_;
   Launcher<AnyLayerNormParams> norm_;
 };
@@ -117,8 +134,9 @@ PrepareResult prepare_linear_layer_norm(const KernelRequest& request) {
     const int64_t columns = weight[0].size, depth_bytes = weight[1].size * (eight_bits ? 1 : 2);
     if (!linear_layer_norm_takes(columns, depth_bytes))
       throw Refused{fmt::format("{} columns, {} bytes deep: it has no tiles for them", columns, depth_bytes)};
-    return Preparation{std::make_unique<LinearLayerNorm>(operands, output, x, columns),
-                       "sums, means and variances in registers; fewer tiles: product and layer norm one after the other"};
+    return Preparation{
+        std::make_unique<LinearLayerNorm>(operands, output, x, columns),
+        "sums, means and variances in registers; fewer tiles: product, few: in parts, and layer norm one after the other"};
   });
 }
 

@@ -91,6 +91,7 @@ __global__ void any_layer_norm(AnyLayerNormParams p) {
 }  // namespace
 
 cudaError_t launch_any_layer_norm(const AnyLayerNormParams& p, cudaStream_t stream) {
+  if (p.parts > 1) return cudaErrorInvalidValue;
   return with_element(p.element, [&](auto type) {
     any_layer_norm<decltype(type)><<<blocks_for(p.rows, 1), kThreads, 0, stream>>>(p);
     return cudaGetLastError();

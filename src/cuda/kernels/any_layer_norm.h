@@ -6,8 +6,10 @@
 
 namespace bertie::cuda {
 
+constexpr int kMostLayerNormParts = 4;
+
 struct AnyLayerNormParams {
-  const void* x;          // [rows, width]; nullptr: tables
+  const void* x;          // [rows, width]; nullptr: tables. Where there are parts, [parts, rows, width], whose sum it is
   const void* residual;   // [rows, width]; nullptr: none
   const void* tables[3];  // [., width] each; nullptr: left out
   const void* ids[3];     // [rows], each within its table
@@ -17,6 +19,7 @@ struct AnyLayerNormParams {
   void* y;                // [rows, width]; nullptr: in eight bits alone
   Element element;        // of x, residual, tables and y
   QuantizedRows quantized;
+  int32_t parts;     // 2 to kMostLayerNormParts, of 16 bits, with a residual, by warp_layer_norm alone; 0 or 1: x is whole
   int32_t constant;  // gamma and beta: no kernel of the run writes them
   float epsilon;
   int64_t rows, width;

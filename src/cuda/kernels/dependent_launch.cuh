@@ -21,6 +21,13 @@ __device__ inline void begin_dependent() {
 #endif
 }
 
+// Whether kernels of step `step` of a network take the last of so many rows first: where a batch is larger than the L2, those that the step
+// before wrote last are still there.
+__device__ inline bool is_backward(int32_t step, int64_t rows) {
+  constexpr int64_t kManyRows = 8192;
+  return rows > kManyRows && step % 2 != 0;
+}
+
 // Of the device in use.
 inline cudaError_t count_multiprocessors(int& count) {
   int device = 0;

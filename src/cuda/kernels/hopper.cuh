@@ -122,7 +122,7 @@ __device__ inline void wait_products() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
-// d[64, n] (+)= a b for n = 32, 64, 128, 192 or 256 and k = 16, of bytes 32; `d` as mma.sync lays rows out: lane / 4 and that + 8 of a warp's 16 rows. Starts the
+// d[64, n] (+)= a b for n = 32, 64, 96, 128, 192 or 256 and k = 16, of bytes 32; `d` as mma.sync lays rows out: lane / 4 and that + 8 of a warp's 16 rows. Starts the
 // product: begin_products before the first, commit_products and wait_products after the last.
 template <typename T, int N>
 struct WarpgroupProduct;
@@ -131,6 +131,7 @@ struct WarpgroupProduct;
 #define BERTIE_D4(i) BERTIE_SUM(i), BERTIE_SUM(i + 1), BERTIE_SUM(i + 2), BERTIE_SUM(i + 3)
 #define BERTIE_D16(i) BERTIE_D4(i), BERTIE_D4(i + 4), BERTIE_D4(i + 8), BERTIE_D4(i + 12)
 #define BERTIE_D32(i) BERTIE_D16(i), BERTIE_D16(i + 16)
+#define BERTIE_D48(i) BERTIE_D32(i), BERTIE_D16(i + 32)
 #define BERTIE_D64(i) BERTIE_D32(i), BERTIE_D32(i + 32)
 #define BERTIE_D96(i) BERTIE_D64(i), BERTIE_D32(i + 64)
 #define BERTIE_D128(i) BERTIE_D64(i), BERTIE_D64(i + 64)
@@ -138,6 +139,10 @@ struct WarpgroupProduct;
 #define BERTIE_LIST32                                                       \
   "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
+#define BERTIE_LIST48                                                                \
+  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "          \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, "
 #define BERTIE_LIST64                                                                \
   "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "          \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
@@ -183,11 +188,13 @@ struct WarpgroupProduct;
   };
 BERTIE_PRODUCT(__half, "f16", 32, 16, 16, 17, 18, 16, 17, 18, 19, 20)
 BERTIE_PRODUCT(__half, "f16", 64, 32, 32, 33, 34, 32, 33, 34, 35, 36)
+BERTIE_PRODUCT(__half, "f16", 96, 48, 48, 49, 50, 48, 49, 50, 51, 52)
 BERTIE_PRODUCT(__half, "f16", 128, 64, 64, 65, 66, 64, 65, 66, 67, 68)
 BERTIE_PRODUCT(__half, "f16", 192, 96, 96, 97, 98, 96, 97, 98, 99, 100)
 BERTIE_PRODUCT(__half, "f16", 256, 128, 128, 129, 130, 128, 129, 130, 131, 132)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 32, 16, 16, 17, 18, 16, 17, 18, 19, 20)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 64, 32, 32, 33, 34, 32, 33, 34, 35, 36)
+BERTIE_PRODUCT(__nv_bfloat16, "bf16", 96, 48, 48, 49, 50, 48, 49, 50, 51, 52)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 128, 64, 64, 65, 66, 64, 65, 66, 67, 68)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 192, 96, 96, 97, 98, 96, 97, 98, 99, 100)
 BERTIE_PRODUCT(__nv_bfloat16, "bf16", 256, 128, 128, 129, 130, 128, 129, 130, 131, 132)
@@ -221,12 +228,14 @@ BERTIE_PRODUCTS(int8_t, int32_t, "s32.s8.s8", "")
 #undef BERTIE_SUM
 #undef BERTIE_LIST16
 #undef BERTIE_LIST32
+#undef BERTIE_LIST48
 #undef BERTIE_LIST64
 #undef BERTIE_LIST96
 #undef BERTIE_LIST128
 #undef BERTIE_D4
 #undef BERTIE_D16
 #undef BERTIE_D32
+#undef BERTIE_D48
 #undef BERTIE_D64
 #undef BERTIE_D96
 #undef BERTIE_D128

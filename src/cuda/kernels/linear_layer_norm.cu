@@ -132,6 +132,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
   const int tiles = static_cast<int>((rows + kRows - 1) / kRows);
+  const bool backward = is_backward(p.step, rows);
+  const auto row_of = [&](int tile) { return (backward ? tiles - 1 - tile : tile) * kRows; };
   const int pieces = static_cast<int>((p.depth + kDepth - 1) / kDepth);
   const int block = static_cast<int>(blockIdx.x) % kBlocks, column = block * kColumns;
   const int first = static_cast<int>(blockIdx.x) / kBlocks, step = static_cast<int>(gridDim.x) / kBlocks;
@@ -186,7 +188,7 @@ __global__ void __launch_bounds__(kThreads, 1)
             arrive_expecting(&arrived[stage], L::kStageBytes);
             copy_box(x + L::kXBytes, &weight_map, piece * kDepth, column, &arrived[stage]);
           }
-          copy_box(x, &x_map, piece * kDepth, tile * kRows, &arrived[stage]);
+          copy_box(x, &x_map, piece * kDepth, row_of(tile), &arrived[stage]);
           if (++stage == L::kStages) {
             stage = 0;
             parity ^= 1;
@@ -398,11 +400,11 @@ __global__ void __launch_bounds__(kThreads, 1)
 
     if (lane == 0 && first < tiles) {
 #pragma unroll
-      for (int box = 0; box < L::kBoxes; ++box) fetch_residual(box, first * kRows);
+      for (int box = 0; box < L::kBoxes; ++box) fetch_residual(box, row_of(first));
     }
     for (int tile = first; tile < tiles; tile += step) {
       int before = 0;
-      const int row = tile * kRows;
+      const int row = row_of(tile);
       float x_scales[2] = {};
       if constexpr (L::kScaled) {
 #pragma unroll

@@ -3,7 +3,7 @@
 // warp_layer_norm's.
 #pragma once
 
-#include "cuda/kernels/any_layer_norm.h"
+#include "cuda/kernels/split_linear.h"
 #include "cuda/kernels/wgmma_linear.h"
 
 namespace bertie::cuda {
@@ -51,6 +51,23 @@ inline WgmmaLinearParams linear_of(const LinearLayerNormParams& params, void* pr
   linear.overflow = params.overflow;
   linear.step = params.step;
   return linear;
+}
+// The product of 16-bit elements in parts, at `product`: [parts, rows, columns].
+inline SplitLinearParams split_linear_of(const LinearLayerNormParams& params, void* product, const SplitLinearTile& tile) {
+  SplitLinearParams split{};
+  split.x = params.x;
+  split.weight = params.weight;
+  split.bias = params.bias;
+  split.y = product;
+  split.element = params.element;
+  split.rows = params.rows;
+  split.columns = params.columns;
+  split.depth = params.depth;
+  split.live_rows = params.live_rows;
+  split.overflow = params.overflow;
+  split.step = params.step;
+  split.tile = tile;
+  return split;
 }
 inline AnyLayerNormParams layer_norm_of(const LinearLayerNormParams& params, const void* product) {
   AnyLayerNormParams norm{};

@@ -12,7 +12,9 @@
 namespace bertie::cuda {
 namespace {
 
-constexpr int kWarps = 4, kBlocks = 4;  // of a block, and of a multiprocessor: of 128 registers a thread
+constexpr int kWarps = 4;  // of a block
+// Of a multiprocessor: of 128 registers a thread, or where rows come in parts, which take more, and are few, of 255.
+constexpr int blocks_at_a_time(int parts) { return parts > 1 ? 2 : 4; }
 
 template <typename T>
 struct alignas(16) Vector {
@@ -20,38 +22,24 @@ struct alignas(16) Vector {
   T values[kWidth];
 };
 
-// Adds a row to what a lane holds, all its vectors in flight at once: those beyond the row are its last, and are not added.
-template <typename T, int kVectors>
-__device__ inline void add(float (&sums)[kVectors][Vector<T>::kWidth], const void* rows, int64_t row, int64_t width, int lane,
+// Adds a row of each source to what a lane holds, all their vectors in flight at once: those beyond the row are its last, and are not added.
+template <typename T, int kVectors, int kSources>
+__device__ inline void add(float (&sums)[kVectors][Vector<T>::kWidth], const T* const (&sources)[kSources], int lane,
                            int vectors) {
-  const Vector<T>* from = reinterpret_cast<const Vector<T>*>(static_cast<const T*>(rows) + row * width);
-  Vector<T> read[kVectors];
-#pragma unroll
-  for (int k = 0; k < kVectors; ++k) read[k] = from[min(lane + k * 32, vectors - 1)];
+  Vector<T> read[kSources][kVectors];
 #pragma unroll
   for (int k = 0; k < kVectors; ++k) {
 #pragma unroll
-    for (int i = 0; i < Vector<T>::kWidth; ++i) sums[k][i] += lane + k * 32 < vectors ? load(&read[k].values[i]) : 0.0f;
-  }
-}
-
-// Two rows likewise, both in flight.
-template <typename T, int kVectors>
-__device__ inline void add(float (&sums)[kVectors][Vector<T>::kWidth], const void* rows, const void* others, int64_t row,
-                           int64_t width, int lane, int vectors) {
-  const Vector<T>* from = reinterpret_cast<const Vector<T>*>(static_cast<const T*>(rows) + row * width);
-  const Vector<T>* with = reinterpret_cast<const Vector<T>*>(static_cast<const T*>(others) + row * width);
-  Vector<T> read[kVectors], other[kVectors];
-#pragma unroll
-  for (int k = 0; k < kVectors; ++k) {
-    read[k] = from[min(lane + k * 32, vectors - 1)];
-    other[k] = with[min(lane + k * 32, vectors - 1)];
+    for (int source = 0; source < kSources; ++source)
+      read[source][k] = reinterpret_cast<const Vector<T>*>(sources[source])[min(lane + k * 32, vectors - 1)];
   }
 #pragma unroll
   for (int k = 0; k < kVectors; ++k) {
 #pragma unroll
     for (int i = 0; i < Vector<T>::kWidth; ++i) {
-      const float sum = load(&read[k].values[i]) + load(&other[k].values[i]);
+      float sum = load(&read[0][k].values[i]);
+#pragma unroll
+      for (int source = 1; source < kSources; ++source) sum += load(&read[source][k].values[i]);
       sums[k][i] += lane + k * 32 < vectors ? sum : 0.0f;
     }
   }
@@ -60,9 +48,9 @@ __device__ inline void add(float (&sums)[kVectors][Vector<T>::kWidth], const voi
 // What is not finite, or was not.
 __device__ inline float poisoned(float poison, float x) { return fmaf(x, 0.0f, poison); }
 
-// kVectors: a lane's at most.
-template <typename T, int kVectors>
-__global__ void __launch_bounds__(kWarps * 32, kBlocks) warp_layer_norm(AnyLayerNormParams p) {
+// kVectors: a lane's at most. kParts: of x.
+template <typename T, int kVectors, int kParts>
+__global__ void __launch_bounds__(kWarps * 32, blocks_at_a_time(kParts)) warp_layer_norm(AnyLayerNormParams p) {
   constexpr int kWidth = Vector<T>::kWidth;
   if (!p.constant) begin_dependent();
   const int lane = threadIdx.x % 32, vectors = static_cast<int>(p.width) / kWidth;
@@ -73,23 +61,32 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks) warp_layer_norm(AnyLayer
     load_neighbours(p.gamma + (lane + k * 32) * kWidth, gamma[k]);
     load_neighbours(p.beta + (lane + k * 32) * kWidth, beta[k]);
   }
-  if (p.constant) begin_dependent();
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
+  if (p.constant) begin_dependent();
   const float share = 1.0f / static_cast<float>(p.width);
   float poison = 0;
-  for (int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32; row < rows; row += int64_t{gridDim.x} * kWarps) {
+  const bool backward = is_backward(p.step, rows);
+  for (int64_t turn = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32; turn < rows; turn += int64_t{gridDim.x} * kWarps) {
+    const int64_t row = backward ? rows - 1 - turn : turn;
     float held[kVectors][kWidth] = {};
-    if (p.x && p.residual) {
-      add<T>(held, p.x, p.residual, row, p.width, lane, vectors);
+    const auto at = [&](const void* rows, int64_t index) { return static_cast<const T*>(rows) + index * p.width; };
+    if constexpr (kParts > 1) {
+      const T* sources[kParts + 1];
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) sources[part] = at(p.x, part * p.rows + row);
+      sources[kParts] = at(p.residual, row);
+      add<T, kVectors, kParts + 1>(held, sources, lane, vectors);
+    } else if (p.x && p.residual) {
+      add<T, kVectors, 2>(held, {at(p.x, row), at(p.residual, row)}, lane, vectors);
     } else if (p.x) {
-      add<T>(held, p.x, row, p.width, lane, vectors);
+      add<T, kVectors, 1>(held, {at(p.x, row)}, lane, vectors);
     } else {
 #pragma unroll
       for (int table = 0; table < 3; ++table) {
         if (!p.tables[table]) continue;
         const int64_t id = p.wide_ids[table] ? static_cast<const int64_t*>(p.ids[table])[row]
                                              : int64_t{static_cast<const int32_t*>(p.ids[table])[row]};
-        add<T>(held, p.tables[table], id, p.width, lane, vectors);
+        add<T, kVectors, 1>(held, {at(p.tables[table], id)}, lane, vectors);
       }
     }
     float sum = 0;
@@ -146,24 +143,36 @@ __global__ void __launch_bounds__(kWarps * 32, kBlocks) warp_layer_norm(AnyLayer
   if (p.overflow && !(poison == 0.0f)) atomicMin(p.overflow, p.step);
 }
 
+// `vectors`: a lane's at most.
+template <typename T>
+auto kernel_of(int64_t vectors, int parts) -> void (*)(AnyLayerNormParams) {
+  if constexpr (sizeof(T) == 4) {
+    if (parts > 1) return nullptr;
+    if (vectors > 4) return warp_layer_norm<T, 8, 1>;
+  } else {
+    if (parts == 2) return vectors <= 3 ? warp_layer_norm<T, 3, 2> : warp_layer_norm<T, 4, 2>;
+    if (parts == 3) return vectors <= 3 ? warp_layer_norm<T, 3, 3> : warp_layer_norm<T, 4, 3>;
+    if (parts == 4) return vectors <= 3 ? warp_layer_norm<T, 3, 4> : warp_layer_norm<T, 4, 4>;
+  }
+  return vectors <= 2 ? warp_layer_norm<T, 2, 1> : vectors == 3 ? warp_layer_norm<T, 3, 1> : warp_layer_norm<T, 4, 1>;
+}
+
 template <typename T>
 cudaError_t launch(const AnyLayerNormParams& p, cudaStream_t stream) {
   int multiprocessors = 0;
-  cudaError_t error = count_multiprocessors(multiprocessors);
+  const cudaError_t error = count_multiprocessors(multiprocessors);
   if (error != cudaSuccess) return error;
-  const unsigned blocks = std::min(blocks_for(p.rows, kWarps), static_cast<unsigned>(multiprocessors * kBlocks));
-  const int64_t vectors = (p.width / Vector<T>::kWidth + 31) / 32;
-  auto kernel = vectors <= 2 ? warp_layer_norm<T, 2> : vectors == 3 ? warp_layer_norm<T, 3> : warp_layer_norm<T, 4>;
-  if constexpr (sizeof(T) == 4) {
-    if (vectors > 4) kernel = warp_layer_norm<T, 8>;
-  }
-  return launch_dependent(kernel, blocks, kWarps * 32, 0, stream, p);
+  const unsigned blocks =
+      std::min(blocks_for(p.rows, kWarps), static_cast<unsigned>(multiprocessors * blocks_at_a_time(p.parts)));
+  const auto kernel = kernel_of<T>((p.width / Vector<T>::kWidth + 31) / 32, p.parts);
+  return kernel ? launch_dependent(kernel, blocks, kWarps * 32, 0, stream, p) : cudaErrorInvalidValue;
 }
 
 }  // namespace
 
 cudaError_t launch_warp_layer_norm(const AnyLayerNormParams& p, cudaStream_t stream) {
-  if (!warp_layer_norm_takes(p.element, p.width)) return cudaErrorInvalidValue;
+  if (!warp_layer_norm_takes(p.element, p.width) || p.parts > kMostLayerNormParts || (p.parts > 1 && (!p.x || !p.residual)))
+    return cudaErrorInvalidValue;
   return with_element(p.element, [&](auto type) { return launch<decltype(type)>(p, stream); });
 }
 

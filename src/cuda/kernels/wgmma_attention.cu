@@ -70,10 +70,13 @@ __global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), (Layout<D, kGr
     if (first == 0) begin_dependent();
     return;
   }
-  // Of a tile and its head, `part`: of the tile's queries those that the block takes.
-  const auto tile_of = [&](int n) { return p.tiles + n % parts / kParts; };
+  // All heads of a tile, then the next; `part`: of the tile's queries those that the block takes.
+  const bool backward = is_backward(p.step, p.key_rows);
+  const auto part_of = [&](int n) { return backward ? parts - 1 - n / p.heads : n / p.heads; };
+  const auto head_of = [&](int n) { return n % p.heads; };
+  const auto tile_of = [&](int n) { return p.tiles + part_of(n) / kParts; };
   // A part of a tile beyond its queries; such a block has no other.
-  if (kParts > 1 && tile_of(first)->query_count <= first % kParts * kRows) return;
+  if (kParts > 1 && tile_of(first)->query_count <= part_of(first) % kParts * kRows) return;
   extern __shared__ __align__(1024) unsigned char base[];
   T* const queries = reinterpret_cast<T*>(base);
   T* const keys = reinterpret_cast<T*>(base + L::kKeysAt);
@@ -118,7 +121,7 @@ __global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), (Layout<D, kGr
       for (int n = first; n < count; n += step) {
         AttentionTile next{};
         if (n + step < count) next = *tile_of(n + step);
-        const int column = n / parts * D, row = tile.query_begin + n % kParts * kRows;
+        const int column = head_of(n) * D, row = tile.query_begin + part_of(n) % kParts * kRows;
         wait(&tile_released[slot], slot_parity ^ 1);
         arrive_expecting(&tile_arrived[slot], L::kTile * static_cast<int>(sizeof(T)) + static_cast<int>(sizeof(AttentionTile)));
         copy_bytes(&listed[slot], tile_of(n), sizeof(AttentionTile), &tile_arrived[slot]);
@@ -168,7 +171,7 @@ __global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), (Layout<D, kGr
     // What is not read here is read from shared memory where it is wanted: registers are few.
     const AttentionTile* const tile = &listed[slot];
     const int key_count = tile->key_count, first_query = (group - turn + (group < turn ? kGroups : 0)) * 64;
-    const auto skipped = [&] { return n % kParts * kRows; };
+    const auto skipped = [&] { return part_of(n) % kParts * kRows; };
     const auto query_count = [&] { return min(tile->query_count - skipped(), kRows); };  // of the block
     turn = (turn + (query_count() + 63) / 64) % kGroups;
     if (first_query >= query_count()) {  // nothing for this warpgroup
@@ -216,7 +219,7 @@ __global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), (Layout<D, kGr
     // the piece's first on.
     const auto weigh = [&](int live) {
       if constexpr (kBiased) {
-        const int head = n / parts, first_key = key_count - live;
+        const int head = head_of(n), first_key = key_count - live;
 #pragma unroll
         for (int i = 0; i < kScores; ++i) {
           const int key = i / 4 * 8 + lane % 4 * 2 + i % 2, query = own + i / 2 % 2 * 8;
@@ -330,7 +333,7 @@ __global__ void __launch_bounds__((Layout<D, kGroups>::kThreads), (Layout<D, kGr
     __syncwarp();
     constexpr int kRowChunks = D / 8, kRowsAtOnce = 32 / kRowChunks;
     const int64_t width = int64_t{p.heads} * D;
-    const int chunk = lane % kRowChunks, column = n / parts * D + chunk * 8, query = warp_query + lane / kRowChunks;
+    const int chunk = lane % kRowChunks, column = head_of(n) * D + chunk * 8, query = warp_query + lane / kRowChunks;
     const int64_t place = (tile->query_begin + skipped() + query) * width + column;  // of the lane's first
     if (p.y) {
 #pragma unroll

@@ -46,7 +46,8 @@ struct Layout {
   static constexpr int kXBytes = kRows * kLine, kStageBytes = kXBytes + kColumns * kLine;
   static constexpr int kStoreLine = kScaled || kColumns < 64 ? 64 : 128;  // bytes of a row of a warp's box
   static constexpr int kStoreColumns = kStoreLine / static_cast<int>(sizeof(Y)), kStoreBytes = kWarpRows * kStoreLine;
-  static constexpr int kStores = 2;  // boxes of a warp: one is filled while the one before is read
+  // Boxes of a warp: one is filled while the one before is read; or all of a tile, where there is room.
+  static constexpr int kStores = !kScaled && kColumns == 192 ? 3 : 2;
   static constexpr int kLists = kQuantizes && !kOneInverse ? 4 : kScaled ? 2 : 1;
   // Tiles whose lists are kept. What is sent is at most kStages pieces ahead of the slowest warp, which reads lists of a tile until its
   // results are finished, in turn kTurns - 1 of the next: (kListTiles - 1) * pieces >= kStages + kTurns - 1, of kLeastPieces and more where x
@@ -78,6 +79,9 @@ __global__ void __launch_bounds__(kThreads, 1)
   const int tiles = static_cast<int>((rows + kRows - 1) / kRows) * across;
   const int pieces = max(static_cast<int>((p.depth + kDepth - 1) / kDepth), L::kScaled ? L::kLeastPieces : 0);
   const int first = blockIdx.x, step = gridDim.x;
+  const bool backward = is_backward(p.step, rows);
+  const auto row_of = [&](int tile) { return (backward ? tiles - 1 - tile : tile) / across * kRows; };
+  const auto column_of = [&](int tile) { return (backward ? tiles - 1 - tile : tile) % across * kColumns; };
 
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < L::kStages; ++stage) {
@@ -101,38 +105,40 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x < 128) {
     leave_registers<40>();
     if (threadIdx.x == 0) {
-      const int lists_sent = L::kLists - (p.bias ? 0 : 1);
-      const auto bytes_of_list = [&](int column) { return static_cast<int>(min(int64_t{kColumns}, p.columns - column)) * 4; };
-      // Weights of the first pieces are on their way before x is there.
+      const float* const sources[] = {p.bias, p.w_scale, p.quantized.quantization,
+                                      L::kLists > 2 ? p.quantized.quantization + p.columns : nullptr};
+      const auto list_bytes = [&](int column) { return static_cast<int>(min(int64_t{kColumns}, p.columns - column)) * 4; };
+      const auto expect = [&](int piece, int column) {
+        arrive_expecting(&arrived[stage],
+                         L::kStageBytes + (piece == 0 ? (L::kLists - (p.bias ? 0 : 1)) * list_bytes(column) : 0));
+      };
+      const auto send_constants = [&](int piece, int column, int buffer) {
+        copy_box(base + stage * L::kStageBytes + L::kXBytes, &weight_map, piece * kDepth, column, &arrived[stage]);
+        if (piece > 0) return;
+#pragma unroll
+        for (int list = 0; list < L::kLists; ++list) {
+          if (list == kBiases && !p.bias) continue;
+          copy_bytes(lists + (buffer * L::kLists + list) * kColumns, sources[list] + column, list_bytes(column), &arrived[stage]);
+        }
+      };
+      // Those of the first pieces are on their way before x is there.
       const int early = first < tiles ? min(pieces, L::kStages) : 0;
-      for (int piece = 0; piece < early; ++piece) {
-        arrive_expecting(&arrived[piece],
-                         L::kStageBytes + (piece == 0 ? lists_sent * bytes_of_list(first % across * kColumns) : 0));
-        copy_box(base + piece * L::kStageBytes + L::kXBytes, &weight_map, piece * kDepth, first % across * kColumns,
-                 &arrived[piece]);
+      for (; stage < early; ++stage) {
+        expect(stage, column_of(first));
+        send_constants(stage, column_of(first), 0);
       }
+      stage = 0;
       begin_dependent();
       int buffer = 0;
       for (int tile = first; tile < tiles; tile += step, buffer = (buffer + 1) % L::kListTiles) {
-        const int row = tile / across * kRows, column = tile % across * kColumns;
-        const float* const sources[] = {p.bias, p.w_scale, p.quantized.quantization,
-                                        L::kLists > 2 ? p.quantized.quantization + p.columns : nullptr};
+        const int row = row_of(tile), column = column_of(tile);
         for (int piece = 0; piece < pieces; ++piece, next_stage()) {
-          unsigned char* const x = base + stage * L::kStageBytes;
-          unsigned char* const weight = x + L::kXBytes;
           if (tile > first || piece >= early) {
             wait(&released[stage], parity ^ 1);
-            arrive_expecting(&arrived[stage], L::kStageBytes + (piece == 0 ? lists_sent * bytes_of_list(column) : 0));
-            copy_box(weight, &weight_map, piece * kDepth, column, &arrived[stage]);
+            expect(piece, column);
+            send_constants(piece, column, buffer);
           }
-          copy_box(x, &x_map, piece * kDepth, row, &arrived[stage]);
-          if (piece > 0) continue;
-#pragma unroll
-          for (int list = 0; list < L::kLists; ++list) {
-            if (list == kBiases && !p.bias) continue;
-            copy_bytes(lists + (buffer * L::kLists + list) * kColumns, sources[list] + column, bytes_of_list(column),
-                       &arrived[stage]);
-          }
+          copy_box(base + stage * L::kStageBytes, &x_map, piece * kDepth, row, &arrived[stage]);
         }
       }
     }
@@ -227,7 +233,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 
     for (int tile = first; tile < tiles; tile += step, buffer = (buffer + 1) % L::kListTiles) {
       int before = 0;
-      const int row = tile / across * kRows;
+      const int row = row_of(tile);
       float x_scales[2] = {};  // of rows lane / 4 and that + 8
       if constexpr (L::kScaled) {
 #pragma unroll
@@ -259,7 +265,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       hold(sums);
       release(before);
       held_row = row;
-      held_column = tile % across * kColumns;
+      held_column = column_of(tile);
       holds = true;
       held_lists = lists + buffer * L::kLists * kColumns;
       const float* const own = held_lists + lane % 4 * 2;
@@ -318,6 +324,21 @@ int64_t cost(const WgmmaLinearParams& p, int multiprocessors, int columns) {
   return (tiles + multiprocessors - 1) / multiprocessors * (256 + 3 * columns) + (counts_gelu ? 9 * columns : 0);
 }
 
+int tile_columns_of(const WgmmaLinearParams& p, int multiprocessors) {
+  const bool gelu = p.activation == Activation::gelu, scaled = p.operands != LinearOperands::elements;
+  // Of 16 bits, one turn that takes nearly all multiprocessors is the fastest, though no products run beside its GELU.
+  const int64_t wide_tiles = (p.rows + kRows - 1) / kRows * ((p.columns + 191) / 192);
+  if (gelu && !scaled && few_turns<__half>(192) * 64 <= p.depth && wide_tiles <= multiprocessors &&
+      wide_tiles * 8 > multiprocessors * 7)
+    return 192;
+  int columns = 0;
+  for (const int offer : {32, 64, 128, 192, 256}) {
+    if ((!scaled && few_turns<__half>(offer) * 64 > p.depth) || (p.quantized.values && offer < 64)) continue;
+    if (!columns || cost(p, multiprocessors, offer) <= cost(p, multiprocessors, columns)) columns = offer;
+  }
+  return columns;
+}
+
 }  // namespace
 
 cudaError_t launch_wgmma_linear(const WgmmaLinearParams& p, cudaStream_t stream) {
@@ -332,11 +353,7 @@ cudaError_t launch_wgmma_linear(const WgmmaLinearParams& p, cudaStream_t stream)
   int multiprocessors = 0;
   cudaError_t error = count_multiprocessors(multiprocessors);
   if (error != cudaSuccess) return error;
-  int columns = p.tile_columns;
-  for (const int offer : {32, 64, 128, 192, 256}) {
-    if (p.tile_columns || (!scaled && few_turns<__half>(offer) * 64 > p.depth) || (quantizes && offer < 64)) continue;
-    if (!columns || cost(p, multiprocessors, offer) <= cost(p, multiprocessors, columns)) columns = offer;
-  }
+  const int columns = p.tile_columns ? p.tile_columns : tile_columns_of(p, multiprocessors);
   const auto with_tile = [&](auto x, auto rounded, auto y, auto activation) {
     using X = decltype(x);
     using T = decltype(rounded);

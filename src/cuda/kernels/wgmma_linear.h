@@ -42,7 +42,7 @@ inline bool wgmma_linear_takes_eight_bits(int64_t columns, int64_t depth) {
   return columns % kWgmmaLinearEightBitMultiple == 0 && depth % kWgmmaLinearEightBitMultiple == 0 && depth > 0;
 }
 
-// The device must be of compute capability 9.0. Weights and live_rows are no other kernel's results.
+// The device must be of compute capability 9.0. All but x and x_scale is no other kernel's result.
 cudaError_t launch_wgmma_linear(const WgmmaLinearParams& params, cudaStream_t stream);
 
 }  // namespace bertie::cuda

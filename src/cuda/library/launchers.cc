@@ -19,6 +19,7 @@
 #include "cuda/kernels/quantize_rows.h"
 #include "cuda/kernels/reduce.h"
 #include "cuda/kernels/softmax.h"
+#include "cuda/kernels/split_linear.h"
 #include "cuda/kernels/strided_copy.h"
 #include "cuda/kernels/tf32_attention.h"
 #include "cuda/kernels/tile_attention.h"
@@ -63,6 +64,7 @@ constexpr BertieCudaLauncher kLaunchers[] = {
     launcher<QuantizeRowsParams, launch_quantize_rows>("quantize_rows"),
     launcher<ReduceParams, launch_reduce>("reduce"),
     launcher<SoftmaxParams, launch_softmax>("softmax"),
+    launcher<SplitLinearParams, launch_split_linear>("split_linear"),
     launcher<StridedCopyParams, launch_strided_copy>("strided_copy"),
     launcher<AnyAttentionParams, launch_tf32_attention>("tf32_attention"),
     launcher<AnyAttentionParams, launch_tile_attention>("tile_attention"),
