@@ -98,7 +98,7 @@ Preparation prepare(const KernelRequest& request, LinearOperands element) {
     throw Refused{"another activation than GELU (erf)"};
   if (operands.computed() != DType::f16) throw Refused{"results that are not f16"};
   if (operands.has(kLinearResidual)) throw Refused{"a residual"};
-  if (!operands.value(kLinearWeight).constant) throw Refused{"the weight is not constant"};
+  operands.want_constants({kLinearWeight, kLinearWeightScale, kLinearBias, quantization_input(request.node)});
   want_eight_bit_operands(operands);
   const SymbolicShape& weight = operands.value(kLinearWeight).shape;
   if (!wgmma_linear_takes_eight_bits(weight[0].size, weight[1].size)) {

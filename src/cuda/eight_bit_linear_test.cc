@@ -54,6 +54,7 @@ struct Layer {
   int64_t columns = 48, depth = 64;
   const char* precision = "fp16";
   bool residual = false;
+  bool constant_scales = true;
 };
 
 std::shared_ptr<CudaDevice> device_of(int capability) {
@@ -73,7 +74,8 @@ Choice choose(const std::shared_ptr<CudaDevice>& device, const Layer& layer = {}
   const ValueId x = network.add_input("x", DType::u8, {"tokens", layer.depth}),
                 scale = network.add_constant("x.scale", zeros(DType::f32, {})),
                 weight = network.add_constant("w", zeros(DType::u8, {layer.columns, layer.depth})),
-                scales = network.add_constant("w.scale", zeros(DType::f32, {layer.columns})),
+                scales = layer.constant_scales ? network.add_constant("w.scale", zeros(DType::f32, {layer.columns}))
+                                               : network.add_input("w.scale", DType::f32, {layer.columns}),
                 residual = layer.residual ? network.add_input("residual", DType::f32, {"tokens", layer.columns}) : kNone;
   const ValueId y = network.add_node("fp8_linear", {x, scale, weight, scales, kNone, residual}, {}, "layer")[0];
   network.mutable_node(network.value(y).producer).attributes["precision"] = std::string(layer.precision);
@@ -120,6 +122,8 @@ TEST(Fp8Linear, OnHopperCublasltTakesWhatWgmmaDoesNot) {
   EXPECT_TRUE(library_seen.asked.empty());
   EXPECT_EQ(choose(device, {.precision = "fp32"}).kernel, "cuda_cublaslt_fp8_linear");
   EXPECT_EQ(choose(device, {.residual = true}).kernel, "cuda_cublaslt_fp8_linear");
+  // wgmma_linear reads them before the kernel that would give them has ended.
+  EXPECT_EQ(choose(device, {.constant_scales = false}).kernel, "cuda_cublaslt_fp8_linear");
 }
 
 TEST(Fp8Linear, IsRefusedWithoutAProductOfTheseExtents) {

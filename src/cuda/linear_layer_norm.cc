@@ -99,10 +99,8 @@ LinearOperands linear_operands_of(DType element) {
 }
 
 void want_operands(Operands& operands, LinearOperands x) {
-  for (const size_t input : {size_t{kLinearWeight}, size_t{kLinearWeightScale}, size_t{kLinearBias}, size_t{kLinearGamma},
-                             size_t{kLinearBeta}, quantization_input(operands.node())}) {
-    if (operands.has(input) && !operands.value(input).constant) throw Refused{"not all of its parameters are constants"};
-  }
+  operands.want_constants(
+      {kLinearWeight, kLinearWeightScale, kLinearBias, kLinearGamma, kLinearBeta, quantization_input(operands.node())});
   if (x == LinearOperands::elements) {
     operands.want(kLinearX, operands.computed(), "x");
     operands.want(kLinearWeight, operands.computed(), "the weight");

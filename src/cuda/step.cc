@@ -73,6 +73,11 @@ void Operands::want_as_it_is(size_t input) {
   if (own.constant) constants_.push_back({input, own.dtype, device_->upload(*own.constant, own.dtype)});
 }
 
+void Operands::want_constants(std::initializer_list<size_t> inputs) const {
+  for (const size_t input : inputs)
+    if (has(input) && !value(input).constant) throw Refused{"not all of its parameters are constants"};
+}
+
 Step::Step(Operands& operands, DType result)
     : device_(std::move(operands.device_)),
       result_(result),

@@ -1,6 +1,7 @@
 // What the kernels of this backend share: operands brought to the device, and to the width that the step computes in.
 #pragma once
 
+#include <initializer_list>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -57,6 +58,8 @@ class Operands {
   void want(size_t input, DType dtype, std::string_view name);
   // run() sees it as it is; a constant is uploaded.
   void want_as_it_is(size_t input);
+  // Of those that there are: what a kernel reads before the kernel before has ended.
+  void want_constants(std::initializer_list<size_t> inputs) const;
 
  private:
   friend class Step;
