@@ -11,7 +11,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from cli_test import BERTIE, BUNDLED, CLASSIFY, EMBED, MASKED, ROBERTA, ROOT, SANITIZED, Case, rows, run
+from program import BERTIE, BUNDLED, CLASSIFY, EMBED, MASKED, ROBERTA, ROOT, SANITIZED, Case, rows, run
 
 DATA = ROOT / "tests" / "data" / "calibration.txt"
 

@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from cli_test import BUNDLED, CLASSIFY, EMBED, MASKED, ROOT, Case, rows, run
+from program import BUNDLED, CLASSIFY, EMBED, MASKED, ROOT, Case, rows, run
 
 
 class Compare(Case):

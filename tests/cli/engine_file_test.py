@@ -16,7 +16,7 @@ import time
 import unittest
 from pathlib import Path
 
-from cli_test import (ANSWER, BERTIE, BUNDLED, CLASSIFY, EMBED, MASKED, RERANK, ROBERTA, ROOT, SANITIZED, TAG, Case, read_npy, run,
+from program import (ANSWER, BERTIE, BUNDLED, CLASSIFY, EMBED, MASKED, RERANK, ROBERTA, ROOT, SANITIZED, TAG, Case, read_npy, run,
                       write_npy)
 
 QUESTION = ["--question", "Who wrote it?", "--context", "Ada wrote it in the spring of that year."]
