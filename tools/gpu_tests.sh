@@ -230,6 +230,7 @@ run_cuda() {
     sanitize racecheck cuda_conformance_test 'CudaInt8Attention*:CudaFp8Attention*:*Tf32Attention*:*PaddedAttention*'
     sanitize synccheck cuda_conformance_test '*Attention*:*RowOps:*Linear'
     for tool in memcheck synccheck; do sanitize "$tool" cuda_linear_test '*TellsOfOverflow:*TellOfOverflow'; done
+    sanitize racecheck cuda_linear_test 'CudaSplitLinear.InBfloat16:CudaSplitLinear.TellsOfOverflow'
     sanitized
   else
     note skipped "compute-sanitizer (not here)"
