@@ -313,7 +313,7 @@ void Importer::add_op(Scope& scope, const onnx::Node& node, const std::vector<Va
   const OnnxOp* op = find_onnx_op(node.domain, node.op, version);
   const PluginOp* plugin = op ? nullptr : find_plugin_op(node.domain, node.op);
   if (!op && !plugin) throw OnnxRefusal{};
-  OnnxNode built(network_, node, resolved(scope, node), inputs, wanted, version, scope.prefix + label_of(node));
+  OnnxNode built(network_, resolved(scope, node), inputs, wanted, version, scope.prefix + label_of(node));
   if (op) {
     op->build(built, op->argument);
   } else {

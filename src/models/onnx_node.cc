@@ -7,10 +7,9 @@
 
 namespace bertie::models {
 
-OnnxNode::OnnxNode(Network& network, const onnx::Node& node, std::vector<onnx::Attribute> attributes, std::vector<ValueId> inputs,
+OnnxNode::OnnxNode(Network& network, std::vector<onnx::Attribute> attributes, std::vector<ValueId> inputs,
                    std::vector<bool> wanted, int64_t opset, std::string name)
     : network_(network),
-      node_(node),
       attributes_(std::move(attributes)),
       inputs_(std::move(inputs)),
       wanted_(std::move(wanted)),

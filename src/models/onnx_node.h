@@ -25,8 +25,8 @@ class OnnxNode {
  public:
   // `inputs`: one a node input, kNone where it is left out. `attributes`: the node's, references to a function's resolved.
   // `wanted`: one a node output, whether something reads it.
-  OnnxNode(Network& network, const onnx::Node& node, std::vector<onnx::Attribute> attributes, std::vector<ValueId> inputs,
-           std::vector<bool> wanted, int64_t opset, std::string name);
+  OnnxNode(Network& network, std::vector<onnx::Attribute> attributes, std::vector<ValueId> inputs, std::vector<bool> wanted,
+           int64_t opset, std::string name);
 
   Network& network() { return network_; }
   const std::string& name() const { return name_; }
@@ -102,7 +102,6 @@ class OnnxNode {
   const T* find(std::string_view name, std::string_view kind);
 
   Network& network_;
-  const onnx::Node& node_;
   std::vector<onnx::Attribute> attributes_;
   std::vector<ValueId> inputs_;
   std::vector<bool> wanted_;

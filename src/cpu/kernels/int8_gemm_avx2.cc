@@ -68,9 +68,9 @@ struct RowBytes {
   RowBytes(const std::byte* a, const RowStrides& strides) : first(a), second(a + 2 * strides.three) { asm("" : "+r"(second)); }
   template <int row>
   __attribute__((always_inline)) __m256i at(const RowStrides& strides) const {
-    constexpr int own = row % 6;
+    constexpr int kOwn = row % 6;
     const std::byte* const base = row < 6 ? first : second;
-    return broadcast_four(base + (own == 3 ? strides.three : own == 5 ? strides.five : own * strides.one));
+    return broadcast_four(base + (kOwn == 3 ? strides.three : kOwn == 5 ? strides.five : kOwn * strides.one));
   }
   const std::byte *first, *second;
 };
@@ -106,8 +106,8 @@ void sum_half(const HalfPanel& h, int32_t* out) {
     prefetch_l2(ahead);
     prefetch_l2(ahead + h.ahead_step);
     for_each_constant<rows>([&](auto row) __attribute__((always_inline)) {
-      constexpr int r = decltype(row)();
-      sums[r] = add_couple(sums[r], a.at<r>(strides), second_a.at<r>(strides), w, second_w, ones);
+      constexpr int kRow = decltype(row)();
+      sums[kRow] = add_couple(sums[kRow], a.at<kRow>(strides), second_a.at<kRow>(strides), w, second_w, ones);
     });
   }
   for (; i < plain; ++i, ahead += h.ahead_step) {
@@ -115,11 +115,11 @@ void sum_half(const HalfPanel& h, int32_t* out) {
     const RowBytes a(h.a + order[i] * 4, strides);
     prefetch_l2(ahead);
     for_each_constant<rows>([&](auto row) __attribute__((always_inline)) {
-      constexpr int r = decltype(row)();
-      if constexpr (r % 2 == 0 && r + 1 < rows) {
-        add_plain(sums[r], sums[r + 1], a.at<r>(strides), a.at<r + 1>(strides), w, ones);
-      } else if constexpr (r % 2 == 0) {
-        sums[r] = add_plain(sums[r], a.at<r>(strides), w, ones);
+      constexpr int kRow = decltype(row)();
+      if constexpr (kRow % 2 == 0 && kRow + 1 < rows) {
+        add_plain(sums[kRow], sums[kRow + 1], a.at<kRow>(strides), a.at<kRow + 1>(strides), w, ones);
+      } else if constexpr (kRow % 2 == 0) {
+        sums[kRow] = add_plain(sums[kRow], a.at<kRow>(strides), w, ones);
       }
     });
   }
@@ -128,9 +128,9 @@ void sum_half(const HalfPanel& h, int32_t* out) {
     const RowBytes low_a(h.a + h.depth + order[i] * 4, strides), high_a(h.a + 2 * h.depth + order[i] * 4, strides);
     prefetch_l2(ahead);
     for_each_constant<rows>([&](auto row) __attribute__((always_inline)) {
-      constexpr int r = decltype(row)();
-      sums[r] = add_product(sums[r], low_a.at<r>(strides), low);
-      sums[r] = add_product(sums[r], high_a.at<r>(strides), high);
+      constexpr int kRow = decltype(row)();
+      sums[kRow] = add_product(sums[kRow], low_a.at<kRow>(strides), low);
+      sums[kRow] = add_product(sums[kRow], high_a.at<kRow>(strides), high);
     });
   }
 #pragma GCC unroll 16
