@@ -154,7 +154,10 @@ Registry& registry() {
 Calibrators all_calibrators() {
   const std::lock_guard lock(registry().mutex);
   Calibrators all = registry().calibrators;
-  for (PluginCalibrator& own : plugin_calibrators()) all.try_emplace(own.abi->name, std::make_shared<OfPlugin>(std::move(own)));
+  for (PluginCalibrator& own : plugin_calibrators()) {
+    const std::string name = own.abi->name;
+    all.try_emplace(name, std::make_shared<OfPlugin>(std::move(own)));
+  }
   return all;
 }
 

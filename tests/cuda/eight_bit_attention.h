@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "base/float_element.h"
 #include "tests/conformance/cases.h"
 
 namespace bertie::test {

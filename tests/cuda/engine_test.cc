@@ -489,7 +489,7 @@ TEST_F(CudaEngine, PaddedEncodersAgreeWithPacked) {
   TensorSession expected(build(model, "cpu", "fp32"));
   const Tensor want = expected.run(given)[0].tensor;
   for (const Bound& bound : bounds()) {
-    for (std::vector<std::string> disabled :
+    for (const std::vector<std::string>& disabled :
          {std::vector<std::string>{"remove_padding"}, std::vector<std::string>{"remove_padding", "fuse_attention"}}) {
       EngineOptions options;
       options.device = "cuda";

@@ -5,6 +5,7 @@
 
 #include "cuda/cuda_device.h"
 #include "quant/attention_fp8.h"
+#include "reference/backend.h"
 #include "tests/conformance/cases.h"
 #include "tests/cuda/eight_bit_attention.h"
 #include "tests/cuda/gpu.h"
