@@ -1,19 +1,19 @@
 #include "engine/buckets.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace bertie {
 
 int64_t row_bucket(int64_t count) {
-  constexpr int64_t kPercent = 6;
-  int64_t edge = 1;
-  while (edge < count) {
-    const int64_t most = (edge + 1) * (100 + kPercent) / 100;
-    int64_t unit = 1;
-    while (most - most % (2 * unit) > edge) unit *= 2;
-    edge = most - most % unit;
+  constexpr uint64_t kPercent = 6;
+  uint64_t edge = 1;
+  while (edge < static_cast<uint64_t>(std::max<int64_t>(count, 1))) {
+    // The roundest above `edge`: what is below the highest bit in which the two differ is left out.
+    const uint64_t most = (edge + 1) * (100 + kPercent) / 100;
+    edge = most & ~(std::bit_floor(edge ^ most) - 1);
   }
-  return edge;
+  return static_cast<int64_t>(edge);
 }
 
 int64_t entry_bucket(int64_t count, int64_t least) {
