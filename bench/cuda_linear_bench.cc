@@ -288,9 +288,7 @@ void run_layer_norms(Bench& bench) {
             works.push_back([&] {
               params.weight = next_weight();
               bench.device->launch(split, cuda::split_linear_of(params, bench.product.data(), tile), *bench.stream);
-              cuda::AnyLayerNormParams parts = cuda::layer_norm_of(params, bench.product.data());
-              parts.parts = tile.parts;
-              bench.device->launch(norm, parts, *bench.stream);
+              bench.device->launch(norm, cuda::layer_norm_of(params, bench.product.data(), tile.parts), *bench.stream);
             });
           }
           const std::vector<double> times = microseconds(*bench.stream, works, rows < 16384 ? 20 : 6);

@@ -61,15 +61,13 @@ class LinearLayerNorm final : public Step {
       device().launch(launcher_, params, stream);
     } else if (params.rows > 0) {
       void* const product = context.workspace.data();
-      AnyLayerNormParams norm = layer_norm_of(params, product);
       const SplitLinearTile tile = split_of(params.rows);
       if (tile.parts > 0) {
         device().launch(split_, split_linear_of(params, product, tile), stream);
-        norm.parts = tile.parts;
       } else {
         linear_.launch(linear_of(params, product), stream);
       }
-      device().launch(norm_, norm, stream);
+      device().launch(norm_, layer_norm_of(params, product, tile.parts), stream);
     }
   }
 

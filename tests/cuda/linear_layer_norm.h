@@ -126,7 +126,7 @@ inline std::vector<int64_t> some_rows_of(int64_t rows) {
   return some;
 }
 
-class CudaLinearLayerNormTest : public CudaLinear {
+class CudaLinearLayerNorm : public CudaLinear {
  protected:
   void SetUp() override {
     CudaLinear::SetUp();

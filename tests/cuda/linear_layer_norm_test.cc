@@ -4,8 +4,6 @@
 namespace bertie::test {
 namespace {
 
-using CudaLinearLayerNorm = CudaLinearLayerNormTest;
-
 constexpr int64_t kColumns[] = {768, 1024};
 
 TEST_F(CudaLinearLayerNorm, OfEveryWidth) {

@@ -13,10 +13,10 @@ using cuda::SplitLinearTile;
 constexpr SplitLinearTile kTilesOfParts[] = {{64, 64, 2},  {64, 64, 3},  {64, 64, 4},  {128, 64, 2}, {128, 64, 3},
                                              {128, 64, 4}, {128, 96, 2}, {128, 96, 3}, {128, 96, 4}};
 
-class CudaSplitLinear : public CudaLinearLayerNormTest {
+class CudaSplitLinear : public CudaLinearLayerNorm {
  protected:
   void SetUp() override {
-    CudaLinearLayerNormTest::SetUp();
+    CudaLinearLayerNorm::SetUp();
     if (IsSkipped()) return;
     split_ = own->launcher<SplitLinearParams>("split_linear");
     norm_ = own->launcher<AnyLayerNormParams>("warp_layer_norm");
@@ -28,9 +28,7 @@ class CudaSplitLinear : public CudaLinearLayerNormTest {
     const DeviceBuffer parts(own, static_cast<size_t>(tile.parts * params.rows * params.columns) * 2, "a test");
     stream->fill(parts.data(), 0xff, parts.bytes());
     own->launch(split_, cuda::split_linear_of(params, parts.data(), tile), *stream);
-    AnyLayerNormParams norm = cuda::layer_norm_of(params, parts.data());
-    norm.parts = tile.parts;
-    own->launch(norm_, norm, *stream);
+    own->launch(norm_, cuda::layer_norm_of(params, parts.data(), tile.parts), *stream);
     stream->synchronize();
   }
 

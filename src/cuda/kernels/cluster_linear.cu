@@ -15,7 +15,7 @@
 namespace bertie::cuda {
 namespace {
 
-constexpr int kLine = kClusterLine, kDepth = kLine / 2;  // bytes and elements of a piece's line along the depth
+constexpr int kDepth = kClusterDepth;
 
 // What the kernel reads of ClusterLinearParams, and no more: its code is to stay as it was measured (eight_bit_cluster_linear.cu).
 struct SixteenBits {
@@ -31,31 +31,11 @@ struct SixteenBits {
   ClusterLinearTile tile;
 };
 
-template <int kGroups, int kColumns, int kBlocks>
-struct Layout {
-  static constexpr int kRows = kGroups * 64, kProducts = kGroups * 128;  // threads that multiply
-  static constexpr int kXBytes = kRows * kLine, kPieceBytes = kXBytes + kColumns * kLine;
-  static constexpr int kOwn = kColumns / kBlocks;  // columns whose sums a block adds up
-  static constexpr int kPartBytes = kBlocks > 1 ? kRows* kColumns * 4 : 0;
-  static constexpr int kStages = (kClusterMostBytes - 1024 - kPartBytes) / kPieceBytes;
-  static_assert(kOwn % 8 == 0);
-  // `stages`: pieces that are there at a time.
-  static __host__ __device__ int parts_at(int stages) { return stages * kPieceBytes; }
-  static __host__ __device__ int barriers_at(int stages) { return parts_at(stages) + kPartBytes; }
-  static __host__ __device__ int bytes(int stages) { return barriers_at(stages) + stages * 16; }
-};
-
-// Of a block, at most.
-__host__ __device__ inline int pieces_of_block(int64_t depth, int blocks) {
-  const int pieces = static_cast<int>((depth + kDepth - 1) / kDepth);
-  return (pieces + blocks - 1) / blocks;
-}
-
 template <typename T, int kGroups, int kColumns, int kBlocks>
 __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
     cluster_linear(const SixteenBits p, const __grid_constant__ TensorMap x_map, const __grid_constant__ TensorMap weight_map) {
 #ifdef BERTIE_HOPPER
-  using L = Layout<kGroups, kColumns, kBlocks>;
+  using L = ClusterLayout<kGroups, kColumns, kBlocks>;
   constexpr bool kOverflows = std::is_same_v<T, __half>;
   extern __shared__ __align__(1024) unsigned char base[];
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
@@ -82,10 +62,7 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
   };
   const int early = min(pieces, stages);
   if (sends) {
-    for (int stage = 0; stage < stages; ++stage) {
-      init_barrier(&arrived[stage], 1);
-      init_barrier(&released[stage], kGroups * 4);
-    }
+    init_ring(arrived, released, stages, kGroups);
     fence_barriers();
     for (int piece = 0; piece < early; ++piece) send_weight(piece, piece);
   }
@@ -190,7 +167,7 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
 
 template <typename T, int kGroups, int kColumns, int kBlocks>
 cudaError_t launch(const SixteenBits& p, cudaStream_t stream) {
-  using L = Layout<kGroups, kColumns, kBlocks>;
+  using L = ClusterLayout<kGroups, kColumns, kBlocks>;
   const auto kernel = cluster_linear<T, kGroups, kColumns, kBlocks>;
   cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kClusterMostBytes);
   TensorMap x{}, weight{};

@@ -1,4 +1,4 @@
-// What cluster_linear has in common in 16 and in eight bits: a block's ring of pieces, 128 bytes along the depth, its products, and the sums that
+// What cluster_linear, in 16 and in eight bits, and split_linear have in common: a block's ring of pieces, 128 bytes along the depth, its products, and the sums that
 // the blocks of a cluster send each other. Its kernels stay two: see eight_bit_cluster_linear.cu.
 #pragma once
 
@@ -9,8 +9,30 @@
 
 namespace bertie::cuda {
 
-constexpr int kClusterLine = 128;  // bytes of a piece's line along the depth
+constexpr int kClusterLine = 128;                // bytes of a piece's line along the depth
+constexpr int kClusterDepth = kClusterLine / 2;  // elements of 16 bits there
 constexpr int kClusterMostBytes = 227 * 1024;
+
+// Shared memory of a block in 16 bits: its pieces, the sums that others send it, barriers.
+template <int kGroups, int kColumns, int kBlocks>
+struct ClusterLayout {
+  static constexpr int kRows = kGroups * 64, kProducts = kGroups * 128;  // threads that multiply
+  static constexpr int kXBytes = kRows * kClusterLine, kPieceBytes = kXBytes + kColumns * kClusterLine;
+  static constexpr int kOwn = kColumns / kBlocks;  // columns whose sums a block adds up
+  static constexpr int kPartBytes = kBlocks > 1 ? kRows* kColumns * 4 : 0;
+  static constexpr int kStages = (kClusterMostBytes - 1024 - kPartBytes) / kPieceBytes;
+  static_assert(kOwn % 8 == 0);
+  // `stages`: pieces that are there at a time.
+  static __host__ __device__ int parts_at(int stages) { return stages * kPieceBytes; }
+  static __host__ __device__ int barriers_at(int stages) { return parts_at(stages) + kPartBytes; }
+  static __host__ __device__ int bytes(int stages) { return barriers_at(stages) + stages * 16; }
+};
+
+// Of a block, at most.
+__host__ __device__ inline int pieces_of_block(int64_t depth, int blocks) {
+  const int pieces = static_cast<int>((depth + kClusterDepth - 1) / kClusterDepth);
+  return (pieces + blocks - 1) / blocks;
+}
 
 // Calls body(groups, columns, blocks), integral constants, of the kernel that takes `tile`: a warpgroup 64 rows.
 template <typename Body>
@@ -30,6 +52,14 @@ cudaError_t with_cluster_tile(const ClusterLinearTile& tile, Body body) {
 }
 
 #ifdef BERTIE_HOPPER
+
+// By the thread that sends, and then fence_barriers. `groups`: warpgroups that multiply.
+__device__ inline void init_ring(uint64_t* arrived, uint64_t* released, int stages, int groups) {
+  for (int stage = 0; stage < stages; ++stage) {
+    init_barrier(&arrived[stage], 1);
+    init_barrier(&released[stage], groups * 4);
+  }
+}
 
 // By the thread that sends: send(piece, stage) for pieces from `early` on, once their stage is released.
 template <typename Send>

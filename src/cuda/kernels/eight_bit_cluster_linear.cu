@@ -147,10 +147,7 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
   };
   const int early = min(pieces, stages);
   if (sends) {
-    for (int stage = 0; stage < stages; ++stage) {
-      init_barrier(&arrived[stage], 1);
-      init_barrier(&released[stage], kGroups * 4);
-    }
+    init_ring(arrived, released, stages, kGroups);
     init_barrier(listed, 1);
     fence_barriers();
     for (int piece = 0; piece < early; ++piece) send_weight(piece, piece);

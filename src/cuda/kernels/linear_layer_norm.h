@@ -31,19 +31,15 @@ struct LinearLayerNormParams {
       mailboxes;  // linear_layer_norm_mailbox_bytes, zeros before the first launch; launches that share them stand in one stream
 };
 
-// The two launches that one stands for, the rows between them at `product`, [rows, columns].
-inline WgmmaLinearParams linear_of(const LinearLayerNormParams& params, void* product) {
-  WgmmaLinearParams linear{};
+// What a product in the place of `params` has of them, its rows at `product`.
+template <typename LinearParams>
+LinearParams product_of(const LinearLayerNormParams& params, void* product) {
+  LinearParams linear{};
   linear.x = params.x;
   linear.weight = params.weight;
   linear.bias = params.bias;
   linear.y = product;
-  linear.operands = params.operands;
   linear.element = params.element;
-  linear.x_scale = params.x_scale;
-  linear.one_scale = params.one_scale;
-  linear.w_scale = params.w_scale;
-  linear.activation = Activation::none;
   linear.rows = params.rows;
   linear.columns = params.columns;
   linear.depth = params.depth;
@@ -52,24 +48,25 @@ inline WgmmaLinearParams linear_of(const LinearLayerNormParams& params, void* pr
   linear.step = params.step;
   return linear;
 }
+
+// The two launches that one stands for, the rows between them at `product`, [rows, columns].
+inline WgmmaLinearParams linear_of(const LinearLayerNormParams& params, void* product) {
+  auto linear = product_of<WgmmaLinearParams>(params, product);
+  linear.operands = params.operands;
+  linear.x_scale = params.x_scale;
+  linear.one_scale = params.one_scale;
+  linear.w_scale = params.w_scale;
+  linear.activation = Activation::none;
+  return linear;
+}
 // The product of 16-bit elements in parts, at `product`: [parts, rows, columns].
 inline SplitLinearParams split_linear_of(const LinearLayerNormParams& params, void* product, const SplitLinearTile& tile) {
-  SplitLinearParams split{};
-  split.x = params.x;
-  split.weight = params.weight;
-  split.bias = params.bias;
-  split.y = product;
-  split.element = params.element;
-  split.rows = params.rows;
-  split.columns = params.columns;
-  split.depth = params.depth;
-  split.live_rows = params.live_rows;
-  split.overflow = params.overflow;
-  split.step = params.step;
+  auto split = product_of<SplitLinearParams>(params, product);
   split.tile = tile;
   return split;
 }
-inline AnyLayerNormParams layer_norm_of(const LinearLayerNormParams& params, const void* product) {
+// `parts`: of the product; 0: it is whole.
+inline AnyLayerNormParams layer_norm_of(const LinearLayerNormParams& params, const void* product, int32_t parts = 0) {
   AnyLayerNormParams norm{};
   norm.x = product;
   norm.residual = params.residual;
@@ -78,6 +75,7 @@ inline AnyLayerNormParams layer_norm_of(const LinearLayerNormParams& params, con
   norm.y = params.y;
   norm.element = params.element;
   norm.quantized = params.quantized;
+  norm.parts = parts;
   norm.constant = true;
   norm.epsilon = params.epsilon;
   norm.rows = params.rows;

@@ -14,30 +14,14 @@
 namespace bertie::cuda {
 namespace {
 
-constexpr int kLine = kClusterLine, kDepth = kLine / 2;  // bytes and elements of a piece's line along the depth
-
-template <int kGroups, int kColumns>
-struct Layout {
-  static constexpr int kRows = kGroups * 64, kProducts = kGroups * 128;  // threads that multiply
-  static constexpr int kXBytes = kRows * kLine, kPieceBytes = kXBytes + kColumns * kLine;
-  static constexpr int kStages = (kClusterMostBytes - 1024) / kPieceBytes;
-  // `stages`: pieces that are there at a time.
-  static __host__ __device__ int barriers_at(int stages) { return stages * kPieceBytes; }
-  static __host__ __device__ int bytes(int stages) { return barriers_at(stages) + stages * 16; }
-};
-
-// Of a block, at most.
-__host__ __device__ inline int pieces_of_part(int64_t depth, int parts) {
-  const int pieces = static_cast<int>((depth + kDepth - 1) / kDepth);
-  return (pieces + parts - 1) / parts;
-}
+constexpr int kDepth = kClusterDepth;
 
 template <typename T, int kGroups, int kColumns>
 __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
     split_linear(const SplitLinearParams p, const __grid_constant__ TensorMap x_map,
                  const __grid_constant__ TensorMap weight_map) {
 #ifdef BERTIE_HOPPER
-  using L = Layout<kGroups, kColumns>;
+  using L = ClusterLayout<kGroups, kColumns, 1>;
   constexpr bool kOverflows = std::is_same_v<T, __half>;
   extern __shared__ __align__(1024) unsigned char base[];
   const int64_t rows = p.live_rows ? min(p.rows, int64_t{*p.live_rows}) : p.rows;
@@ -49,7 +33,7 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
     if (blockIdx.x == 0) begin_dependent();
     return;
   }
-  const int most = pieces_of_part(p.depth, p.tile.parts), first = part * most, stages = min(most, L::kStages);
+  const int most = pieces_of_block(p.depth, p.tile.parts), first = part * most, stages = min(most, L::kStages);
   const int pieces = max(0, min(most, static_cast<int>((p.depth + kDepth - 1) / kDepth) - first));
   uint64_t* const arrived = reinterpret_cast<uint64_t*>(base + L::barriers_at(stages));
   uint64_t* const released = arrived + stages;
@@ -64,10 +48,7 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
   const bool sends = threadIdx.x == L::kProducts;
   const int early = min(pieces, stages);
   if (sends) {
-    for (int stage = 0; stage < stages; ++stage) {
-      init_barrier(&arrived[stage], 1);
-      init_barrier(&released[stage], kGroups * 4);
-    }
+    init_ring(arrived, released, stages, kGroups);
     fence_barriers();
     for (int piece = 0; piece < early; ++piece) send_weight(piece, piece);
   }
@@ -123,7 +104,7 @@ __global__ void __launch_bounds__(kGroups * 128 + 32, 1)
 
 template <typename T, int kGroups, int kColumns>
 cudaError_t launch(const SplitLinearParams& p, cudaStream_t stream) {
-  using L = Layout<kGroups, kColumns>;
+  using L = ClusterLayout<kGroups, kColumns, 1>;
   const auto kernel = split_linear<T, kGroups, kColumns>;
   cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kClusterMostBytes);
   TensorMap x{}, weight{};
@@ -131,7 +112,7 @@ cudaError_t launch(const SplitLinearParams& p, cudaStream_t stream) {
   if (error == cudaSuccess) error = map_matrix(p.weight, p.element, p.columns, p.depth, p.depth, kColumns, kDepth, weight);
   if (error != cudaSuccess) return error;
   const int64_t tiles = (p.rows + L::kRows - 1) / L::kRows * ((p.columns + kColumns - 1) / kColumns);
-  const int bytes = L::bytes(std::min(pieces_of_part(p.depth, p.tile.parts), L::kStages));
+  const int bytes = L::bytes(std::min(pieces_of_block(p.depth, p.tile.parts), L::kStages));
   return launch_dependent(kernel, static_cast<unsigned>(tiles * p.tile.parts), L::kProducts + 32, static_cast<size_t>(bytes),
                           stream, p, x, weight);
 }
