@@ -7,6 +7,7 @@
 
 namespace bertie::cpu::BERTIE_ISA {
 namespace {  // each kernel's own: the linker must not share what it did not inline
+// NOLINTBEGIN(misc-definitions-in-headers)
 
 // A tile of R rows by P panels keeps R * P sums, P vectors and one broadcast in registers.
 #if defined(__AVX512F__)
@@ -196,5 +197,6 @@ BERTIE_INLINE void attend(Work& work, const AttentionHead& next) {
   }
 }
 
+// NOLINTEND(misc-definitions-in-headers)
 }  // namespace
 }  // namespace bertie::cpu::BERTIE_ISA

@@ -7,6 +7,7 @@
 
 namespace bertie::cpu::BERTIE_ISA {
 namespace {  // local: the linker must not share what is compiled with these instructions
+// NOLINTBEGIN(misc-definitions-in-headers)
 
 constexpr int64_t kParts = 3;
 constexpr int64_t kStepK = 32;  // of one product of tiles
@@ -198,5 +199,6 @@ class WeightWalk {
   int64_t total_ = 0;  // steps
 };
 
+// NOLINTEND(misc-definitions-in-headers)
 }  // namespace
 }  // namespace bertie::cpu::BERTIE_ISA
